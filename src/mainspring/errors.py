@@ -1,0 +1,246 @@
+"""Every error that Mainspring raises, and every word a task may raise to say what becomes of its job.
+
+    MainspringError
+    ├── ConfigurationError (ValueError)      something was set up wrongly, in code or on the command line
+    │   ├── InvalidDuration  InvalidCron  InvalidURL  InvalidOption
+    │   └── DuplicateTask
+    ├── ValidationError (ValueError)         arguments that a task cannot take; raised before anything is stored
+    │   └── PayloadError                     no safe JSON form: Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
+    ├── UnknownTask (LookupError)  JobNotFound (LookupError)  ScheduleNotFound (LookupError)
+    ├── JobFailed  JobCancelled              what `result()` raises for a job that ended badly
+    ├── ResultTimeout (TimeoutError)         the job has not ended in the time given
+    ├── JobTimeout (TimeoutError)            the job ran longer than its `timeout`
+    ├── LeaseLost                            this worker no longer owns the job
+    └── StoreError                           the store refused or could not be reached
+        ├── StoreUnavailable  StoreBusy  StoreFull
+        ├── StoreReadOnly  StoreCorrupt  UnsuitableStore
+        └── SchemaMismatch
+
+    Directive                                not errors: a task raises them to direct its own job
+    ├── RetryAfter   run again after that long (uses an attempt)
+    ├── Snooze       run again after that long (uses no attempt)
+    ├── Bury         to the dead letters now
+    └── Cancel       cancelled now
+
+Each message says what was wrong, with which value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+__all__ = [
+    "Bury",
+    "Cancel",
+    "ConfigurationError",
+    "Directive",
+    "DuplicateTask",
+    "InvalidCron",
+    "InvalidDuration",
+    "InvalidOption",
+    "InvalidURL",
+    "JobCancelled",
+    "JobFailed",
+    "JobNotFound",
+    "JobTimeout",
+    "LeaseLost",
+    "MainspringError",
+    "PayloadError",
+    "PayloadTooDeep",
+    "PayloadTooLarge",
+    "ResultTimeout",
+    "RetryAfter",
+    "ScheduleNotFound",
+    "SchemaMismatch",
+    "Snooze",
+    "StoreBusy",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "UnknownTask",
+    "UnsafeText",
+    "Unserialisable",
+    "UnsuitableStore",
+    "ValidationError",
+]
+
+
+class MainspringError(Exception):
+    """The root of all errors raised by Mainspring."""
+
+
+class ConfigurationError(MainspringError, ValueError):
+    """Something was set up wrongly: an option, a URL, a schedule."""
+
+
+class InvalidDuration(ConfigurationError):
+    """A duration that is not seconds, a `timedelta`, or text such as "90s"."""
+
+
+class InvalidCron(ConfigurationError):
+    """A cron line or a time zone that cannot be understood."""
+
+
+class InvalidURL(ConfigurationError):
+    """A store URL that cannot be understood."""
+
+
+class InvalidOption(ConfigurationError):
+    """An option with a value that it cannot take."""
+
+
+class DuplicateTask(ConfigurationError):
+    """Two different functions were registered under one task name."""
+
+
+class ValidationError(MainspringError, ValueError):
+    """Arguments that do not fit the task's signature. Nothing was stored."""
+
+
+class PayloadError(ValidationError):
+    """A value that has no safe JSON form. Nothing was stored."""
+
+
+class Unserialisable(PayloadError):
+    """A value that JSON cannot carry."""
+
+
+class PayloadTooLarge(PayloadError):
+    """A value whose JSON is over the size limit."""
+
+
+class PayloadTooDeep(PayloadError):
+    """A value nested over the depth limit."""
+
+
+class UnsafeText(PayloadError):
+    """Text with a NUL character or a lone surrogate, which not every store can keep."""
+
+
+class UnknownTask(MainspringError, LookupError):
+    """No task is registered under that name."""
+
+
+class JobNotFound(MainspringError, LookupError):
+    """No job has that id; it may have been pruned or deleted."""
+
+
+class ScheduleNotFound(MainspringError, LookupError):
+    """No schedule has that name."""
+
+
+class JobFailed(MainspringError):
+    """The job is dead.
+
+    `type` is the stored exception's type name, `message` its text, `traceback` its traceback as text, `reason`
+    why the job was not tried again.
+    """
+
+    def __init__(self, job_id: str, reason: str, type: str = "", message: str = "", traceback: str = "") -> None:
+        cause = f": {type}: {message}" if type else ""
+        super().__init__(f"job {job_id} is dead ({reason}){cause}")
+        self.job_id = job_id
+        self.reason = reason
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+
+
+class JobCancelled(MainspringError):
+    """The job was cancelled; `reason` says by what."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"job {job_id} was cancelled ({reason})")
+        self.job_id = job_id
+        self.reason = reason
+
+
+class ResultTimeout(MainspringError, TimeoutError):
+    """The job had not ended when the time given to `result(timeout=...)` was over; `state` is where it stood."""
+
+    def __init__(self, job_id: str, state: str, seconds: float) -> None:
+        super().__init__(
+            f"job {job_id} is still {state} after {seconds:g} s; wait longer, or see `mainspring jobs show {job_id}`"
+        )
+        self.job_id = job_id
+        self.state = state
+
+
+class JobTimeout(MainspringError, TimeoutError):
+    """The job ran longer than its `timeout`."""
+
+
+class LeaseLost(MainspringError):
+    """This worker no longer owns the job: its lease ran out and the job went to another worker."""
+
+
+class StoreError(MainspringError):
+    """The store refused an operation or could not be reached."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached."""
+
+
+class StoreBusy(StoreError):
+    """The store did not get to the operation within its deadline. Nothing was changed; trying again is safe."""
+
+
+class StoreFull(StoreError):
+    """The store has no room left. Nothing was changed; it works again once there is room."""
+
+
+class StoreReadOnly(StoreError):
+    """The store can be read but not written."""
+
+
+class StoreCorrupt(StoreError):
+    """The store's data is damaged, or it is not a store at all."""
+
+
+class UnsuitableStore(StoreError):
+    """The store is of a kind or in a place that cannot keep Mainspring's promises."""
+
+
+class SchemaMismatch(StoreError):
+    """The store's schema is of a version that this program does not know."""
+
+
+class Directive(Exception):
+    """What a task raises to direct its own job; not an error."""
+
+
+class RetryAfter(Directive):
+    """Run again after `delay`, if attempts are left: `raise RetryAfter("5m")`."""
+
+    def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
+        super().__init__(reason or f"retry after {delay}")
+        self.delay = delay
+        self.reason = reason
+
+
+class Snooze(Directive):
+    """Run again after `delay` without using an attempt: `raise Snooze("10m")`."""
+
+    def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
+        super().__init__(reason or f"snooze {delay}")
+        self.delay = delay
+        self.reason = reason
+
+
+class Bury(Directive):
+    """Put the job among the dead letters now, however many attempts are left: `raise Bury("no such customer")`."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Cancel(Directive):
+    """End the job as cancelled: `raise Cancel("the order was withdrawn")`."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,88 @@
+"""What a run came to, before anyone has decided what that means for the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = ["ErrorRecord", "Outcome", "Verdict"]
+
+
+class Verdict(StrEnum):
+    """The ways in which a run can end."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SNOOZED = "snoozed"
+    BURIED = "buried"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """The worker died with the job in its hands."""
+    UNKNOWN = "unknown"
+    """The worker does not know the task."""
+    RETURNED = "returned"
+    """The worker is stopping and hands the job back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """An exception as it is stored: plain text that every store can keep."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run came to. Made by the named constructors, read by `transitions.decide` alone."""
+
+    verdict: Verdict
+    result: str | None = None
+    error: ErrorRecord | None = None
+    delay_ms: int | None = None
+    reason: str = ""
+    exception: BaseException | None = field(default=None, compare=False)
+    """The live exception of a failed run, for retry rules that look at it."""
+
+    @classmethod
+    def completed(cls, result: str) -> Outcome:
+        """The task returned; `result` is its encoded value."""
+        return cls(Verdict.COMPLETED, result)
+
+    @classmethod
+    def failed(
+        cls, error: ErrorRecord, exception: BaseException | None = None, *, delay_ms: int | None = None
+    ) -> Outcome:
+        """The task raised. `delay_ms` is what `RetryAfter` asked for; None leaves it to the retry rules."""
+        return cls(Verdict.FAILED, error=error, delay_ms=delay_ms, exception=exception)
+
+    @classmethod
+    def snoozed(cls, delay_ms: int, reason: str = "") -> Outcome:
+        """The task asked to run later, without using an attempt."""
+        return cls(Verdict.SNOOZED, delay_ms=delay_ms, reason=reason)
+
+    @classmethod
+    def buried(cls, reason: str, error: ErrorRecord | None = None) -> Outcome:
+        """Not worth another try: straight to the dead letters."""
+        return cls(Verdict.BURIED, error=error, reason=reason)
+
+    @classmethod
+    def cancelled(cls, reason: str) -> Outcome:
+        """The run was cancelled, from outside or by the task itself."""
+        return cls(Verdict.CANCELLED, reason=reason)
+
+    @classmethod
+    def lost(cls) -> Outcome:
+        """The worker that ran it died."""
+        return cls(Verdict.LOST)
+
+    @classmethod
+    def unknown(cls, task: str) -> Outcome:
+        """This worker has no task of that name; another may."""
+        return cls(Verdict.UNKNOWN, reason=f"no worker that claimed it knows task {task!r}")
+
+    @classmethod
+    def returned(cls) -> Outcome:
+        """The worker stopped before the run ended and hands the job back."""
+        return cls(Verdict.RETURNED, reason="handed back by a stopping worker")

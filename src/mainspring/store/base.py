@@ -1,0 +1,583 @@
+"""The store protocol: the narrow waist between what Mainspring means and where it is kept.
+
+A store has twelve operations. Eleven take one request document and end in one reply, atomically; each is a *sans-I/O
+generator*: it yields whatever its own driver understands (an SQL statement, a script call), is sent what came back,
+and returns the reply. So one body serves a blocking caller, an event loop, the heartbeat's thread and a user's own
+open transaction. The twelfth, `watch`, is not a request but a listener, and belongs to the driver.
+
+    insert      jobs → inserted or existing            claim       queues with room → claims, next due time
+    settle      settlements → applied ids              beat        worker → alive?, cancelled jobs, command
+    reap        limit → claims of dead workers' jobs   note        progress, log → still mine?
+    alter       verb, selection → count                prune       retention → count
+    find        filter → page of jobs                  count       filter, grouping → numbers
+    configure   changes → queues, schedules, workers   watch       topics → hints
+
+Rules that hold for every store:
+
+- A set goes in and a set comes out; nothing loops over round trips.
+- Every request may carry `now` (milliseconds since 1970 UTC); without it the store's own clock counts.
+- A claimed job is written only by who names its `lease`: settle and note change nothing where the number differs or
+  the job is not running, and say so by leaving the id out of their reply. That is the fence.
+- Claims are served by priority, then `run_at`, then id: a job's place in the queue is when it became due.
+- Live and finished jobs are kept apart, so that the cost of the live ones never depends on the history.
+- Every request has one effect, however often it is sent: inserts by id, settlements and notes by lease, ticks by the
+  schedule's `next_at`, the others by being absolute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from mainspring.model.job import Claim, JobRecord, NewJob, Note
+from mainspring.model.settlement import Settlement
+from mainspring.model.states import State
+
+Reply = TypeVar("Reply")
+
+Operation = Generator[Any, Any, Reply]
+"""One store operation under way: yields what its driver performs, receives what came back, returns its reply."""
+
+
+class Request(Generic[Reply]):
+    """What an operation takes. The type parameter is what it gives; `operation` names the store's method."""
+
+    __slots__ = ()
+    operation: ClassVar[str]
+
+
+# --- insert ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A schedule's turn: its jobs are inserted, and `next_at` moved, only if it still stands at `expected_at`."""
+
+    schedule: str
+    expected_at: int
+    """The slot that the caller saw as due."""
+    next_at: int
+    """The slot after those served now."""
+    jobs: tuple[NewJob, ...] = ()
+    """None where missed slots are skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What became of one new job."""
+
+    id: str
+    existed: bool
+    """True: a job of that id was there already, live or finished, and was left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class InsertRequest(Request[tuple[Inserted, ...]]):
+    """Jobs appear together or not at all. The reply is in the order of the jobs, ticks' jobs last (won ticks only)."""
+
+    operation: ClassVar[str] = "insert"
+    jobs: tuple[NewJob, ...] = ()
+    ticks: tuple[Tick, ...] = ()
+    now: int | None = None
+
+
+# --- claim, settle, note ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """At most `limit` jobs from `queue`."""
+
+    queue: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReply:
+    """What a worker got."""
+
+    claims: tuple[Claim, ...]
+    now: int
+    """The store's clock when it answered."""
+    next_due: int | None
+    """When the earliest scheduled job of the named queues is due; None: nothing is scheduled there. Exact when fewer
+    claims than asked for came back; otherwise the caller comes back at once anyway."""
+    alive: bool
+    """False: the store does not know this worker, or its lease ran out. Nothing was claimed; register anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest(Request[ClaimReply]):
+    """Due jobs are promoted, then `rooms` served in order, up to `limit` in all; a queue may be named twice.
+
+    Paused queues give nothing; a queue with a concurrency limit gives no more than is left of it, counted from the
+    running jobs of all workers.
+    """
+
+    operation: ClassVar[str] = "claim"
+    worker: str
+    rooms: tuple[Room, ...]
+    limit: int
+    now: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRequest(Request[frozenset[str]]):
+    """Applies each settlement whose lease holds, and gives their ids; notes of the same jobs are written first.
+
+    A job that goes back (QUEUED, SCHEDULED) while somebody asks to cancel it is due at once, whatever its delay: the
+    request stays with it, and the next claim brings it to a worker that ends it.
+    """
+
+    operation: ClassVar[str] = "settle"
+    settlements: tuple[Settlement, ...]
+    notes: tuple[Note, ...] = ()
+    now: int | None = None
+
+
+LOG_LINES_KEPT = 1000
+"""How many log lines a job keeps: the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRequest(Request[frozenset[str]]):
+    """Writes each note whose lease holds, and gives their ids. A job keeps its newest `LOG_LINES_KEPT` lines."""
+
+    operation: ClassVar[str] = "note"
+    notes: tuple[Note, ...]
+    now: int | None = None
+
+
+# --- beat, reap ------------------------------------------------------------------------------------------------------
+
+
+class Command(StrEnum):
+    """What an operator asks of a worker."""
+
+    QUIET = "quiet"
+    """Claim no more; go on with what is running."""
+    STOP = "stop"
+    """Stop gracefully."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A worker as it describes itself with every beat."""
+
+    id: str
+    name: str
+    """For people: host and process id."""
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+    concurrency: int
+    running: int
+    lease_ms: int
+    """How long from this beat the store counts it as alive."""
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BeatReply:
+    """What the store has to say to a worker."""
+
+    alive: bool
+    """False: the store gave this worker up. Whatever it runs belongs to others; it must register anew, by a new id."""
+    now: int
+    cancelled: tuple[tuple[str, int], ...] = ()
+    """Ids and leases of its running jobs that somebody asked to cancel."""
+    command: Command | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BeatRequest(Request[BeatReply]):
+    """`join` registers the worker, `stay` renews its lease if it still has one, `look` only reads, `leave` takes it off
+    the list."""
+
+    operation: ClassVar[str] = "beat"
+    presence: Presence
+    phase: Literal["join", "stay", "look", "leave"] = "stay"
+    now: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReapRequest(Request[tuple[Claim, ...]]):
+    """Running jobs whose worker is gone are leased anew to the caller, who decides what becomes of them.
+
+    Nothing else changes: attempt, start and (in the reply) the dead worker's id are as they were. The caller must be
+    alive itself, else it gets nothing. Workers that are past their lease and own no more jobs are taken off the list.
+    """
+
+    operation: ClassVar[str] = "reap"
+    worker: str
+    limit: int
+    now: int | None = None
+
+
+# --- alter, prune ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs: all conditions must hold, an empty one holds for every job.
+
+    `since` and `until` bound the time at which the job entered the store's present view of it: `finished_at` for final
+    jobs, `created_at` for live ones (both bounds inclusive).
+    """
+
+    ids: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    queue: str | None = None
+    task: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+class Verb(StrEnum):
+    """What can be done to selected jobs."""
+
+    CANCEL = "cancel"
+    """Waiting jobs become cancelled; running ones are asked to (`cancel_requested`); final ones stay."""
+    REVIVE = "revive"
+    """Final jobs become queued again: attempt, crashes and postponed 0, result, error, reason, progress gone, history
+    and lease kept. Scheduled ones become due now. Others stay."""
+    RESCHEDULE = "reschedule"
+    """Waiting jobs (scheduled, queued) get `value` as their run_at, and the state that follows from it."""
+    REPRIORITISE = "reprioritise"
+    """Waiting jobs (blocked, scheduled, queued) get `value` as their priority."""
+    DELETE = "delete"
+    """Jobs that are not running are gone, with their logs. Running ones stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlterReply:
+    """How far one bounded batch of an alteration came."""
+
+    count: int
+    """Jobs changed."""
+    cursor: str | None
+    """Where the next batch goes on; None: done."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlterRequest(Request[AlterReply]):
+    """Does `verb` to at most `limit` selected jobs; the caller repeats with the reply's cursor until it is None."""
+
+    operation: ClassVar[str] = "alter"
+    verb: Verb
+    filter: Filter
+    value: int | None = None
+    reason: str | None = None
+    """CANCEL: stored with the job."""
+    limit: int = 1000
+    cursor: str | None = None
+    now: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRequest(Request[int]):
+    """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number."""
+
+    operation: ClassVar[str] = "prune"
+    keep_ms: Mapping[State, int]
+    limit: int = 1000
+    now: int | None = None
+
+
+# --- find, count -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the jobs that were asked for."""
+
+    jobs: tuple[JobRecord, ...]
+    cursor: str | None
+    """Where the next page goes on; None: there is no more. A page may be short, even empty, and still have a cursor:
+    a store reads only so many jobs for one page, however few of them fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindRequest(Request[Page]):
+    """Jobs that fit, newest first: live ones by creation, then final ones by their end (ids break ties)."""
+
+    operation: ClassVar[str] = "find"
+    filter: Filter
+    limit: int = 50
+    cursor: str | None = None
+    with_log: bool = False
+    now: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many jobs of one queue are in one state, and since when the longest-waiting has been due."""
+
+    queue: str
+    state: State
+    count: int
+    oldest_at: int | None = None
+    """QUEUED only: the smallest `run_at`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountReply:
+    """Numbers by queue and state; combinations with no job are left out."""
+
+    tallies: tuple[Tally, ...]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountRequest(Request[CountReply]):
+    """How many jobs fit, exactly, by queue and state."""
+
+    operation: ClassVar[str] = "count"
+    filter: Filter
+    now: int | None = None
+
+
+# --- configure -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DefineQueue:
+    """What the code says about a queue; an operator's `LimitQueue` outlives it."""
+
+    name: str
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitQueue:
+    """What an operator says about a queue's limit. None: no limit."""
+
+    name: str
+    concurrency: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseQueue:
+    """Stop or go on claiming from a queue."""
+
+    name: str
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PutSchedule:
+    """Create a schedule or change what it does.
+
+    Where one of that name exists, whether it is paused stays; its `next_at` stays too unless `timing` changed.
+    """
+
+    name: str
+    task: str
+    timing: str
+    """JSON object text: what `schedule.parse_timing` reads."""
+    next_at: int
+    queue: str = "default"
+    args: str = "{}"
+    priority: int = 5
+    options: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseSchedule:
+    """Stop or go on ticking. A resumed schedule goes on at `next_at`: what it slept through is not a missed tick."""
+
+    name: str
+    paused: bool
+    next_at: int | None = None
+    """On resume: its next slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSchedule:
+    """Forget a schedule; the jobs that it made stay."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandWorker:
+    """Leave a command for a worker, which reads it with its next beat."""
+
+    id: str
+    command: Command
+
+
+Change = DefineQueue | LimitQueue | PauseQueue | PutSchedule | PauseSchedule | RemoveSchedule | CommandWorker
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRecord:
+    """A queue's settings."""
+
+    name: str
+    paused_at: int | None = None
+    concurrency: int | None = None
+    """The limit in force: the operator's if there is one, else the code's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecord:
+    """A schedule as the store has it."""
+
+    name: str
+    task: str
+    queue: str
+    args: str
+    priority: int
+    options: str | None
+    timing: str
+    next_at: int
+    last_at: int | None
+    """The slot that was served last."""
+    paused_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker as the store has it."""
+
+    id: str
+    name: str
+    queues: tuple[str, ...]
+    tasks: tuple[str, ...]
+    concurrency: int
+    running: int
+    quiet: bool
+    started_at: int
+    beat_at: int
+    expires_at: int
+    command: Command | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The part of the settings that was asked for, after the changes."""
+
+    now: int
+    changed: int = 0
+    """How many of the changes found what they name (a pause of an unknown schedule does not)."""
+    queues: tuple[QueueRecord, ...] = ()
+    schedules: tuple[ScheduleRecord, ...] = ()
+    workers: tuple[WorkerRecord, ...] = ()
+    next_tick: int | None = None
+    """The smallest `next_at` of all schedules that are not paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureRequest(Request[Settings]):
+    """Applies `changes` together, then reads what `read` names.
+
+    "due": the schedules that are not paused and whose `next_at` has come, at most `limit`, earliest first.
+    """
+
+    operation: ClassVar[str] = "configure"
+    changes: tuple[Change, ...] = ()
+    read: frozenset[Literal["queues", "schedules", "due", "workers"]] = field(default_factory=frozenset)
+    limit: int = 1000
+    now: int | None = None
+
+
+# --- the protocols ---------------------------------------------------------------------------------------------------
+
+
+class Watch(Protocol):
+    """A listener for hints, counted from when it was opened: a hint between two waits is not missed."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the next hint; False when none came in time."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class AsyncWatch(Protocol):
+    """A `Watch` for an event loop."""
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for the next hint; False when none came in time."""
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+
+
+class Driver(Protocol):
+    """Performs requests for blocking callers. Safe to use from several threads, and after a fork.
+
+    Takes the request and not the operation, so that it can begin the operation again where the store asks for that.
+    """
+
+    def run(self, request: Request[Reply]) -> Reply:
+        """Perform one request, atomically, within the store's deadline."""
+
+    def watch(self, topics: tuple[str, ...]) -> Watch:
+        """Listen for hints about `queue:NAME`, `job:ID`, `worker:ID`. They may merge, may miss, may be false alarms."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+
+class AsyncDriver(Protocol):
+    """Performs requests on an event loop."""
+
+    async def run(self, request: Request[Reply]) -> Reply:
+        """Perform one request, atomically, within the store's deadline."""
+
+    async def watch(self, topics: tuple[str, ...]) -> AsyncWatch:
+        """Listen for hints, as `Driver.watch`."""
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+
+
+class Store(Protocol):
+    """One place where jobs are kept. Holds no connection itself; its drivers do."""
+
+    url: str
+    """Where it is, without any password."""
+
+    def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]: ...
+    def claim(self, request: ClaimRequest) -> Operation[ClaimReply]: ...
+    def settle(self, request: SettleRequest) -> Operation[frozenset[str]]: ...
+    def beat(self, request: BeatRequest) -> Operation[BeatReply]: ...
+    def reap(self, request: ReapRequest) -> Operation[tuple[Claim, ...]]: ...
+    def note(self, request: NoteRequest) -> Operation[frozenset[str]]: ...
+    def alter(self, request: AlterRequest) -> Operation[AlterReply]: ...
+    def prune(self, request: PruneRequest) -> Operation[int]: ...
+    def find(self, request: FindRequest) -> Operation[Page]: ...
+    def count(self, request: CountRequest) -> Operation[CountReply]: ...
+    def configure(self, request: ConfigureRequest) -> Operation[Settings]: ...
+
+    def driver(self) -> Driver:
+        """A new blocking driver."""
+
+    def async_driver(self) -> AsyncDriver:
+        """A new driver for the running event loop."""
+
+    def schema(self) -> SchemaStatus:
+        """Which schema version the store has. Blocking; changes nothing."""
+
+    def migrate(self) -> SchemaStatus:
+        """Bring the schema up to date and say what it was. Blocking."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """A store's schema version and the one that this program wants. 0: no schema yet."""
+
+    found: int
+    wanted: int
+    location: str = ""
+    """What `doctor` shows beside it: the file or the server, and its version."""
+
+
+def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
+    """The operation that performs `request` on `store`, not yet begun."""
+    operation: Operation[Reply] = getattr(store, request.operation)(request)
+    return operation
+

@@ -1,0 +1,202 @@
+"""Connections to an SQLite file: opened with the settings that keep its promises, and performing operations.
+
+WAL lets readers and one writer go on side by side; FULL makes a commit survive a power cut; every write begins with
+BEGIN IMMEDIATE, because a read that turns into a write may fail however long it would wait. SQLite's own busy handler
+sleeps for up to 100 ms between tries; ours, below, for about one, so that processes hand the lock over quickly.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mainspring.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    UnsuitableStore,
+)
+from mainspring.store.base import Operation, Reply
+from mainspring.store.sql.statements import WRITE, Row
+from mainspring.store.sqlite.location import Location, check_folder
+
+__all__ = ["OPERATION_DEADLINE", "Connection"]
+
+OPERATION_DEADLINE = 5.0
+"""Seconds that an operation may wait for its turn."""
+
+OLDEST_SQLITE = (3, 35, 0)
+"""The first with RETURNING."""
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class Connection:
+    """One connection. Used by one thread at a time; `turn` is the lock that all writers of this process share."""
+
+    def __init__(self, location: Location, turn: threading.Lock) -> None:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise UnsuitableStore(
+                f"this Python was built with SQLite {sqlite3.sqlite_version}; Mainspring needs 3.35 or newer"
+            )
+        if location.path:
+            check_folder(location.path)
+        self._location = location
+        self._turn = turn
+        try:
+            self._raw = sqlite3.connect(
+                location.uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            self._raw.execute("PRAGMA busy_timeout = 0")
+            deadline = time.monotonic() + OPERATION_DEADLINE
+            if location.path:
+                self._execute("PRAGMA journal_mode = WAL", {}, deadline)
+            self._raw.execute(f"PRAGMA synchronous = {'FULL' if location.path else 'OFF'}")
+            self._raw.execute("PRAGMA mmap_size = 0")
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def perform(self, operation: Operation[Reply]) -> Reply:
+        """Run an operation to its reply, atomically from its first write on."""
+        deadline = time.monotonic() + OPERATION_DEADLINE
+        writing = False
+        try:
+            step = next(operation)
+            while True:
+                if step is WRITE:
+                    self._begin(deadline)
+                    writing = True
+                    step = operation.send(())
+                else:
+                    step = operation.send(self._execute(step.sql, step.parameters, deadline))
+        except StopIteration as done:
+            if writing:
+                self._commit(deadline)
+                writing = False
+            reply: Reply = done.value
+            return reply
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+        finally:
+            operation.close()
+            if writing:
+                self._rollback()
+
+    def _begin(self, deadline: float) -> None:
+        if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise self._busy()
+        try:
+            self._execute("BEGIN IMMEDIATE", {}, deadline)
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def _commit(self, deadline: float) -> None:
+        try:
+            self._execute("COMMIT", {}, deadline)
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._translated(error) from error
+        except StoreError:
+            self._rollback()
+            raise
+        self._turn.release()
+
+    def _rollback(self) -> None:
+        with suppress(sqlite3.Error):
+            self._raw.execute("ROLLBACK")
+        self._turn.release()
+
+    def _execute(self, sql: str, parameters: Mapping[str, Any], deadline: float) -> list[Row]:
+        """One statement, tried again while another process is at it."""
+        pause = 0.0003
+        while True:
+            try:
+                return self._raw.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _BUSY:
+                    raise
+                if time.monotonic() > deadline:
+                    raise self._busy() from error
+            time.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 1.5, 0.004)
+
+    def script(self, sql: str, unless: Callable[[], bool]) -> None:
+        """Several statements in one write transaction (a migration), unless that proves needless inside it."""
+        self._begin(time.monotonic() + OPERATION_DEADLINE)
+        try:
+            if not unless():
+                for statement in _split(sql):
+                    self._raw.execute(statement)
+            self._raw.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._translated(error) from error
+        self._turn.release()
+
+    def rows(self, sql: str) -> list[Row]:
+        """What one reading statement gives."""
+        try:
+            return self._execute(sql, {}, time.monotonic() + OPERATION_DEADLINE)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def data_version(self) -> int:
+        """A number that changes whenever another connection has committed."""
+        return int(self.rows("PRAGMA data_version")[0][0])
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def _busy(self) -> StoreBusy:
+        return StoreBusy(
+            f"{self._location.url} was locked by others for {OPERATION_DEADLINE:g} s; nothing was changed, try again. "
+            "If this lasts, look for a program that holds a transaction open"
+        )
+
+    def _translated(self, error: sqlite3.Error) -> StoreError:
+        """The error as one of ours, that says what to do."""
+        place = self._location.path or self._location.url
+        match _code(error):
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+                return StoreReadOnly(
+                    f"{place} cannot be written ({error}); give this user write permission to the file and its folder"
+                )
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return StoreCorrupt(
+                    f"{place} is damaged or no SQLite file ({error}); move it away, then restore a backup or start anew"
+                )
+            case sqlite3.SQLITE_FULL:
+                return StoreFull(f"no room left for {place} ({error}); nothing was changed, free some disk space")
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return self._busy()
+            case sqlite3.SQLITE_CANTOPEN:
+                return StoreUnavailable(
+                    f"cannot open {place} ({error}); check that the folder can be written by this user"
+                )
+            case _:
+                return StoreUnavailable(f"{place} failed: {error}")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def _split(sql: str) -> list[str]:
+    """The statements of a script, comments left out."""
+    statements, current = [], ""
+    for line in sql.splitlines():
+        current += line.split("--")[0] + "\n"
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return [statement for statement in statements if statement.strip()]

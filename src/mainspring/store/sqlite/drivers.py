@@ -1,0 +1,196 @@
+"""Drivers: who performs requests on SQLite, for blocking callers and for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mainspring.store.base import Reply, Request, Store, start
+from mainspring.store.sqlite.connection import Connection
+
+__all__ = ["SqliteAsyncDriver", "SqliteDriver"]
+
+POLL_SECONDS = 0.003
+"""How often `data_version` is read while somebody waits for a hint: about 3 µs each time."""
+
+
+@dataclass(slots=True)
+class _Idle:
+    """Connections that nobody uses now, and the writers' lock: both good in one process only."""
+
+    pid: int = field(default_factory=os.getpid)
+    connections: deque[Connection] = field(default_factory=deque)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+_left_behind: list[_Idle] = []
+"""Connections inherited through a fork. SQLite forbids to use them or even to close them, so they are kept."""
+
+
+class SqliteDriver:
+    """Performs requests for blocking callers: one connection per caller at a time, reused afterwards."""
+
+    def __init__(self, store: Store, connect: Callable[[threading.Lock], Connection]) -> None:
+        self._store = store
+        self._open = connect
+        self._idle = _Idle()
+
+    def run(self, request: Request[Reply]) -> Reply:
+        with self.connection() as connection:
+            return connection.perform(start(self._store, request))
+
+    @contextmanager
+    def connection(self) -> Generator[Connection]:
+        """A connection of one's own for a while."""
+        idle = self._of_this_process()
+        try:
+            connection = idle.connections.pop()
+        except IndexError:
+            connection = self._open(idle.turn)
+        try:
+            yield connection
+        finally:
+            idle.connections.append(connection)
+
+    def watch(self, topics: tuple[str, ...]) -> SqliteWatch:
+        return SqliteWatch(self.connect())
+
+    def connect(self) -> Connection:
+        """A new connection that the caller keeps and closes."""
+        return self._open(self._of_this_process().turn)
+
+    def close(self) -> None:
+        idle, self._idle = self._of_this_process(), _Idle()
+        while idle.connections:
+            idle.connections.pop().close()
+
+    def _of_this_process(self) -> _Idle:
+        if self._idle.pid != os.getpid():
+            _left_behind.append(self._idle)
+            self._idle = _Idle()
+        return self._idle
+
+
+class SqliteWatch:
+    """Hints for a blocking caller. Every commit of anybody is one: SQLite does not say what it was about."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._seen = connection.data_version()
+
+    def wait(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while (version := self._connection.data_version()) == self._seen:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(POLL_SECONDS, left))
+        self._seen = version
+        return True
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class SqliteAsyncDriver:
+    """Performs requests for an event loop, on threads, so that no disk ever holds the loop up."""
+
+    def __init__(self, store: Store, connect: Callable[[threading.Lock], Connection]) -> None:
+        self._driver = SqliteDriver(store, connect)
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="mainspring-sqlite")
+        self._changes = _Changes(self._driver)
+
+    async def run(self, request: Request[Reply]) -> Reply:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._driver.run, request)
+
+    async def watch(self, topics: tuple[str, ...]) -> SqliteAsyncWatch:
+        return SqliteAsyncWatch(self._changes)
+
+    async def aclose(self) -> None:
+        self._changes.close()
+        self._threads.shutdown(wait=True)
+        self._driver.close()
+
+
+class _Changes:
+    """Counts the changes of the store as far as they were noticed: one poll for all who wait on one loop.
+
+    Nobody waiting, nothing polled.
+    """
+
+    def __init__(self, driver: SqliteDriver) -> None:
+        self._driver = driver
+        self._connection: Connection | None = None
+        self._version = 0
+        self._count = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._poll: asyncio.Task[None] | None = None
+
+    def count(self) -> int:
+        """The number of changes noticed so far, the latest included."""
+        if self._connection is None:
+            self._connection = self._driver.connect()
+            self._version = self._connection.data_version()
+        elif (version := self._connection.data_version()) != self._version:
+            self._version = version
+            self._count += 1
+        return self._count
+
+    async def wait(self, seen: int, seconds: float) -> int:
+        """Wait until there are more changes than `seen`, or the time is over; the count then."""
+        if self.count() != seen:
+            return self._count
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        if self._poll is None:
+            self._poll = asyncio.create_task(self._polling(), name="mainspring-sqlite-poll")
+        try:
+            await asyncio.wait_for(waiter, seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.discard(waiter)
+        return self._count
+
+    async def _polling(self) -> None:
+        try:
+            before = self._count
+            while self._waiters:
+                await asyncio.sleep(POLL_SECONDS)
+                if self.count() != before:
+                    before = self._count
+                    for waiter in self._waiters:
+                        if not waiter.done():
+                            waiter.set_result(None)
+        finally:
+            self._poll = None
+
+    def close(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class SqliteAsyncWatch:
+    """Hints for an event loop."""
+
+    def __init__(self, changes: _Changes) -> None:
+        self._changes = changes
+        self._seen = changes.count()
+
+    async def wait(self, seconds: float) -> bool:
+        before, self._seen = self._seen, await self._changes.wait(self._seen, seconds)
+        return self._seen != before
+
+    async def aclose(self) -> None:
+        """Nothing is held."""

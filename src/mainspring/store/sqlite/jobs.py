@@ -1,0 +1,144 @@
+"""The way of a job: insert, claim, settle, note. The hot operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mainspring.model.job import Claim, NewJob, Note
+from mainspring.model.states import FINAL
+from mainspring.store.base import (
+    LOG_LINES_KEPT,
+    ClaimReply,
+    ClaimRequest,
+    Inserted,
+    InsertRequest,
+    NoteRequest,
+    Operation,
+    Room,
+    SettleRequest,
+)
+from mainspring.store.sql.documents import document
+from mainspring.store.sql.statements import WRITE, Row, Statements
+
+__all__ = ["claim", "insert", "note", "settle"]
+
+sql = Statements("mainspring.store.sqlite", "statements.sql")
+
+PROMOTED_AT_ONCE = 1000
+"""How many due jobs of one queue one claim promotes; the rest waits for the next, so that no claim takes long."""
+
+
+def insert(request: InsertRequest, now: int) -> Operation[tuple[Inserted, ...]]:
+    yield WRITE
+    jobs = request.jobs
+    if request.ticks:
+        won = {row[0] for row in (yield sql("move_schedules", doc=document(request.ticks)))}
+        jobs += tuple(job for tick in request.ticks if tick.schedule in won for job in tick.jobs)
+    return (yield from add(jobs, now))
+
+
+def add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
+    """Insert jobs inside an operation that writes already."""
+    if not jobs:
+        return ()
+    rows = yield sql("insert_jobs", doc=document(jobs), now=now)
+    yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
+    new = {row[0] for row in rows}
+    replies = []
+    for job in jobs:
+        replies.append(Inserted(job.id, existed=job.id not in new))
+        new.discard(job.id)
+    return tuple(replies)
+
+
+def claim(request: ClaimRequest, now: int) -> Operation[ClaimReply]:
+    names = document(sorted({room.queue for room in request.rooms}))
+    alive = yield sql("worker_alive", worker=request.worker, now=now)
+    if not alive:
+        return ClaimReply((), now, None, alive=False)
+    # A look without the write lock first: a worker that is woken for nothing disturbs nobody.
+    survey = _Survey((yield sql("survey_queues", doc=names, now=now)))
+    claims: list[Claim] = []
+    if survey.due(now) or any(survey.room(room.queue, room.limit) for room in request.rooms):
+        yield WRITE
+        for queue in survey.due(now):
+            yield sql("promote_due", queue=queue, now=now, limit=PROMOTED_AT_ONCE)
+        survey = _Survey((yield sql("survey_queues", doc=names, now=now)))
+        for room in request.rooms:
+            limit = survey.room(room.queue, min(room.limit, request.limit - len(claims)))
+            if limit > 0:
+                taken = yield from _serve(Room(room.queue, limit), request.worker, now)
+                survey.took(room.queue, len(taken))
+                claims += taken
+    return ClaimReply(tuple(claims), now, survey.next_due(), alive=True)
+
+
+def _serve(room: Room, worker: str, now: int) -> Operation[list[Claim]]:
+    rows = yield sql("claim_jobs", queue=room.queue, worker=worker, now=now, limit=room.limit)
+    claims = [Claim(*row) for row in rows]
+    claims.sort(key=lambda claim: (claim.priority, claim.run_at, claim.id))
+    return claims
+
+
+class _Survey:
+    """What the queues of one claim look like: which are open, how much of their limit is left, what is due."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._open: dict[str, int | None] = {}
+        """Queues with something to claim, and how many more may run there (None: any number)."""
+        self._scheduled: dict[str, int] = {}
+        for name, unpaused, slots, running, queued, scheduled_at in rows:
+            if unpaused and queued:
+                self._open[name] = None if slots is None else max(0, slots - running)
+            if scheduled_at is not None:
+                self._scheduled[name] = scheduled_at
+
+    def due(self, now: int) -> list[str]:
+        return [queue for queue, at in self._scheduled.items() if at <= now]
+
+    def next_due(self) -> int | None:
+        return min(self._scheduled.values(), default=None)
+
+    def room(self, queue: str, limit: int) -> int:
+        left = self._open.get(queue, 0)
+        return limit if left is None else min(limit, left)
+
+    def took(self, queue: str, count: int) -> None:
+        left = self._open[queue]
+        if left is not None:
+            self._open[queue] = left - count
+
+
+def settle(request: SettleRequest, now: int) -> Operation[frozenset[str]]:
+    yield WRITE
+    if request.notes:
+        yield from _write(request.notes)
+    applied: set[str] = set()
+    final = [settlement for settlement in request.settlements if settlement.state in FINAL]
+    if final:
+        moved = [row[0] for row in (yield sql("finish_jobs", doc=document(final), now=now))]
+        yield sql("forget_finished", doc=document(moved))
+        applied.update(moved)
+    back = [settlement for settlement in request.settlements if settlement.state not in FINAL]
+    if back:
+        applied.update(row[0] for row in (yield sql("give_back", doc=document(back), now=now)))
+    follow_ups = [job for done in request.settlements if done.id in applied for job in done.follow_ups]
+    yield from add(follow_ups, now)
+    return frozenset(applied)
+
+
+def note(request: NoteRequest, now: int) -> Operation[frozenset[str]]:
+    yield WRITE
+    return (yield from _write(request.notes))
+
+
+def _write(notes: Sequence[Note]) -> Operation[frozenset[str]]:
+    rows = yield sql("write_notes", doc=document([replace(note, lines=()) for note in notes]))
+    mine = frozenset(row[0] for row in rows)
+    logged = [note for note in notes if note.lines and note.id in mine]
+    if logged:
+        doc = document(logged)
+        yield sql("write_log", doc=doc)
+        yield sql("trim_log", doc=doc, keep=LOG_LINES_KEPT)
+    return mine

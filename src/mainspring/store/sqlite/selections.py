@@ -1,0 +1,223 @@
+"""Selections of jobs: find, count, alter, prune. What people look at and what they do to many at once.
+
+A selection is walked newest first: live jobs by creation, then final ones by their end. One call reads at most
+`SCANNED_AT_ONCE` index entries, so a page or a batch may come back short, with a cursor to go on from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mainspring.model.job import JobRecord, LogLine
+from mainspring.model.states import FINAL, LIVE, State
+from mainspring.store.base import (
+    AlterReply,
+    AlterRequest,
+    CountReply,
+    CountRequest,
+    Filter,
+    FindRequest,
+    Operation,
+    Page,
+    PruneRequest,
+    Tally,
+    Verb,
+)
+from mainspring.store.sql.documents import document
+from mainspring.store.sql.statements import WRITE, Row, Statement
+from mainspring.store.sqlite.jobs import sql
+
+__all__ = ["alter", "count", "find", "prune"]
+
+SCANNED_AT_ONCE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The live or the finished jobs, as far as walking over them goes."""
+
+    table: str
+    time: str
+    states: frozenset[State]
+    records: str
+
+
+_LIVE = _Side("mainspring_jobs", "created_at", LIVE, "live_jobs")
+_FINISHED = _Side("mainspring_finished", "finished_at", FINAL, "finished_jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One stretch of a selection: the rowids that fit, and where to go on."""
+
+    live: tuple[int, ...]
+    finished: tuple[int, ...]
+    cursor: str | None
+
+
+def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
+    """Up to `limit` jobs that fit, from `cursor` on."""
+    found: dict[str, tuple[int, ...]] = {_LIVE.table: (), _FINISHED.table: ()}
+    start = cursor.split(":", 2) if cursor else None
+    for side in (_LIVE, _FINISHED):
+        if start and start[0] != side.table:
+            continue
+        after = (int(start[1]), start[2]) if start else None
+        start = None
+        states = side.states & set(filter.states or side.states)
+        room = limit - sum(len(rowids) for rowids in found.values())
+        if not states:
+            continue
+        if room <= 0:
+            # Full exactly at the end of the live jobs: the next call begins with the finished ones.
+            return _Walk(found[_LIVE.table], (), f"{side.table}:{_END_OF_TIME}:")
+        rows = yield _scan(side, filter, states, after, 1 + (SCANNED_AT_ONCE if filter.queue or filter.task else room))
+        fitting = [row for row in rows if row[3]]
+        found[side.table] = tuple(row[0] for row in fitting[:room])
+        if len(fitting) > room:
+            last = fitting[room - 1]
+        elif (filter.queue or filter.task) and len(rows) > SCANNED_AT_ONCE:
+            last = rows[-1]
+        else:
+            continue
+        return _Walk(found[_LIVE.table], found[_FINISHED.table], f"{side.table}:{last[1]}:{last[2]}")
+    return _Walk(found[_LIVE.table], found[_FINISHED.table], None)
+
+
+_END_OF_TIME = 2**62
+
+
+def _scan(
+    side: _Side, filter: Filter, states: Iterable[State], after: tuple[int, str] | None, limit: int
+) -> Statement:
+    """Gives rowid, time, id, fits?: newest first, one index range per state, merged."""
+    conditions, parameters = _conditions(filter, side)
+    if after:
+        conditions.append(f"({side.time}, id) < (:after_at, :after_id)")
+        parameters |= {"after_at": after[0], "after_id": after[1]}
+    where = "".join(f" AND {condition}" for condition in conditions)
+    ranges = []
+    for number, state in enumerate(sorted(states)):
+        parameters[f"state{number}"] = state.value
+        ranges.append(
+            f"SELECT * FROM (SELECT rowid, {side.time} AS at, id, "
+            "coalesce(queue = :queue, true) AND coalesce(task = :task, true) AS fits "
+            f"FROM {side.table} WHERE state = :state{number}{where} ORDER BY {side.time} DESC, id DESC LIMIT :limit)"
+        )
+    parameters |= {"queue": filter.queue, "task": filter.task, "limit": limit}
+    return Statement(f"{' UNION ALL '.join(ranges)} ORDER BY at DESC, id DESC LIMIT :limit", parameters)
+
+
+def _conditions(filter: Filter, side: _Side) -> tuple[list[str], dict[str, Any]]:
+    conditions: list[str] = []
+    parameters: dict[str, Any] = {}
+    if filter.ids:
+        conditions.append("id IN (SELECT value FROM json_each(:ids))")
+        parameters["ids"] = document(filter.ids)
+    if filter.since is not None:
+        conditions.append(f"{side.time} >= :since")
+        parameters["since"] = filter.since
+    if filter.until is not None:
+        conditions.append(f"{side.time} <= :until")
+        parameters["until"] = filter.until
+    return conditions, parameters
+
+
+def find(request: FindRequest, now: int) -> Operation[Page]:
+    walk: _Walk = yield from _walk(request.filter, request.limit, request.cursor)
+    jobs: list[JobRecord] = []
+    for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
+        if rowids:
+            records = [_record(row) for row in (yield sql(side.records, doc=document(rowids)))]
+            key = "created_at" if side is _LIVE else "finished_at"
+            jobs += sorted(records, key=lambda job, key=key: (getattr(job, key), job.id), reverse=True)  # type: ignore[misc]
+    if request.with_log and jobs:
+        jobs = _with_log(jobs, (yield sql("log_of", doc=document([job.id for job in jobs]))))
+    return Page(tuple(jobs), walk.cursor)
+
+
+def _record(row: Row) -> JobRecord:
+    record = JobRecord(*row)
+    return replace(record, state=State(record.state), cancel_requested=bool(record.cancel_requested))
+
+
+def _with_log(jobs: Sequence[JobRecord], rows: Sequence[Row]) -> list[JobRecord]:
+    lines: dict[str, list[LogLine]] = {}
+    for job, at, text in rows:
+        lines.setdefault(job, []).append(LogLine(at, text))
+    return [replace(job, log=tuple(lines.get(job.id, ()))) for job in jobs]
+
+
+def count(request: CountRequest, now: int) -> Operation[CountReply]:
+    filter = request.filter
+    tallies: list[Tally] = []
+    for side in (_LIVE, _FINISHED):
+        for state in sorted(side.states & set(filter.states or side.states)):
+            conditions, parameters = _conditions(filter, side)
+            for column in ("queue", "task"):
+                if getattr(filter, column) is not None:
+                    conditions.append(f"{column} = :{column}")
+                    parameters[column] = getattr(filter, column)
+            # The state is written out, not a parameter: only so does SQLite use the partial index of that state.
+            where = " AND ".join([f"state = '{state.value}'", *conditions])
+            oldest = "min(run_at)" if state is State.QUEUED else "NULL"
+            text = f"SELECT queue, count(*), {oldest} FROM {side.table} WHERE {where} GROUP BY queue"
+            tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Statement(text, parameters))]
+    return CountReply(tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state))), now)
+
+
+_CONCERNS = {
+    Verb.CANCEL: LIVE,
+    Verb.REVIVE: FINAL | {State.SCHEDULED},
+    Verb.RESCHEDULE: frozenset({State.SCHEDULED, State.QUEUED}),
+    Verb.REPRIORITISE: LIVE - {State.RUNNING},
+    Verb.DELETE: (LIVE | FINAL) - {State.RUNNING},
+}
+"""The states that each verb does anything to: the others are not even walked."""
+
+
+def alter(request: AlterRequest, now: int) -> Operation[AlterReply]:
+    states = _CONCERNS[request.verb] & set(request.filter.states or State)
+    if not states:
+        return AlterReply(0, None)
+    yield WRITE
+    chosen = replace(request.filter, states=tuple(sorted(states)))
+    walk: _Walk = yield from _walk(chosen, request.limit, request.cursor)
+    live, finished = document(walk.live), document(walk.finished)
+    match request.verb:
+        case Verb.CANCEL:
+            changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
+            moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
+            yield sql("forget_finished", doc=_ids(moved))
+            changed += moved
+        case Verb.REVIVE:
+            changed = yield sql("hurry_scheduled", doc=live, now=now)
+            moved = yield sql("revive_finished", doc=finished, now=now)
+            yield sql("forget_revived", doc=_ids(moved))
+            changed += moved
+        case Verb.RESCHEDULE:
+            changed = yield sql("reschedule", doc=live, value=request.value, now=now)
+        case Verb.REPRIORITISE:
+            changed = yield sql("reprioritise", doc=live, value=request.value)
+        case Verb.DELETE:
+            changed = yield sql("delete_live", doc=live)
+            changed += yield sql("delete_finished", doc=finished)
+            yield sql("delete_log", doc=_ids(changed))
+    return AlterReply(len(changed), walk.cursor)
+
+
+def _ids(rows: Sequence[Row]) -> str:
+    return document([row[0] for row in rows])
+
+
+def prune(request: PruneRequest, now: int) -> Operation[int]:
+    yield WRITE
+    outdated: list[int] = []
+    for state, keep_ms in request.keep_ms.items():
+        room = request.limit - len(outdated)
+        outdated += [row[0] for row in (yield sql("outdated", state=state.value, before=now - keep_ms, limit=room))]
+    gone = yield sql("delete_finished", doc=document(outdated))
+    yield sql("delete_log", doc=_ids(gone))
+    return len(gone)

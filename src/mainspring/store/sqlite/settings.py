@@ -1,0 +1,77 @@
+"""Settings: what operators and code say about queues, schedules and workers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from mainspring.store.base import (
+    Change,
+    Command,
+    CommandWorker,
+    ConfigureRequest,
+    DefineQueue,
+    LimitQueue,
+    Operation,
+    PauseQueue,
+    PauseSchedule,
+    PutSchedule,
+    QueueRecord,
+    RemoveSchedule,
+    ScheduleRecord,
+    Settings,
+    WorkerRecord,
+)
+from mainspring.store.sql.statements import WRITE, Row
+from mainspring.store.sqlite.jobs import sql
+
+__all__ = ["configure"]
+
+_STATEMENTS: dict[type[Change], str] = {
+    DefineQueue: "define_queue",
+    LimitQueue: "limit_queue",
+    PauseQueue: "pause_queue",
+    PutSchedule: "put_schedule",
+    PauseSchedule: "pause_schedule",
+    RemoveSchedule: "remove_schedule",
+    CommandWorker: "command_worker",
+}
+
+
+def configure(request: ConfigureRequest, now: int) -> Operation[Settings]:
+    changed = 0
+    if request.changes:
+        yield WRITE
+        for change in request.changes:
+            changed += len((yield sql(_STATEMENTS[type(change)], now=now, **asdict(change))))
+    queues = (yield sql("list_queues")) if "queues" in request.read else ()
+    schedules = (yield sql("list_schedules")) if "schedules" in request.read else ()
+    if "due" in request.read:
+        schedules = yield sql("due_schedules", now=now, limit=request.limit)
+    workers = (yield sql("list_workers")) if "workers" in request.read else ()
+    next_tick = yield sql("next_tick")
+    return Settings(
+        now,
+        changed,
+        queues=tuple(QueueRecord(*row) for row in queues),
+        schedules=tuple(ScheduleRecord(*row) for row in schedules),
+        workers=tuple(_worker(row) for row in workers),
+        next_tick=next_tick[0][0],
+    )
+
+
+def _worker(row: Row) -> WorkerRecord:
+    id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command = row
+    return WorkerRecord(
+        id=id,
+        name=name,
+        queues=tuple(json.loads(queues)),
+        tasks=tuple(json.loads(tasks)),
+        concurrency=concurrency,
+        running=running,
+        quiet=bool(quiet),
+        started_at=started_at,
+        beat_at=beat_at,
+        expires_at=expires_at,
+        command=Command(command) if command else None,
+    )

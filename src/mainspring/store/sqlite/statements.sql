@@ -1,0 +1,330 @@
+-- SQLite's statements. A set arrives as one JSON array in :doc and is the outer loop of its statement
+-- (CROSS JOIN): left to itself the planner may scan the table instead.
+
+-- name: insert_jobs
+-- Takes :doc (NewJob), :now. Gives the ids that were not there yet, live or finished.
+INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, options)
+SELECT id, task, queue, CASE WHEN run_at > :now THEN 'scheduled' ELSE 'queued' END, args, priority, :now, run_at, options
+FROM (
+    SELECT json_extract(value, '$.id') AS id,
+           json_extract(value, '$.task') AS task,
+           json_extract(value, '$.queue') AS queue,
+           json_extract(value, '$.args') AS args,
+           json_extract(value, '$.priority') AS priority,
+           coalesce(json_extract(value, '$.run_at'), :now + json_extract(value, '$.delay_ms')) AS run_at,
+           json_extract(value, '$.options') AS options
+    FROM json_each(:doc)
+) AS new
+WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = new.id)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: insert_queues
+-- Takes :doc (names). A queue is known from its first job on.
+INSERT INTO mainspring_queues (name) SELECT value FROM json_each(:doc) WHERE true ON CONFLICT (name) DO NOTHING;
+
+-- name: move_schedules
+-- Takes :doc (Tick). Gives the names of those that stood where the caller saw them: their turn is the caller's.
+UPDATE mainspring_schedules
+SET next_at = json_extract(tick.value, '$.next_at'),
+    last_at = json_extract(tick.value, '$.expected_at')
+FROM json_each(:doc) AS tick
+WHERE name = json_extract(tick.value, '$.schedule')
+  AND next_at = json_extract(tick.value, '$.expected_at')
+  AND json_extract(tick.value, '$.next_at') > next_at
+  AND paused_at IS NULL
+RETURNING name;
+
+-- name: worker_alive
+-- Takes :worker, :now.
+SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
+
+-- name: survey_queues
+-- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
+-- anything queued?, the earliest scheduled time.
+SELECT q.value,
+       s.paused_at IS NULL,
+       CASE WHEN s.limited THEN s.limit_concurrency ELSE s.defined_concurrency END AS slots,
+       CASE WHEN coalesce(CASE WHEN s.limited THEN s.limit_concurrency ELSE s.defined_concurrency END, -1) >= 0
+            THEN (SELECT count(*) FROM mainspring_jobs WHERE state = 'running' AND queue = q.value) END,
+       EXISTS (SELECT 1 FROM mainspring_jobs WHERE state = 'queued' AND queue = q.value),
+       (SELECT min(run_at) FROM mainspring_jobs WHERE state = 'scheduled' AND queue = q.value)
+FROM json_each(:doc) AS q LEFT JOIN mainspring_queues AS s ON s.name = q.value;
+
+-- name: promote_due
+-- Takes :queue, :now, :limit. The longest overdue first; what is left over waits for the next claim.
+UPDATE mainspring_jobs SET state = 'queued'
+WHERE rowid IN (
+    SELECT rowid FROM mainspring_jobs
+    WHERE state = 'scheduled' AND queue = :queue AND run_at <= :now
+    ORDER BY run_at LIMIT :limit
+);
+
+-- name: claim_jobs
+-- Takes :queue, :worker, :now, :limit. Gives claims, in no order.
+UPDATE mainspring_jobs
+SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worker, started_at = :now
+WHERE rowid IN (
+    SELECT rowid FROM mainspring_jobs
+    WHERE state = 'queued' AND queue = :queue
+    ORDER BY priority, run_at, id LIMIT :limit
+)
+RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
+          history, options, cancel_requested;
+
+-- name: finish_jobs
+-- Takes :doc (Settlement, final ones), :now. Copies each job whose lease holds to the finished ones. Gives ids.
+INSERT INTO mainspring_finished
+SELECT j.id, j.task, j.queue, json_extract(s.value, '$.state'), j.args, j.priority,
+       json_extract(s.value, '$.attempt'), json_extract(s.value, '$.crashes'), json_extract(s.value, '$.postponed'),
+       j.lease, j.created_at, j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text,
+       json_extract(s.value, '$.result'), json_extract(s.value, '$.error'), json_extract(s.value, '$.reason'),
+       json_extract(s.value, '$.history'), j.options
+FROM json_each(:doc) AS s CROSS JOIN mainspring_jobs AS j ON j.id = json_extract(s.value, '$.id')
+WHERE j.lease = json_extract(s.value, '$.lease') AND j.state = 'running'
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: forget_finished
+-- Takes :doc (ids). The live rows of jobs that were copied to the finished ones.
+DELETE FROM mainspring_jobs WHERE id IN (SELECT value FROM json_each(:doc));
+
+-- name: give_back
+-- Takes :doc (Settlement, QUEUED and SCHEDULED ones), :now. Gives ids of those whose lease held.
+UPDATE mainspring_jobs
+SET run_at = :now + CASE WHEN cancel_requested OR back.state = 'queued' THEN 0 ELSE back.delay_ms END,
+    state = CASE WHEN cancel_requested OR back.state = 'queued' OR back.delay_ms <= 0 THEN 'queued' ELSE 'scheduled' END,
+    attempt = back.attempt, crashes = back.crashes, postponed = back.postponed,
+    history = back.history, error = coalesce(back.error, mainspring_jobs.error), reason = back.reason
+FROM (
+    SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.lease') AS lease,
+           json_extract(value, '$.state') AS state, json_extract(value, '$.delay_ms') AS delay_ms,
+           json_extract(value, '$.attempt') AS attempt, json_extract(value, '$.crashes') AS crashes,
+           json_extract(value, '$.postponed') AS postponed, json_extract(value, '$.history') AS history,
+           json_extract(value, '$.error') AS error, json_extract(value, '$.reason') AS reason
+    FROM json_each(:doc)
+) AS back
+WHERE mainspring_jobs.id = back.id AND mainspring_jobs.lease = back.lease AND mainspring_jobs.state = 'running'
+RETURNING mainspring_jobs.id;
+
+-- name: write_notes
+-- Takes :doc (Note). Gives ids of those whose lease held.
+UPDATE mainspring_jobs
+SET progress = coalesce(json_extract(n.value, '$.progress'), progress),
+    progress_text = coalesce(json_extract(n.value, '$.progress_text'), progress_text)
+FROM json_each(:doc) AS n
+WHERE id = json_extract(n.value, '$.id') AND lease = json_extract(n.value, '$.lease') AND state = 'running'
+RETURNING id;
+
+-- name: write_log
+-- Takes :doc (Note, lease checked). Log lines go after those that are there.
+INSERT INTO mainspring_log (job, seq, at, text)
+SELECT json_extract(n.value, '$.id'),
+       coalesce((SELECT max(seq) FROM mainspring_log WHERE job = json_extract(n.value, '$.id')), 0) + 1 + line.key,
+       json_extract(line.value, '$.at'), json_extract(line.value, '$.text')
+FROM json_each(:doc) AS n CROSS JOIN json_each(n.value, '$.lines') AS line;
+
+-- name: trim_log
+-- Takes :doc (Note), :keep. Only the newest lines stay.
+DELETE FROM mainspring_log
+WHERE (job, seq) IN (
+    SELECT l.job, l.seq FROM json_each(:doc) AS n CROSS JOIN mainspring_log AS l ON l.job = json_extract(n.value, '$.id')
+    WHERE l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job = l.job) - :keep
+);
+
+-- name: join_worker
+-- Takes the columns of a worker by name. Registering twice is registering once.
+INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
+VALUES (:id, :name, :queues, :tasks, :concurrency, :running, :quiet, :now, :now, :now + :lease_ms)
+ON CONFLICT (id) DO UPDATE SET beat_at = :now, expires_at = :now + :lease_ms;
+
+-- name: renew_worker
+-- Takes :id, :running, :quiet, :lease_ms, :now. A worker past its lease is not renewed. Gives its command.
+UPDATE mainspring_workers
+SET running = :running, quiet = :quiet, beat_at = :now, expires_at = :now + :lease_ms
+WHERE id = :id AND expires_at > :now
+RETURNING command;
+
+-- name: worker_command
+-- Takes :id, :now. Gives its command, if it is alive.
+SELECT command FROM mainspring_workers WHERE id = :id AND expires_at > :now;
+
+-- name: leave_worker
+-- Takes :id.
+DELETE FROM mainspring_workers WHERE id = :id;
+
+-- name: cancel_requests
+-- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.
+SELECT id, lease FROM mainspring_jobs WHERE state = 'running' AND worker = :id AND cancel_requested ORDER BY id;
+
+-- name: orphans
+-- Takes :now, :limit. Gives rowids of running jobs whose worker is gone; reads the running index alone.
+SELECT rowid FROM mainspring_jobs
+WHERE state = 'running' AND worker NOT IN (SELECT id FROM mainspring_workers WHERE expires_at > :now)
+LIMIT :limit;
+
+-- name: claims_of
+-- Takes :doc (rowids). Gives claims as they stand.
+SELECT j.id, j.lease + 1, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
+       j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested
+FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
+
+-- name: lease_anew
+-- Takes :doc (rowids), :worker.
+UPDATE mainspring_jobs SET lease = lease + 1, worker = :worker WHERE rowid IN (SELECT value FROM json_each(:doc));
+
+-- name: forget_workers
+-- Takes :now. Those past their lease that own no more jobs. Gives ids.
+DELETE FROM mainspring_workers
+WHERE expires_at <= :now
+  AND id NOT IN (SELECT worker FROM mainspring_jobs WHERE state = 'running' AND worker IS NOT NULL);
+
+-- name: expired_workers
+-- Takes :now. Whether there is any.
+SELECT 1 FROM mainspring_workers WHERE expires_at <= :now LIMIT 1;
+
+-- name: ask_to_cancel
+-- Takes :doc (rowids), :reason.
+UPDATE mainspring_jobs SET cancel_requested = 1, reason = :reason
+WHERE state = 'running' AND rowid IN (SELECT value FROM json_each(:doc)) AND NOT cancel_requested
+RETURNING id;
+
+-- name: cancel_waiting
+-- Takes :doc (rowids), :reason, :now. Copies waiting jobs to the finished ones. Gives ids.
+INSERT INTO mainspring_finished
+SELECT j.id, j.task, j.queue, 'cancelled', j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
+       j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, :reason,
+       j.history, j.options
+FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value
+WHERE j.state <> 'running'
+RETURNING id;
+
+-- name: revive_finished
+-- Takes :doc (rowids), :now. Copies final jobs back among the live ones. Gives ids.
+INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, lease, created_at, run_at, worker, history, options)
+SELECT f.id, f.task, f.queue, 'queued', f.args, f.priority, f.lease, f.created_at, :now, f.worker, f.history, f.options
+FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value
+WHERE true
+RETURNING id;
+
+-- name: forget_revived
+-- Takes :doc (ids).
+DELETE FROM mainspring_finished WHERE id IN (SELECT value FROM json_each(:doc));
+
+-- name: hurry_scheduled
+-- Takes :doc (rowids), :now. Gives ids.
+UPDATE mainspring_jobs SET state = 'queued', run_at = :now
+WHERE state = 'scheduled' AND rowid IN (SELECT value FROM json_each(:doc))
+RETURNING id;
+
+-- name: reschedule
+-- Takes :doc (rowids), :value (run_at), :now. Gives ids.
+UPDATE mainspring_jobs SET run_at = :value, state = CASE WHEN :value > :now THEN 'scheduled' ELSE 'queued' END
+WHERE state IN ('scheduled', 'queued') AND rowid IN (SELECT value FROM json_each(:doc))
+RETURNING id;
+
+-- name: reprioritise
+-- Takes :doc (rowids), :value. Gives ids.
+UPDATE mainspring_jobs SET priority = :value
+WHERE state <> 'running' AND rowid IN (SELECT value FROM json_each(:doc))
+RETURNING id;
+
+-- name: delete_live
+-- Takes :doc (rowids). Gives ids.
+DELETE FROM mainspring_jobs
+WHERE state <> 'running' AND rowid IN (SELECT value FROM json_each(:doc))
+RETURNING id;
+
+-- name: delete_finished
+-- Takes :doc (rowids). Gives ids.
+DELETE FROM mainspring_finished WHERE rowid IN (SELECT value FROM json_each(:doc)) RETURNING id;
+
+-- name: delete_log
+-- Takes :doc (job ids).
+DELETE FROM mainspring_log WHERE job IN (SELECT value FROM json_each(:doc));
+
+-- name: outdated
+-- Takes :state, :before, :limit. Gives rowids of final jobs that ended before that.
+SELECT rowid FROM mainspring_finished WHERE state = :state AND finished_at < :before ORDER BY finished_at LIMIT :limit;
+
+-- name: live_jobs
+-- Takes :doc (rowids). Gives records, in no order.
+SELECT j.id, j.task, j.queue, j.state, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
+       j.run_at, j.started_at, NULL, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, j.reason,
+       j.history, j.options
+FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
+
+-- name: finished_jobs
+-- Takes :doc (rowids). Gives records, in no order.
+SELECT f.id, f.task, f.queue, f.state, f.args, f.priority, f.attempt, f.crashes, f.postponed, f.lease, f.created_at,
+       f.run_at, f.started_at, f.finished_at, f.worker, f.cancel_requested, f.progress, f.progress_text, f.result,
+       f.error, f.reason, f.history, f.options
+FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value;
+
+-- name: log_of
+-- Takes :doc (job ids). Gives job, at, text, in order.
+SELECT job, at, text FROM mainspring_log WHERE job IN (SELECT value FROM json_each(:doc)) ORDER BY job, seq;
+
+-- name: define_queue
+-- Takes :name, :concurrency. What the code says; a limit set by an operator stays in force.
+INSERT INTO mainspring_queues (name, defined_concurrency) VALUES (:name, :concurrency)
+ON CONFLICT (name) DO UPDATE SET defined_concurrency = :concurrency
+RETURNING 1;
+
+-- name: limit_queue
+-- Takes :name, :concurrency.
+INSERT INTO mainspring_queues (name, limited, limit_concurrency) VALUES (:name, 1, :concurrency)
+ON CONFLICT (name) DO UPDATE SET limited = 1, limit_concurrency = :concurrency
+RETURNING 1;
+
+-- name: pause_queue
+-- Takes :name, :paused, :now. Pausing what is paused changes nothing.
+INSERT INTO mainspring_queues (name, paused_at) VALUES (:name, CASE WHEN :paused THEN :now END)
+ON CONFLICT (name) DO UPDATE SET paused_at = CASE WHEN :paused THEN coalesce(paused_at, :now) END
+RETURNING 1;
+
+-- name: put_schedule
+-- Takes the columns of a schedule by name.
+INSERT INTO mainspring_schedules (name, task, queue, args, priority, options, timing, next_at)
+VALUES (:name, :task, :queue, :args, :priority, :options, :timing, :next_at)
+ON CONFLICT (name) DO UPDATE
+SET next_at = CASE WHEN timing = :timing THEN next_at ELSE :next_at END,
+    task = :task, queue = :queue, args = :args, priority = :priority, options = :options, timing = :timing
+RETURNING 1;
+
+-- name: pause_schedule
+-- Takes :name, :paused, :next_at (on resume), :now.
+UPDATE mainspring_schedules
+SET next_at = CASE WHEN NOT :paused AND paused_at IS NOT NULL THEN coalesce(:next_at, next_at) ELSE next_at END,
+    paused_at = CASE WHEN :paused THEN coalesce(paused_at, :now) END
+WHERE name = :name
+RETURNING 1;
+
+-- name: remove_schedule
+-- Takes :name.
+DELETE FROM mainspring_schedules WHERE name = :name RETURNING 1;
+
+-- name: command_worker
+-- Takes :id, :command. Stopping outranks being quiet.
+UPDATE mainspring_workers SET command = CASE WHEN command = 'stop' THEN 'stop' ELSE :command END WHERE id = :id
+RETURNING 1;
+
+-- name: list_queues
+SELECT name, paused_at, CASE WHEN limited THEN limit_concurrency ELSE defined_concurrency END
+FROM mainspring_queues ORDER BY name;
+
+-- name: list_schedules
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at
+FROM mainspring_schedules ORDER BY name;
+
+-- name: due_schedules
+-- Takes :now, :limit.
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at
+FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY next_at, name LIMIT :limit;
+
+-- name: next_tick
+SELECT min(next_at) FROM mainspring_schedules WHERE paused_at IS NULL;
+
+-- name: list_workers
+SELECT id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command
+FROM mainspring_workers ORDER BY started_at, id;

@@ -1,0 +1,151 @@
+"""The store itself: the twelve operations on SQLite, its schema, its drivers."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from mainspring.model.job import Claim
+from mainspring.store.base import (
+    AlterReply,
+    AlterRequest,
+    BeatReply,
+    BeatRequest,
+    ClaimReply,
+    ClaimRequest,
+    ConfigureRequest,
+    CountReply,
+    CountRequest,
+    FindRequest,
+    Inserted,
+    InsertRequest,
+    NoteRequest,
+    Operation,
+    Page,
+    PruneRequest,
+    ReapRequest,
+    SchemaStatus,
+    Settings,
+    SettleRequest,
+)
+from mainspring.store.migrate import migrations, pending
+from mainspring.store.sqlite import jobs, selections, settings, workers
+from mainspring.store.sqlite.connection import Connection
+from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
+from mainspring.store.sqlite.location import locate
+
+__all__ = ["SqliteStore"]
+
+_VERSION_TABLE = "CREATE TABLE IF NOT EXISTS mainspring_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+
+
+def system_clock() -> int:
+    """This machine's clock, in milliseconds since 1970 UTC: the clock of an SQLite store."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """Jobs in one SQLite file, or in memory for tests.
+
+    `url` is `sqlite:///relative.db`, `sqlite:////absolute.db` or `sqlite://`. The schema is brought up to date by
+    whoever opens the store first. Raises `InvalidURL`; everything else comes with the first request.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], int] = system_clock) -> None:
+        self._location = locate(url)
+        self.url = self._location.url
+        self.clock = clock
+        self._migrations = migrations("mainspring.store.sqlite.migrations")
+        self._migrated = False
+        # A database in memory lives as long as a connection to it is open.
+        self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
+
+    def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
+        return jobs.insert(request, self._now(request.now))
+
+    def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
+        return jobs.claim(request, self._now(request.now))
+
+    def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
+        return jobs.settle(request, self._now(request.now))
+
+    def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
+        return jobs.note(request, self._now(request.now))
+
+    def beat(self, request: BeatRequest) -> Operation[BeatReply]:
+        return workers.beat(request, self._now(request.now))
+
+    def reap(self, request: ReapRequest) -> Operation[tuple[Claim, ...]]:
+        return workers.reap(request, self._now(request.now))
+
+    def alter(self, request: AlterRequest) -> Operation[AlterReply]:
+        return selections.alter(request, self._now(request.now))
+
+    def prune(self, request: PruneRequest) -> Operation[int]:
+        return selections.prune(request, self._now(request.now))
+
+    def find(self, request: FindRequest) -> Operation[Page]:
+        return selections.find(request, self._now(request.now))
+
+    def count(self, request: CountRequest) -> Operation[CountReply]:
+        return selections.count(request, self._now(request.now))
+
+    def configure(self, request: ConfigureRequest) -> Operation[Settings]:
+        return settings.configure(request, self._now(request.now))
+
+    def driver(self) -> SqliteDriver:
+        return SqliteDriver(self, self._connect)
+
+    def async_driver(self) -> SqliteAsyncDriver:
+        return SqliteAsyncDriver(self, self._connect)
+
+    def schema(self) -> SchemaStatus:
+        place = self._location.path
+        location = f"{place or 'memory'} (SQLite {sqlite3.sqlite_version})"
+        if place and not place.exists():
+            return SchemaStatus(0, len(self._migrations), location)
+        connection = Connection(self._location, threading.Lock())
+        try:
+            return SchemaStatus(_version(connection), len(self._migrations), location)
+        finally:
+            connection.close()
+
+    def migrate(self) -> SchemaStatus:
+        connection = Connection(self._location, threading.Lock())
+        try:
+            return self._bring_up_to_date(connection)
+        finally:
+            connection.close()
+
+    def _now(self, given: int | None) -> int:
+        return self.clock() if given is None else given
+
+    def _connect(self, turn: threading.Lock) -> Connection:
+        connection = Connection(self._location, turn)
+        if not self._migrated:
+            try:
+                self._bring_up_to_date(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._migrated = True
+        return connection
+
+    def _bring_up_to_date(self, connection: Connection) -> SchemaStatus:
+        found = _version(connection)
+        for migration in pending(self._migrations, found, self.url):
+            # Who loses the race to apply it finds the version already there, inside the same transaction.
+            connection.script(
+                f"{_VERSION_TABLE};\n{migration.sql}\n"
+                f"INSERT INTO mainspring_schema VALUES ({migration.version}, '{migration.name}');",
+                unless=lambda version=migration.version: _version(connection) >= version,  # type: ignore[misc]
+            )
+        return SchemaStatus(found, len(self._migrations), self.url)
+
+
+def _version(connection: Connection) -> int:
+    if not connection.rows("SELECT 1 FROM sqlite_master WHERE name = 'mainspring_schema'"):
+        return 0
+    return int(connection.rows("SELECT coalesce(max(version), 0) FROM mainspring_schema")[0][0])
