@@ -20,6 +20,9 @@ Rules that hold for every store:
   the job is not running, and say so by leaving the id out of their reply. That is the fence.
 - Claims are served by priority, then `run_at`, then id: a job's place in the queue is when it became due.
 - Live and finished jobs are kept apart, so that the cost of the live ones never depends on the history.
+- Text other than `args`, `result`, `error`, `history` and `options` (reasons, names, progress and log lines) reaches a
+  store clean of NUL and lone surrogates; those five are JSON, where such characters are escapes.
+- Priorities are -1000 to 1000, times 0 to 2**43: together they fit one exact sort key on every store.
 - Every request has one effect, however often it is sent: inserts by id, settlements and notes by lease, ticks by the
   schedule's `next_at`, the others by being absolute.
 """
@@ -53,7 +56,8 @@ class Request(Generic[Reply]):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A schedule's turn: its jobs are inserted, and `next_at` moved, only if it still stands at `expected_at`."""
+    """A schedule's turn: its jobs are inserted, and `next_at` moved, only if it still stands at `expected_at` and is
+    not paused."""
 
     schedule: str
     expected_at: int
@@ -112,6 +116,8 @@ class ClaimReply:
 class ClaimRequest(Request[ClaimReply]):
     """Due jobs are promoted, then `rooms` served in order, up to `limit` in all; a queue may be named twice.
 
+    At most 1,000 due jobs of each named queue are promoted, the longest overdue first, those of paused and full queues
+    too; so no claim takes long, and `next_due` lies in the past only while there are more of them.
     Paused queues give nothing; a queue with a concurrency limit gives no more than is left of it, counted from the
     running jobs of all workers.
     """
@@ -126,6 +132,8 @@ class ClaimRequest(Request[ClaimReply]):
 @dataclass(frozen=True, slots=True)
 class SettleRequest(Request[frozenset[str]]):
     """Applies each settlement whose lease holds, and gives their ids; notes of the same jobs are written first.
+
+    No job is named twice in `settlements`, nor in `notes`, and `notes` are about jobs that are settled here.
 
     A job that goes back (QUEUED, SCHEDULED) while somebody asks to cancel it is due at once, whatever its delay: the
     request stays with it, and the next claim brings it to a worker that ends it.
@@ -262,7 +270,8 @@ class AlterReply:
 
 @dataclass(frozen=True, slots=True)
 class AlterRequest(Request[AlterReply]):
-    """Does `verb` to at most `limit` selected jobs; the caller repeats with the reply's cursor until it is None."""
+    """Does `verb` to selected jobs, looking at no more than `limit` or so; the caller repeats with the reply's cursor
+    until it is None. Walks as `find` does, so that what it changes is not met again."""
 
     operation: ClassVar[str] = "alter"
     verb: Verb
@@ -318,7 +327,7 @@ class Tally:
     state: State
     count: int
     oldest_at: int | None = None
-    """QUEUED only: the smallest `run_at`."""
+    """QUEUED only, and only where the filter is by queue and state: the smallest `run_at`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,7 +525,11 @@ class Driver(Protocol):
         """Perform one request, atomically, within the store's deadline."""
 
     def watch(self, topics: tuple[str, ...]) -> Watch:
-        """Listen for hints about `queue:NAME`, `job:ID`, `worker:ID`. They may merge, may miss, may be false alarms."""
+        """Listen for hints about `queue:NAME` (a job was queued or scheduled there, the queue resumed, its limit rose,
+        or a slot of it came free) and `job:ID` (anything about it changed).
+
+        Hints may merge, may miss, may be false alarms.
+        """
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -580,4 +593,3 @@ def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
     """The operation that performs `request` on `store`, not yet begun."""
     operation: Operation[Reply] = getattr(store, request.operation)(request)
     return operation
-

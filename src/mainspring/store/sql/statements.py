@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
-__all__ = ["WRITE", "Statement", "Statements"]
+__all__ = ["READ", "WRITE", "Statement", "Statements"]
 
 Row = tuple[Any, ...]
 
@@ -27,6 +27,9 @@ class Statement:
     sql: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+
+READ: Final = Statement("-- from here on this operation reads one state of the store")
+"""Yielded before several statements that read: they all see the store as it is at the first of them."""
 
 WRITE: Final = Statement("-- from here on this operation writes")
 """Yielded before the first statement that writes: from here on the operation holds a write transaction."""

@@ -11,21 +11,20 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 from mainspring.errors import (
     StoreBusy,
     StoreCorrupt,
-    StoreError,
     StoreFull,
     StoreReadOnly,
     StoreUnavailable,
     UnsuitableStore,
 )
 from mainspring.store.base import Operation, Reply
-from mainspring.store.sql.statements import WRITE, Row
+from mainspring.store.sql.statements import READ, WRITE, Row
 from mainspring.store.sqlite.location import Location, check_folder
 
 __all__ = ["OPERATION_DEADLINE", "Connection"]
@@ -62,58 +61,56 @@ class Connection:
             self._raw.execute(f"PRAGMA synchronous = {'FULL' if location.path else 'OFF'}")
             self._raw.execute("PRAGMA mmap_size = 0")
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from error.__cause__
 
     def perform(self, operation: Operation[Reply]) -> Reply:
         """Run an operation to its reply, atomically from its first write on."""
         deadline = time.monotonic() + OPERATION_DEADLINE
-        writing = False
         try:
-            step = next(operation)
-            while True:
-                if step is WRITE:
-                    self._begin(deadline)
-                    writing = True
-                    step = operation.send(())
-                else:
-                    step = operation.send(self._execute(step.sql, step.parameters, deadline))
-        except StopIteration as done:
-            if writing:
-                self._commit(deadline)
-                writing = False
-            reply: Reply = done.value
+            with closing(operation), ExitStack() as transaction:
+                step = next(operation)
+                while True:
+                    rows: list[Row] = []
+                    if step is WRITE:
+                        transaction.enter_context(self._writing(deadline))
+                    elif step is READ:
+                        transaction.enter_context(self._reading(deadline))
+                    else:
+                        rows = self._execute(step.sql, step.parameters, deadline)
+                    try:
+                        step = operation.send(rows)
+                    except StopIteration as done:
+                        reply: Reply = done.value
+                        break
             return reply
         except sqlite3.Error as error:
-            raise self._translated(error) from error
-        finally:
-            operation.close()
-            if writing:
-                self._rollback()
+            raise self._translated(error) from error.__cause__
 
-    def _begin(self, deadline: float) -> None:
+    @contextmanager
+    def _writing(self, deadline: float) -> Generator[None]:
+        """A write transaction, when it is this connection's turn."""
         if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise self._busy()
         try:
             self._execute("BEGIN IMMEDIATE", {}, deadline)
-        except BaseException:
+            try:
+                yield
+                self._execute("COMMIT", {}, deadline)
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._raw.execute("ROLLBACK")
+                raise
+        finally:
             self._turn.release()
-            raise
 
-    def _commit(self, deadline: float) -> None:
+    @contextmanager
+    def _reading(self, deadline: float) -> Generator[None]:
+        """One state of the store, however many statements read it."""
+        self._execute("BEGIN", {}, deadline)
         try:
-            self._execute("COMMIT", {}, deadline)
-        except sqlite3.Error as error:
-            self._rollback()
-            raise self._translated(error) from error
-        except StoreError:
-            self._rollback()
-            raise
-        self._turn.release()
-
-    def _rollback(self) -> None:
-        with suppress(sqlite3.Error):
+            yield
+        finally:
             self._raw.execute("ROLLBACK")
-        self._turn.release()
 
     def _execute(self, sql: str, parameters: Mapping[str, Any], deadline: float) -> list[Row]:
         """One statement, tried again while another process is at it."""
@@ -131,23 +128,20 @@ class Connection:
 
     def script(self, sql: str, unless: Callable[[], bool]) -> None:
         """Several statements in one write transaction (a migration), unless that proves needless inside it."""
-        self._begin(time.monotonic() + OPERATION_DEADLINE)
         try:
-            if not unless():
-                for statement in _split(sql):
-                    self._raw.execute(statement)
-            self._raw.execute("COMMIT")
+            with self._writing(time.monotonic() + OPERATION_DEADLINE):
+                if not unless():
+                    for statement in _split(sql):
+                        self._raw.execute(statement)
         except sqlite3.Error as error:
-            self._rollback()
-            raise self._translated(error) from error
-        self._turn.release()
+            raise self._translated(error) from error.__cause__
 
     def rows(self, sql: str) -> list[Row]:
         """What one reading statement gives."""
         try:
             return self._execute(sql, {}, time.monotonic() + OPERATION_DEADLINE)
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from error.__cause__
 
     def data_version(self) -> int:
         """A number that changes whenever another connection has committed."""
@@ -162,8 +156,8 @@ class Connection:
             "If this lasts, look for a program that holds a transaction open"
         )
 
-    def _translated(self, error: sqlite3.Error) -> StoreError:
-        """The error as one of ours, that says what to do."""
+    def _translated(self, error: sqlite3.Error) -> Exception:
+        """The error as one of ours, that says what to do; as it is, where only a bug of ours can be the cause."""
         place = self._location.path or self._location.url
         match _code(error):
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
@@ -182,8 +176,10 @@ class Connection:
                 return StoreUnavailable(
                     f"cannot open {place} ({error}); check that the folder can be written by this user"
                 )
+            case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOMEM | sqlite3.SQLITE_PROTOCOL | sqlite3.SQLITE_NOLFS:
+                return StoreUnavailable(f"{place} failed ({error}); nothing was changed, look at the disk it is on")
             case _:
-                return StoreUnavailable(f"{place} failed: {error}")
+                return error
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -13,8 +13,29 @@ from mainspring.errors import InvalidURL, StoreUnavailable, UnsuitableStore
 __all__ = ["Location", "check_folder", "file_system_of", "locate"]
 
 NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb smb2 smb3 smbfs afs ncpfs ceph glusterfs lustre beegfs gpfs fuse.sshfs fuse.glusterfs fuse.s3fs "
-    "fuse.rclone fuse.gcsfuse davfs fuse.davfs2".split()
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ncpfs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "beegfs",
+        "gpfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.rclone",
+        "fuse.gcsfuse",
+        "davfs",
+        "fuse.davfs2",
+    ]
 )
 
 _memories = itertools.count(1)
@@ -50,7 +71,9 @@ def check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise StoreUnavailable(f"cannot open {path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():
-        raise UnsuitableStore(f"cannot use {path} as a store: it is a folder; name a file in it, such as {path}/jobs.db")
+        raise UnsuitableStore(
+            f"cannot use {path} as a store: it is a folder; name a file in it, such as {path}/jobs.db"
+        )
     kind = file_system_of(path, _mounts())
     if kind in NETWORK_FILE_SYSTEMS:
         raise UnsuitableStore(

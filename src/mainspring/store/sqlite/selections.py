@@ -26,7 +26,7 @@ from mainspring.store.base import (
     Verb,
 )
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.statements import WRITE, Row, Statement
+from mainspring.store.sql.statements import READ, WRITE, Row, Statement
 from mainspring.store.sqlite.jobs import sql
 
 __all__ = ["alter", "count", "find", "prune"]
@@ -89,9 +89,7 @@ def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
 _END_OF_TIME = 2**62
 
 
-def _scan(
-    side: _Side, filter: Filter, states: Iterable[State], after: tuple[int, str] | None, limit: int
-) -> Statement:
+def _scan(side: _Side, filter: Filter, states: Iterable[State], after: tuple[int, str] | None, limit: int) -> Statement:
     """Gives rowid, time, id, fits?: newest first, one index range per state, merged."""
     conditions, parameters = _conditions(filter, side)
     if after:
@@ -126,6 +124,7 @@ def _conditions(filter: Filter, side: _Side) -> tuple[list[str], dict[str, Any]]
 
 
 def find(request: FindRequest, now: int) -> Operation[Page]:
+    yield READ
     walk: _Walk = yield from _walk(request.filter, request.limit, request.cursor)
     jobs: list[JobRecord] = []
     for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
@@ -151,6 +150,7 @@ def _with_log(jobs: Sequence[JobRecord], rows: Sequence[Row]) -> list[JobRecord]
 
 
 def count(request: CountRequest, now: int) -> Operation[CountReply]:
+    yield READ
     filter = request.filter
     tallies: list[Tally] = []
     for side in (_LIVE, _FINISHED):

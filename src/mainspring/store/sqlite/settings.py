@@ -22,7 +22,7 @@ from mainspring.store.base import (
     Settings,
     WorkerRecord,
 )
-from mainspring.store.sql.statements import WRITE, Row
+from mainspring.store.sql.statements import READ, WRITE, Row
 from mainspring.store.sqlite.jobs import sql
 
 __all__ = ["configure"]
@@ -40,10 +40,9 @@ _STATEMENTS: dict[type[Change], str] = {
 
 def configure(request: ConfigureRequest, now: int) -> Operation[Settings]:
     changed = 0
-    if request.changes:
-        yield WRITE
-        for change in request.changes:
-            changed += len((yield sql(_STATEMENTS[type(change)], now=now, **asdict(change))))
+    yield WRITE if request.changes else READ
+    for change in request.changes:
+        changed += len((yield sql(_STATEMENTS[type(change)], now=now, **asdict(change))))
     queues = (yield sql("list_queues")) if "queues" in request.read else ()
     schedules = (yield sql("list_schedules")) if "schedules" in request.read else ()
     if "due" in request.read:

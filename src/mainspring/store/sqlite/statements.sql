@@ -113,8 +113,9 @@ UPDATE mainspring_jobs
 SET progress = coalesce(json_extract(n.value, '$.progress'), progress),
     progress_text = coalesce(json_extract(n.value, '$.progress_text'), progress_text)
 FROM json_each(:doc) AS n
-WHERE id = json_extract(n.value, '$.id') AND lease = json_extract(n.value, '$.lease') AND state = 'running'
-RETURNING id;
+WHERE mainspring_jobs.id = json_extract(n.value, '$.id')
+  AND lease = json_extract(n.value, '$.lease') AND state = 'running'
+RETURNING mainspring_jobs.id;
 
 -- name: write_log
 -- Takes :doc (Note, lease checked). Log lines go after those that are there.

@@ -1,0 +1,58 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+PHOTOS ?=
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s  %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet and a mail (PHOTOS=folder for your own)
+	$(RUN)/python -m examples.photos.demo $(if $(PHOTOS),"$(PHOTOS)")
+
+.PHONY: test
+test: check ## Set up, check the code, run all tests
+	$(RUN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.dev ## Lint, formatting, types, import rules
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+.PHONY: fix
+fix: $(VENV)/.dev ## Format the code and mend what the linter can
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure speed on the embedded store (a few minutes)
+	$(RUN)/python -m bench
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Run every code block in the README and docs
+	$(RUN)/python -m pytest tests/docs
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Resolve the development lock anew
+	$(RUN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-annotate --no-header --upgrade -o requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Mainspring needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml examples/photos/requirements.txt
+	$(RUN)/pip install --quiet --disable-pip-version-check -e . -r examples/photos/requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements-dev.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@

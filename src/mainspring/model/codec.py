@@ -1,0 +1,410 @@
+"""Arguments and results as JSON text and back, by the annotations of the task's function.
+
+Everything is checked before it is stored, and read back once to be sure that a worker can. What is not annotated comes
+back as JSON has it: a tuple as a list, a datetime as text, NaN as "NaN".
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import types
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints
+
+import pydantic
+from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator, to_json, to_jsonable_python
+from typing_extensions import TypedDict
+
+from mainspring.errors import (
+    ConfigurationError,
+    PayloadTooDeep,
+    PayloadTooLarge,
+    UnsafeText,
+    Unserialisable,
+    ValidationError,
+)
+from mainspring.model.text import clean, cut, quote
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "WARN_BYTES", "ArgumentsCodec", "PayloadWarning", "ResultCodec"]
+
+MAX_BYTES = 1024 * 1024
+"""The most that one job's arguments, or its result, may take as JSON."""
+WARN_BYTES = 64 * 1024
+"""Above this a `PayloadWarning` is given, once for each task."""
+MAX_DEPTH = 64
+"""How deep lists and objects may be nested in one argument or in a result."""
+
+_PROBLEMS_SHOWN = 5
+
+_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+_POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
+_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+_VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
+
+
+class PayloadWarning(UserWarning):
+    """Arguments or a result that would better be kept elsewhere, and named by a key or a path."""
+
+
+class ArgumentsCodec:
+    """Turns a call of `function` into JSON object text by parameter name, and back into a call.
+
+    A parameter annotated with the type `injected` (or a union with it) is left out: the worker gives it, by the keyword
+    `injected_name`. `task` is what errors call the function.
+
+    Raises `ConfigurationError` for annotations that cannot be resolved or have no JSON form.
+    """
+
+    __slots__ = ("_by_keyword", "_form", "_kinds", "_names", "_signature", "injected_name", "task")
+
+    def __init__(self, function: Callable[..., Any], *, injected: type | None = None, task: str | None = None) -> None:
+        self.task = task or _name(function)
+        parameters, hints = _read_signature(function)
+        self.injected_name = _take_injected(function, parameters, hints, injected)
+        self._signature = inspect.Signature(list(parameters.values()))
+        self._kinds = tuple((name, parameter.kind) for name, parameter in parameters.items())
+        self._by_keyword = {kind for _, kind in self._kinds} <= {_POSITIONAL_OR_KEYWORD, _KEYWORD_ONLY}
+        self._names = tuple(name for name, kind in self._kinds if kind is _POSITIONAL_OR_KEYWORD)
+        fields = {name: _field(parameter, hints) for name, parameter in parameters.items()}
+        make_typed_dict: Any = TypedDict
+        arguments = make_typed_dict("Arguments", fields)
+        arguments.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+        # One argument is one level inside the object that holds them all.
+        self._form = _Form(arguments, _describe(function), f"arguments of task {self.task!r}", MAX_DEPTH + 1)
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The arguments of one call as JSON object text; defaults that were not given are not stored.
+
+        Raises `ValidationError` for what does not fit the signature; `Unserialisable`, `PayloadTooLarge`,
+        `PayloadTooDeep` or `UnsafeText` for what cannot be stored.
+        """
+        try:
+            data = self._form.keep(self._bind(args, kwargs))
+        except pydantic.ValidationError as error:
+            raise self._refusal(error) from None
+        if b"\\u0000" in data and _NUL.search(data):
+            raise UnsafeText(
+                f"{self._form.what}: a text has a NUL character, which not every store can keep; take it out"
+            )
+        return data.decode()
+
+    def encode_text(self, text: str) -> str:
+        """The same for arguments that come as JSON object text by name, from a command line or over HTTP."""
+        try:
+            given = self._form.validator.validate_json(text)
+        except pydantic.ValidationError as error:
+            raise self._refusal(error) from None
+        return self.encode(*self._call(given))
+
+    def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call, ready to be made: `function(*args, **kwargs)`, the injected parameter apart.
+
+        Raises `ValidationError` for text that does not fit the signature (any more).
+        """
+        try:
+            given = self._form.validator.validate_json(text)
+        except pydantic.ValidationError as error:
+            raise self._refusal(error) from None
+        return ((), given) if self._by_keyword else self._call(given)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the stored object."""
+        return self._form.json_schema()
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments by the name of their parameter; `*args` as a list, `**kwargs` as an object, under theirs."""
+        if self._by_keyword:
+            if not args:
+                return kwargs
+            if len(args) <= len(self._names):
+                given = dict(zip(self._names, args, strict=False))
+                if not kwargs:
+                    return given
+                if given.keys().isdisjoint(kwargs):
+                    return {**given, **kwargs}
+        if self.injected_name is not None and self.injected_name in kwargs:
+            raise ValidationError(
+                f"task {self.task!r}: {self.injected_name} is given by the worker; leave it out when enqueuing"
+            )
+        try:
+            return self._signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise ValidationError(f"task {self.task!r}: {error}; {self._usage()}") from None
+
+    def _call(self, given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        rest = next((given.get(name, ()) for name, kind in self._kinds if kind is _VAR_POSITIONAL), ())
+        for name, kind in self._kinds:
+            if kind is _POSITIONAL_ONLY or (rest and kind is _POSITIONAL_OR_KEYWORD):
+                args.append(given[name] if name in given else self._signature.parameters[name].default)
+            elif kind is _VAR_POSITIONAL:
+                args.extend(rest)
+            elif kind is _VAR_KEYWORD:
+                kwargs.update(given.get(name, {}))
+            elif name in given:
+                kwargs[name] = given[name]
+        return tuple(args), kwargs
+
+    def _refusal(self, error: pydantic.ValidationError) -> ValidationError:
+        return _refusal(error, f"task {self.task!r} cannot take these arguments", self._usage())
+
+    def _usage(self) -> str:
+        return f"it takes {cut(str(self._signature), 400)}"
+
+
+class ResultCodec:
+    """Turns what `function` returns into JSON text and back, by its return annotation (none, or None: any JSON).
+
+    Raises `ConfigurationError` for an annotation that cannot be resolved or has no JSON form.
+    """
+
+    __slots__ = ("_form", "task")
+
+    def __init__(self, function: Callable[..., Any], *, task: str | None = None) -> None:
+        self.task = task or _name(function)
+        annotation = _read_hints(function).get("return", Any)
+        if annotation is type(None):
+            annotation = Any
+        self._form = _Form(annotation, _describe(function), f"result of task {self.task!r}", MAX_DEPTH)
+
+    def encode(self, value: Any) -> str:
+        """The result as JSON text. No text in it is refused: NUL and lone surrogates are escaped.
+
+        Raises `ValidationError` for a value that does not fit the annotation; `Unserialisable`, `PayloadTooLarge` or
+        `PayloadTooDeep` for what cannot be stored.
+        """
+        try:
+            return self._form.keep(value).decode()
+        except pydantic.ValidationError as error:
+            raise self._refusal(error) from None
+        except UnsafeText:
+            return self._form.write(value, escape=True).decode()
+
+    def decode(self, text: str) -> Any:
+        """The result as the annotation has it. Raises `ValidationError` for text that does not fit it (any more)."""
+        try:
+            try:
+                return self._form.validator.validate_json(text)
+            except pydantic.ValidationError:
+                if not _SURROGATE.search(text):
+                    raise
+                # Python's parser takes a lone surrogate, pydantic's does not.
+                return self._form.validator.validate_python(json.loads(text))
+        except pydantic.ValidationError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: pydantic.ValidationError) -> ValidationError:
+        return _refusal(error, f"task {self.task!r}: its result does not fit its return annotation")
+
+
+# --- one annotation's JSON form, and its limits ----------------------------------------------------------------------
+
+_MASK = b"**********"
+"""What pydantic writes instead of a secret."""
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+# `CoreConfig` is not inherited by models of the user's: theirs say how they write bytes.
+_CORE = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+
+
+class _Form:
+    """What pydantic knows about one annotation, and the limits on what it writes."""
+
+    __slots__ = ("_adapter", "_max_depth", "_serializer", "_warned", "validator", "what")
+
+    def __init__(self, annotation: Any, where: str, what: str, max_depth: int) -> None:
+        try:
+            self._adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
+            schema = self._adapter.core_schema
+            self.validator = SchemaValidator(schema, _CORE)
+            self._serializer = SchemaSerializer(schema, _CORE)
+        except Exception as error:  # pydantic raises of all kinds for what it does not know
+            reason = str(error).partition("\n")[0].partition(". ")[0]
+            raise ConfigurationError(
+                f"{where}: {what}: {reason}; annotate with types that pydantic knows: plain types, dataclasses, models"
+            ) from error
+        self.what = what
+        self._max_depth = max_depth
+        self._warned = False
+
+    def json_schema(self) -> dict[str, Any]:
+        return self._adapter.json_schema()
+
+    def keep(self, value: Any) -> bytes:
+        """The JSON of any value, validated, and read back."""
+        valid = self.validator.validate_python(value)
+        data = self.write(valid)
+        read = self.validator.validate_json(data)
+        if _MASK in data and read != valid:
+            raise Unserialisable(f"{self.what}: a pydantic secret does not survive as JSON; hand over a plain str")
+        return data
+
+    def write(self, value: Any, *, escape: bool = False) -> bytes:
+        """The JSON of a validated value, within the limits."""
+        try:
+            data = self._escaped(value) if escape else self._serializer.to_json(value, warnings=False, round_trip=True)
+        except Exception as error:  # custom serializers raise what they like
+            raise self._unserialisable(value, error) from error
+        if len(data) > WARN_BYTES:
+            self._check_size(len(data))
+        if data.count(b"[") + data.count(b"{") > self._max_depth and _depth(data) > self._max_depth:
+            raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
+        return data
+
+    def _escaped(self, value: Any) -> bytes:
+        plain = self._serializer.to_python(value, warnings=False, round_trip=True)
+        return json.dumps(plain, default=to_jsonable_python, separators=(",", ":")).encode()
+
+    def _check_size(self, size: int) -> None:
+        advice = "keep the data in a file or a table, and hand over its path or key"
+        if size > MAX_BYTES:
+            raise PayloadTooLarge(f"{self.what}: {size:,} bytes as JSON, over {MAX_BYTES:,}; {advice}")
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"{self.what}: {size:,} bytes as JSON; {advice}", PayloadWarning, stacklevel=5)
+
+    def _unserialisable(self, value: Any, error: Exception) -> ValidationError:
+        reason = cut(str(error), 300)
+        lowered = reason.lower()
+        if "circular" in lowered or "depth exceeded" in lowered:
+            return PayloadTooDeep(
+                f"{self.what}: a value contains itself or is nested without end; hand over something flatter"
+            )
+        if "surrogates not allowed" in lowered:
+            return UnsafeText(f"{self.what}: a text has a lone surrogate, which no store can keep; take it out")
+        return Unserialisable(f"{self.what}: {_culprit(value)} has no JSON form: {reason}")
+
+
+def _culprit(value: Any) -> str:
+    """Which of several arguments it is that cannot be written."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            try:
+                to_json(each)
+            except Exception:  # noqa: BLE001 - whatever it is, it is the culprit
+                return f"{clean(str(name))}={quote(each)}"
+    return quote(value)
+
+
+def _depth(data: bytes) -> int:
+    brackets = _STRING.sub(b"", data).translate(None, _NOT_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)))
+
+
+def _refusal(error: pydantic.ValidationError, what: str, usage: str = "") -> ValidationError:
+    problems = error.errors(include_url=False, include_context=False)
+    if any(problem["type"].startswith("recursion") for problem in problems):
+        return PayloadTooDeep(f"{what}: a value contains itself or is nested without end; hand over something flatter")
+    shown = [_problem(problem) for problem in problems[:_PROBLEMS_SHOWN]]
+    if len(problems) > _PROBLEMS_SHOWN:
+        shown.append(f"and {len(problems) - _PROBLEMS_SHOWN} more")
+    return ValidationError("; ".join([f"{what}: {shown[0]}", *shown[1:], *([usage] if usage else [])]))
+
+
+def _problem(problem: Any) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "missing":
+        return f"{path} is missing"
+    if problem["type"] == "extra_forbidden":
+        return f"{path}={quote(problem['input'])} is not known"
+    return clean(
+        f"{path}={quote(problem['input'])}: {problem['msg']}"
+        if path
+        else f"{quote(problem['input'])}: {problem['msg']}"
+    )
+
+
+# --- reading the signature -------------------------------------------------------------------------------------------
+
+
+def _name(function: Callable[..., Any]) -> str:
+    base = _base(function)
+    return str(getattr(base, "__name__", type(base).__name__))
+
+
+def _describe(function: Callable[..., Any]) -> str:
+    base = inspect.unwrap(_base(function))
+    return f"function {getattr(base, '__module__', '?')}.{getattr(base, '__qualname__', type(base).__name__)}"
+
+
+def _base(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _read_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    base = inspect.unwrap(_base(function))
+    if not inspect.isroutine(base):
+        base = type(base).__call__
+    try:
+        return get_type_hints(base, include_extras=True)
+    except Exception as error:  # a NameError as a rule; but annotations are code
+        raise ConfigurationError(
+            f"{_describe(function)}: its annotations cannot be resolved: {error}; "
+            "the names in them must be importable when the task is declared, not only under TYPE_CHECKING"
+        ) from error
+
+
+def _read_signature(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    hints = _read_hints(function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{_describe(function)}: its signature cannot be read: {error}") from error
+    empty = inspect.Parameter.empty
+    parameters = {name: each.replace(annotation=hints.get(name, empty)) for name, each in signature.parameters.items()}
+    return parameters, hints
+
+
+def _take_injected(
+    function: Callable[..., Any],
+    parameters: dict[str, inspect.Parameter],
+    hints: dict[str, Any],
+    injected: type | None,
+) -> str | None:
+    """Take the parameter that the worker gives out of `parameters`, and say its name."""
+    names = [name for name in parameters if injected is not None and _names_type(hints.get(name), injected)]
+    if not names:
+        return None
+    if len(names) > 1:
+        raise ConfigurationError(f"{_describe(function)}: {' and '.join(names)} are both given by the worker; keep one")
+    kinds = [parameter.kind for parameter in parameters.values()]
+    taken = parameters.pop(names[0]).kind
+    positional = taken is _POSITIONAL_OR_KEYWORD and _VAR_POSITIONAL not in kinds
+    if not positional and taken is not _KEYWORD_ONLY:
+        raise ConfigurationError(
+            f"{_describe(function)}: the worker gives {names[0]} by keyword; declare it after a * or after *args"
+        )
+    return names[0]
+
+
+def _names_type(annotation: Any, wanted: type) -> bool:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _names_type(get_args(annotation)[0], wanted)
+    if origin in (Union, types.UnionType):
+        return any(_names_type(each, wanted) for each in get_args(annotation))
+    return annotation is wanted
+
+
+def _field(parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:
+    annotation = hints.get(parameter.name, Any)
+    required: Any = Required
+    optional: Any = NotRequired
+    if parameter.kind is _VAR_POSITIONAL:
+        return optional[types.GenericAlias(list, (annotation,))]
+    if parameter.kind is _VAR_KEYWORD:
+        return optional[types.GenericAlias(dict, (str, annotation))]
+    return (required if parameter.default is inspect.Parameter.empty else optional)[annotation]

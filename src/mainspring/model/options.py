@@ -1,0 +1,153 @@
+"""What can be set for a task and for one job, the checks of names and numbers, and every default."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from mainspring.errors import InvalidOption
+from mainspring.model.backoff import Retry
+from mainspring.model.durations import MAX_MS
+from mainspring.model.states import State
+from mainspring.model.text import quote
+
+__all__ = [
+    "BEAT_MS",
+    "DEFAULT_PRIORITY",
+    "DEFAULT_QUEUE",
+    "GRACE_MS",
+    "KEEP_MS",
+    "LEASE_MS",
+    "MAX_CRASHES",
+    "REAP_MS",
+    "Executor",
+    "JobOptions",
+    "TaskOptions",
+    "check_name",
+    "check_priority",
+]
+
+MAX_CRASHES = 3
+"""At how many lost workers a job counts as poison."""
+LEASE_MS = 30_000
+"""How long after its last beat a worker counts as alive."""
+BEAT_MS = 10_000
+"""How often a worker beats: twice may be missed."""
+REAP_MS = 5_000
+"""How often workers look for the jobs of dead ones."""
+GRACE_MS = 25_000
+"""How long a stopping worker lets its jobs finish."""
+KEEP_MS = {State.COMPLETED: 86_400_000, State.DEAD: 30 * 86_400_000, State.CANCELLED: 30 * 86_400_000}
+"""How long final jobs are kept."""
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 5
+_PRIORITIES = range(-1000, 1001)
+_NAME_LENGTH = 200
+
+Executor = Literal["auto", "thread"]
+"""Where a task runs. "auto": async functions on the event loop, plain ones on a thread."""
+
+
+def check_name(kind: str, value: object) -> str:
+    """`value`, if it can name a `kind` of thing ("task", "queue"); else raises `InvalidOption`."""
+    if not isinstance(value, str):
+        raise InvalidOption(f"{kind} name {quote(value)} is of type {type(value).__name__}; give text")
+    if not 1 <= len(value) <= _NAME_LENGTH:
+        raise InvalidOption(f"{kind} name {quote(value)} has {len(value)} characters; give 1 to {_NAME_LENGTH}")
+    if value != value.strip():
+        raise InvalidOption(f"{kind} name {quote(value)} begins or ends with white space; take it away")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise InvalidOption(f"{kind} name {quote(value)} has control characters or lone surrogates; take them away")
+    return value
+
+
+def check_priority(value: object) -> int:
+    """`value`, if it is a priority; else raises `InvalidOption`."""
+    if type(value) is not int or value not in _PRIORITIES:
+        raise InvalidOption(f"priority={quote(value)} is not a whole number from -1000 to 1000; lower runs first")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How a task's jobs run, unless a job says otherwise. Raises `InvalidOption`, naming the value."""
+
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    """Lower runs first."""
+    retry: Retry = field(default_factory=Retry)
+    timeout_ms: int | None = None
+    executor: Executor = "auto"
+
+    def __post_init__(self) -> None:
+        check_name("queue", self.queue)
+        check_priority(self.priority)
+        _check_retry(self.retry)
+        _check_timeout(self.timeout_ms)
+        if self.executor not in get_args(Executor):
+            raise InvalidOption(f"executor={quote(self.executor)} is not one of {', '.join(get_args(Executor))}")
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What one job overrides of its task's options; None overrides nothing. Raises `InvalidOption`."""
+
+    retry: Retry | None = None
+    timeout_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.retry is not None:
+            _check_retry(self.retry)
+        _check_timeout(self.timeout_ms)
+
+    def over(self, task: TaskOptions) -> TaskOptions:
+        """The task's options with this job's in their place.
+
+        Which exceptions are tried again stays the task's word: a job's own rules are stored as data, and hold no types.
+        """
+        retry = self.retry and replace(self.retry, on=task.retry.on, never=task.retry.never)
+        return replace(task, retry=retry or task.retry, timeout_ms=self.timeout_ms or task.timeout_ms)
+
+    def to_text(self) -> str | None:
+        """JSON object text for the store, None if nothing is overridden.
+
+        Raises `InvalidOption` if the retry rules hold code (a delay function, exception types).
+        """
+        overridden: dict[str, Any] = {}
+        if self.retry is not None:
+            overridden["retry"] = self.retry.to_json()
+        if self.timeout_ms is not None:
+            overridden["timeout_ms"] = self.timeout_ms
+        return json.dumps(overridden, separators=(",", ":")) if overridden else None
+
+    @classmethod
+    def from_text(cls, text: str | None) -> JobOptions:
+        """What `to_text` wrote. Raises `InvalidOption` for anything else."""
+        if text is None:
+            return _NOTHING
+        try:
+            stored = json.loads(text)
+        except ValueError:
+            stored = None
+        if not isinstance(stored, dict) or not stored.keys() <= {"retry", "timeout_ms"}:
+            raise InvalidOption(f"job options {quote(text)} are not a JSON object with (some of) retry, timeout_ms")
+        retry = stored.get("retry")
+        return cls(retry=None if retry is None else Retry.from_json(retry), timeout_ms=stored.get("timeout_ms"))
+
+
+def _check_retry(value: object) -> None:
+    if not isinstance(value, Retry):
+        raise InvalidOption(f"retry={quote(value)} is not a Retry; give one, such as Retry(attempts=5)")
+
+
+def _check_timeout(value: object) -> None:
+    if value is not None and (type(value) is not int or not 1 <= value <= MAX_MS):
+        raise InvalidOption(
+            f"timeout_ms={quote(value)} is not a whole number of milliseconds from 1 on; None: no timeout"
+        )
+
+
+_NOTHING = JobOptions()

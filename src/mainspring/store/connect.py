@@ -1,0 +1,53 @@
+"""From a URL to its store, loading only the code of that kind of store."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from mainspring.errors import InvalidURL
+from mainspring.store.base import Store
+
+__all__ = ["FORMS", "connect", "without_password"]
+
+FORMS = (
+    "sqlite:///jobs.db (a file in the current folder), sqlite:////var/lib/app/jobs.db (absolute) or sqlite:// (memory)"
+)
+"""The URLs that can be given, for error messages and help."""
+
+_PLANNED = {
+    **dict.fromkeys(("postgres", "postgresql"), "PostgreSQL"),
+    **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), "Redis"),
+}
+_CREDENTIALS = re.compile(r"(?<=://)([^/?#@]*:)[^/?#]*@")
+_SECRET_PARAMETER = re.compile(r"(?<=[?&])(password=)[^&#]*", re.IGNORECASE)
+
+
+def connect(url: str) -> Store:
+    """The store at `url`. Opens nothing yet; raises `InvalidURL` for what cannot be one."""
+    if not isinstance(url, str):
+        raise InvalidURL(f"store URL {url!r} is of type {type(url).__name__}; give text: {FORMS}")
+    shown = without_password(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidURL(f"store URL {shown!r} cannot be read ({error}); give {FORMS}") from None
+    if parts.scheme in _PLANNED:
+        raise InvalidURL(f"this version has no {_PLANNED[parts.scheme]} store yet ({shown!r}); give {FORMS}")
+    if parts.scheme != "sqlite" or not url.lower().startswith("sqlite://"):
+        raise InvalidURL(f"store URL {shown!r} is of no known kind; give {FORMS}")
+    if parts.netloc:
+        hint = f"sqlite:///{parts.netloc}{parts.path}"
+        raise InvalidURL(f"store URL {shown!r} names a host, and SQLite has none; did you mean {hint!r}? Give {FORMS}")
+    if parts.path == "/":
+        # Not taken for memory: an empty variable in f"sqlite:///{path}" would lose every job with the process.
+        raise InvalidURL(f"store URL {shown!r} names no file; give {FORMS}")
+
+    from mainspring.store.sqlite import SqliteStore
+
+    return SqliteStore(url)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown: with `***` for a password."""
+    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", url))

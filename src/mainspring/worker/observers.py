@@ -1,0 +1,83 @@
+"""Tells observers what happened, after the store has it, and never lets them touch a job's fate."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mainspring.model.job import Claim
+from mainspring.model.outcome import Verdict
+from mainspring.model.states import State
+from mainspring.worker.settler import Settled
+
+if TYPE_CHECKING:
+    from mainspring.events import Event, EventName, Observer
+
+__all__ = ["Observers"]
+
+logger = logging.getLogger("mainspring.worker")
+
+_BY_STATE: dict[State, EventName] = {
+    State.COMPLETED: "completed",
+    State.DEAD: "dead",
+    State.CANCELLED: "cancelled",
+}
+_BY_VERDICT: dict[Verdict, EventName] = {
+    Verdict.FAILED: "retried",
+    Verdict.SNOOZED: "snoozed",
+    Verdict.LOST: "crashed",
+    Verdict.UNKNOWN: "parked",
+    Verdict.RETURNED: "returned",
+}
+
+
+class Observers:
+    """`event` makes the event that observers get; they are called one after the other, plain ones on a thread."""
+
+    def __init__(
+        self,
+        observers: Mapping[EventName, Sequence[Observer]],
+        event: Callable[[EventName, Claim, Settled | None], Event],
+    ) -> None:
+        self._observers = observers
+        self._event = event
+        self._queue: asyncio.Queue[tuple[EventName, Claim, Settled | None]] = asyncio.Queue()
+
+    def started(self, claim: Claim) -> None:
+        if self._observers.get("started"):
+            self._queue.put_nowait(("started", claim, None))
+
+    def settled(self, batch: Sequence[Settled]) -> None:
+        if not self._observers:
+            return
+        for settled in batch:
+            name = _BY_STATE.get(settled.settlement.state) or _BY_VERDICT[settled.outcome.verdict]
+            if self._observers.get(name):
+                self._queue.put_nowait((name, settled.claim, settled))
+
+    async def keep_telling(self) -> None:
+        """Tell what comes in, in order, until cancelled."""
+        while True:
+            name, claim, settled = await self._queue.get()
+            try:
+                event = self._event(name, claim, settled)
+                for observer in self._observers[name]:
+                    await self._tell(observer, event)
+            finally:
+                self._queue.task_done()
+
+    async def drain(self) -> None:
+        """Wait until everything has been told."""
+        await self._queue.join()
+
+    async def _tell(self, observer: Observer, event: Event) -> None:
+        try:
+            if inspect.iscoroutinefunction(observer):
+                await observer(event)
+            else:
+                await asyncio.to_thread(observer, event)
+        except Exception:
+            logger.exception("observer %r failed on %s of job %s", observer, event.name, event.job.id)

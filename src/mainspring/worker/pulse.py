@@ -1,0 +1,132 @@
+"""The heartbeat: in a thread of its own, with a connection of its own, so that nothing a job does can stop it.
+
+It renews the worker's lease, brings what the store has to say (jobs to cancel, commands, "you are given up"), and keeps an
+eye on the event loop: a job that blocks it for over a second is named in the log, with the stack it stands in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from mainspring.errors import StoreError
+from mainspring.store.base import BeatReply, BeatRequest, Driver, Presence
+
+__all__ = ["Pulse"]
+
+logger = logging.getLogger("mainspring.worker")
+
+LOOK_SECONDS = 1.0
+"""How often it looks for cancelled jobs and commands, and at the loop."""
+
+
+class Pulse:
+    """`presence` describes the worker; `heard` is called on the loop with what the store said, `running_here` tells
+    which job a task of the loop runs."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        presence: Callable[[], Presence],
+        heard: Callable[[str, BeatReply], None],
+        running_here: Callable[[asyncio.Task[Any] | None], str | None],
+        beat_seconds: float,
+    ) -> None:
+        self._driver = driver
+        self._presence = presence
+        self._heard = heard
+        self._running_here = running_here
+        self._beat_seconds = beat_seconds
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._silent_since: float | None = None
+
+    def start(self) -> None:
+        """Begin beating, for the loop that runs here."""
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(
+            target=self._beat, args=(loop, threading.get_ident()), name="mainspring-pulse", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating. Waits for a beat that is under way."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+        guard = _LoopGuard(loop, loop_thread, self._running_here)
+        pause = min(LOOK_SECONDS, self._beat_seconds)
+        due = time.monotonic() + self._beat_seconds
+        while not self._stopped.wait(pause):
+            guard.look()
+            beating = time.monotonic() >= due
+            presence = self._presence()
+            try:
+                reply = self._driver.run(BeatRequest(presence, "stay" if beating else "look"))
+            except StoreError as error:
+                self._unheard(error)
+                continue
+            if self._silent_since is not None:
+                logger.warning("heartbeat: the store answers again")
+                self._silent_since = None
+            if beating:
+                due = time.monotonic() + self._beat_seconds
+            if not reply.alive or reply.cancelled or reply.command:
+                try:
+                    loop.call_soon_threadsafe(self._heard, presence.id, reply)
+                except RuntimeError:
+                    return  # the loop is closed, and with it the worker
+
+    def _unheard(self, error: StoreError) -> None:
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+            logger.warning("heartbeat: the store does not answer, trying on: %s", error)
+
+
+class _LoopGuard:
+    """Notices that the loop does not get round, and says because of what: once per blockade."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread: int,
+        running_here: Callable[[asyncio.Task[Any] | None], str | None],
+    ) -> None:
+        self._loop = loop
+        self._thread = thread
+        self._running_here = running_here
+        self._answered = True
+        self._asked_at = 0.0
+        self._named = False
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if self._answered:
+            self._answered, self._named, self._asked_at = False, False, now
+            try:
+                self._loop.call_soon_threadsafe(self._answer)
+            except RuntimeError:
+                return
+        elif not self._named and now - self._asked_at >= 1.0:
+            self._named = True
+            frame = sys._current_frames().get(self._thread)
+            stack = "".join(traceback.format_stack(frame)[-12:]) if frame else "(its stack cannot be had)"
+            logger.warning(
+                "the event loop has been blocked for %.1f s by %s: other jobs stand still meanwhile. Make it a plain "
+                "function (it will run on a thread), or await something that does not block.\n%s",
+                now - self._asked_at,
+                self._running_here(asyncio.current_task(self._loop)) or "something outside of any job",
+                stack,
+            )
+
+    def _answer(self) -> None:
+        self._answered = True

@@ -1,0 +1,84 @@
+"""Claims as much as there is room for, wakes on hints, and sleeps exactly until the next job is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from mainspring.model.clock import StoreClock
+from mainspring.store.base import AsyncDriver, ClaimReply, ClaimRequest
+from mainspring.worker.outage import Outage
+from mainspring.worker.rooms import Rooms
+from mainspring.worker.runs import Runs
+
+__all__ = ["Pump"]
+
+POLL_SECONDS = 1.0
+"""How long a worker sleeps at most: what a lost hint can cost."""
+FINISH_SECONDS = 6.0
+"""How long a stopping worker waits for its last claim: longer than the deadline of an operation."""
+
+
+class Pump:
+    """`worker` gives the id to claim under, or None while nothing is to be claimed; `lost` is told an id that the store
+    has given up."""
+
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        clock: StoreClock,
+        rooms: Rooms,
+        runs: Runs,
+        *,
+        worker: Callable[[], str | None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._rooms = rooms
+        self._runs = runs
+        self._worker = worker
+        self._lost = lost
+        self._outage = Outage("claiming")
+        self._claiming: asyncio.Task[ClaimReply] | None = None
+
+    async def run(self) -> None:
+        """Claim and launch until cancelled."""
+        watch = await self._driver.watch(tuple(f"queue:{name}" for name in self._rooms.names))
+        try:
+            while True:
+                self._runs.freed.clear()
+                worker, room = self._worker(), self._runs.room()
+                if worker is None or room <= 0:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._runs.freed.wait(), POLL_SECONDS)
+                    continue
+                # Shielded: what the store has given out must be launched, whoever stops the pump meanwhile.
+                self._claiming = asyncio.create_task(self._claim(worker, room), name="mainspring claim")
+                reply = await asyncio.shield(self._claiming)
+                if len(reply.claims) < room:
+                    await watch.wait(self._idle_seconds(reply))
+        finally:
+            await watch.aclose()
+
+    async def finish(self) -> None:
+        """After the end of `run`: wait for a claim that was under way, as long as the store may take for it."""
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming], timeout=FINISH_SECONDS)
+            self._claiming.cancel()
+
+    async def _claim(self, worker: str, room: int) -> ClaimReply:
+        request = ClaimRequest(worker, self._rooms.offer(room), room)
+        reply = await self._outage.outlast(lambda: self._driver.run(request))
+        self._clock.sync(reply.now)
+        for claim in reply.claims:
+            self._runs.launch(claim)
+        if not reply.alive:
+            self._lost(worker)
+        return reply
+
+    def _idle_seconds(self, reply: ClaimReply) -> float:
+        if reply.next_due is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(0.0, (reply.next_due - self._clock.now()) / 1000))

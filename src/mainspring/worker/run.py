@@ -1,0 +1,40 @@
+"""One run of one job in this worker: what was claimed, who may interrupt it and why, what it notes."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+from mainspring.model.job import Claim
+
+__all__ = ["Interruption", "Run"]
+
+
+class Interruption(Enum):
+    """Why a run should end before its task does."""
+
+    CANCELLED = "somebody asked to cancel the job"
+    RETURNED = "the worker stops and hands the job back"
+    LOST = "the worker lost its lease: the job belongs to another one"
+
+
+class Run:
+    """A claim under way."""
+
+    __slots__ = ("claim", "interruption", "on_thread", "task")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.interruption: Interruption | None = None
+        self.on_thread = False
+        """True while a plain function works on it: such a run can be told to stop, but not made to."""
+        self.task: asyncio.Task[None] | None = None
+
+    def interrupt(self, why: Interruption) -> None:
+        """Ask the run to end. The first reason given stays, unless the job has been lost since."""
+        if self.interruption is None or why is Interruption.LOST:
+            self.interruption = why
+        # A thread cannot be ended from outside. For a cancel it is left to its task to look at `ctx.cancelled`; where
+        # the worker stops or has lost the job, the run is given up and the thread left to itself.
+        if self.task is not None and not (self.on_thread and why is Interruption.CANCELLED):
+            self.task.cancel()

@@ -1,0 +1,106 @@
+"""One claim through decoding, middleware and the task to an Outcome. Never raises, and cannot reach the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import Bury, Cancel, JobTimeout, MainspringError, RetryAfter, Snooze, ValidationError
+from mainspring.model import failure
+from mainspring.model.durations import format_ms, to_ms
+from mainspring.model.options import JobOptions, TaskOptions
+from mainspring.model.outcome import Outcome
+from mainspring.worker.context import Context, _current
+from mainspring.worker.executors import Threads
+from mainspring.worker.run import Interruption, Run
+
+if TYPE_CHECKING:
+    from mainspring.task import Task
+
+__all__ = ["Middleware", "Runner"]
+
+Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Goes around every run: `async def m(ctx, proceed): ...; return await proceed()`."""
+
+
+class Runner:
+    """Runs claims of known tasks: async functions on the loop, plain ones on threads."""
+
+    def __init__(self, tasks: Mapping[str, Task[..., Any]], middleware: Sequence[Middleware], threads: Threads) -> None:
+        self._tasks = tasks
+        self._middleware = tuple(reversed(middleware))
+        self._threads = threads
+
+    async def run(self, run: Run, context: Context) -> Outcome:
+        """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
+        task = self._tasks.get(run.claim.task)
+        if task is None:
+            return Outcome.unknown(run.claim.task)
+        if run.claim.cancel_requested:
+            return Outcome.cancelled("before it ran")
+        try:
+            return await self._perform(task, run, context)
+        except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is an outcome, never our end
+            return _outcome_of(error, run)
+
+    async def _perform(self, task: Task[..., Any], run: Run, context: Context) -> Outcome:
+        claim = run.claim
+        options = task.options if claim.options is None else JobOptions.from_text(claim.options).over(task.options)
+        args, kwargs = task.codec.decode(claim.args)
+        if task.codec.injected_name is not None:
+            kwargs[task.codec.injected_name] = context
+        _current.set(context)
+        call = partial(task.function, *args, **kwargs)
+        proceed = call if task.is_async else partial(self._on_thread, call, run)
+        for middleware in self._middleware:
+            proceed = partial(middleware, context, proceed)
+        value = await (proceed() if options.timeout_ms is None else _limited(proceed, options))
+        try:
+            return Outcome.completed(task.result_codec.encode(value))
+        except ValidationError as error:
+            # Running it again would repeat its effects and end here again.
+            return Outcome.buried(f"its result cannot be stored: {error}", failure.describe(error))
+
+    async def _on_thread(self, call: Callable[[], Any], run: Run) -> Any:
+        run.on_thread = True
+        try:
+            return await self._threads.run(call)
+        finally:
+            run.on_thread = False
+
+
+async def _limited(proceed: Callable[[], Awaitable[Any]], options: TaskOptions) -> Any:
+    timeout_ms = options.timeout_ms or 0
+    try:
+        async with asyncio.timeout(timeout_ms / 1000) as limit:
+            return await proceed()
+    except TimeoutError as error:
+        if limit.expired():
+            raise JobTimeout(f"the job ran longer than its timeout of {format_ms(timeout_ms)}") from error
+        raise
+
+
+def _outcome_of(error: BaseException, run: Run) -> Outcome:
+    """What an exception that ended a run says about its job."""
+    if isinstance(error, asyncio.CancelledError):
+        if run.interruption is Interruption.CANCELLED:
+            return Outcome.cancelled("while it ran")
+        if run.interruption is not None:
+            return Outcome.returned()
+        error = MainspringError("the task raised CancelledError, though nobody had cancelled it")
+    match error:
+        case Bury():
+            return Outcome.buried(error.reason)
+        case Cancel():
+            return Outcome.cancelled(error.reason)
+        case RetryAfter() | Snooze():
+            try:
+                delay_ms = to_ms(error.delay)
+            except MainspringError as invalid:
+                return Outcome.failed(failure.describe(invalid), invalid)
+            if isinstance(error, Snooze):
+                return Outcome.snoozed(delay_ms, error.reason)
+            return Outcome.failed(failure.describe(error.__cause__ or error), error, delay_ms=delay_ms)
+    return Outcome.failed(failure.describe(error), error)

@@ -1,0 +1,97 @@
+"""The runs under way in a worker: how many more there may be, and how they are told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from mainspring.model.job import Claim
+from mainspring.model.outcome import Outcome
+from mainspring.worker.context import Context
+from mainspring.worker.run import Interruption, Run
+from mainspring.worker.runner import Runner
+from mainspring.worker.settler import Settler
+
+__all__ = ["Runs"]
+
+
+class Runs:
+    """Each run is one task of the event loop, from its claim to the settler."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        settler: Settler,
+        concurrency: int,
+        *,
+        context: Callable[[Run], Context],
+        started: Callable[[Claim], None],
+    ) -> None:
+        self._runner = runner
+        self._settler = settler
+        self._concurrency = concurrency
+        self._context = context
+        self._started = started
+        self._runs: dict[str, Run] = {}
+        self.freed = asyncio.Event()
+        """Set whenever a run has ended."""
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def room(self) -> int:
+        """How many more jobs may run now."""
+        # Runs that wait to be settled hold no place, so that settling and claiming overlap; but not without end.
+        if self._settler.backlog > 2 * self._concurrency + 100:
+            return 0
+        return self._concurrency - len(self._runs)
+
+    def launch(self, claim: Claim) -> None:
+        """Begin a run."""
+        run = self._runs[claim.id] = Run(claim)
+        run.task = asyncio.create_task(self._carry(run))
+        self._started(claim)
+
+    async def _carry(self, run: Run) -> None:
+        try:
+            outcome = await self._runner.run(run, self._context(run))
+        except asyncio.CancelledError:
+            # Interrupted before its first step, so that the runner never saw it.
+            outcome = Outcome.returned()
+        if self._runs.get(run.claim.id) is run:
+            del self._runs[run.claim.id]
+        if run.interruption is not Interruption.LOST:
+            self._settler.add(run.claim, outcome)
+        self.freed.set()
+
+    def cancel(self, asked: Iterable[tuple[str, int]]) -> None:
+        """Interrupt the runs with these job ids and leases, if they are (still) here."""
+        for id, lease in asked:
+            run = self._runs.get(id)
+            if run is not None and run.claim.lease == lease and run.interruption is None:
+                run.interrupt(Interruption.CANCELLED)
+
+    def interrupt_all(self, why: Interruption) -> None:
+        """Interrupt every run."""
+        for run in list(self._runs.values()):
+            run.interrupt(why)
+
+    async def finish(self, grace: float, hurry: Callable[[], bool]) -> None:
+        """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""
+        deadline = time.monotonic() + grace
+        while self._runs and time.monotonic() < deadline and not hurry():
+            await self._some_ended()
+        while self._runs:
+            self.interrupt_all(Interruption.RETURNED)
+            await self._some_ended()
+
+    async def _some_ended(self) -> None:
+        await asyncio.wait([run.task for run in self._runs.values() if run.task], timeout=0.1)
+
+    def on(self, task: asyncio.Task[None] | None) -> str | None:
+        """Which job that task of the loop runs, for people."""
+        for run in list(self._runs.values()):
+            if run.task is task:
+                return f"job {run.claim.id} ({run.claim.task})"
+        return None

@@ -1,0 +1,110 @@
+"""Decides what becomes of each run, and settles in batches: whatever gathered while the last batch was under way."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from mainspring.batch import Batcher
+from mainspring.errors import StoreError
+from mainspring.model.backoff import Retry
+from mainspring.model.clock import StoreClock
+from mainspring.model.job import Claim
+from mainspring.model.outcome import Outcome
+from mainspring.model.settlement import Settlement
+from mainspring.model.states import State
+from mainspring.model.transitions import decide
+from mainspring.store.base import AsyncDriver, SettleRequest
+from mainspring.worker.notebook import Notebook
+from mainspring.worker.outage import Outage
+
+__all__ = ["Settled", "Settler"]
+
+logger = logging.getLogger("mainspring.worker")
+
+BATCH = 500
+"""The most settlements in one request."""
+
+
+class Settled(NamedTuple):
+    """One run and the decision about it."""
+
+    claim: Claim
+    outcome: Outcome
+    settlement: Settlement
+    at: int
+    """When the run ended, on the store's clock."""
+
+
+class Settler:
+    """Takes outcomes without ever holding up who brings them; `observe` is told what the store has applied."""
+
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        clock: StoreClock,
+        notebook: Notebook,
+        observe: Callable[[Sequence[Settled]], None],
+        retry_of: Callable[[Claim], Retry],
+    ) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._notebook = notebook
+        self._observe = observe
+        self._retry_of = retry_of
+        self._outage = Outage("settling")
+        self._batches = Batcher[Settled, None](self._settle, limit=BATCH)
+        self.backlog = 0
+        """Runs that have ended and are not settled yet."""
+
+    def add(self, claim: Claim, outcome: Outcome) -> None:
+        """Decide now; settle with the next batch."""
+        now = self._clock.now()
+        settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=random.random())
+        self.backlog += 1
+        self._batches.add(Settled(claim, outcome, settlement, now))
+
+    async def drain(self) -> None:
+        """Wait until everything is settled."""
+        await self._batches.drain()
+
+    async def _settle(self, batch: list[Settled]) -> Sequence[None]:
+        notes = await self._notebook.take([settled.claim.id for settled in batch])
+        request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
+        try:
+            applied = await self._outage.outlast(lambda: self._driver.run(request))
+        except Exception as error:
+            await self._set_aside(batch, error)
+            applied = frozenset(settled.claim.id for settled in batch)
+        self.backlog -= len(batch)
+        for settled in batch:
+            if settled.claim.id not in applied:
+                logger.warning(
+                    "job %s (%s): its lease %d was lost, so this run changed nothing: another worker has the job",
+                    settled.claim.id,
+                    settled.claim.task,
+                    settled.claim.lease,
+                )
+        self._observe([settled for settled in batch if settled.claim.id in applied])
+        return [None] * len(batch)
+
+    async def _set_aside(self, batch: list[Settled], error: Exception) -> None:
+        """Something in this batch cannot be written at all: find it, so that it costs no other job anything."""
+        for settled in batch:
+            try:
+                await self._driver.run(SettleRequest((settled.settlement,)))
+            except StoreError:
+                raise
+            except Exception:
+                logger.exception("job %s: its outcome cannot be stored; it goes to the dead letters", settled.claim.id)
+                plain = replace(
+                    settled.settlement,
+                    state=State.DEAD,
+                    result=None,
+                    error=None,
+                    reason=f"its outcome cannot be stored: {type(error).__name__}",
+                )
+                await self._driver.run(SettleRequest((plain,)))

@@ -1,0 +1,277 @@
+"""The worker: puts its parts together, starts them, and stops them in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import InvalidOption, StoreError
+from mainspring.events import Event, EventName
+from mainspring.job import Job, moment
+from mainspring.model.backoff import Retry
+from mainspring.model.clock import StoreClock
+from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import Claim
+from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, JobOptions
+from mainspring.model.outcome import Outcome
+from mainspring.model.text import quote
+from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
+from mainspring.task import new_id
+from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
+from mainspring.worker.context import Context
+from mainspring.worker.executors import Threads
+from mainspring.worker.notebook import Notebook
+from mainspring.worker.observers import Observers
+from mainspring.worker.outage import Outage
+from mainspring.worker.pulse import Pulse
+from mainspring.worker.pump import Pump
+from mainspring.worker.rooms import Rooms
+from mainspring.worker.run import Interruption
+from mainspring.worker.runner import Runner
+from mainspring.worker.runs import Runs
+from mainspring.worker.settler import Settled, Settler
+
+if TYPE_CHECKING:
+    from mainspring.app import Mainspring
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("mainspring.worker")
+
+DEFAULT_CONCURRENCY = 10
+
+SETTLE_SECONDS = 15.0
+"""How long a stopping worker tries to settle with a store that does not answer."""
+
+
+class Worker:
+    """Runs the jobs of an app, in this process: `app.worker(concurrency=20).run()`.
+
+    `queues` is a sequence of names, served in strict order, or a mapping of names to weights; None serves all queues
+    that the app's tasks name, alike. `concurrency` is how many jobs run at once. `lease` is how long after its last
+    heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. Raises
+    `InvalidOption`, also for a task whose options cannot be honoured.
+    """
+
+    def __init__(
+        self,
+        app: Mainspring,
+        queues: Mapping[str, int] | Iterable[str] | None = None,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        lease: Duration = LEASE_MS / 1000,
+        grace: Duration = GRACE_MS / 1000,
+        name: str | None = None,
+    ) -> None:
+        if type(concurrency) is not int or concurrency < 1:
+            raise InvalidOption(f"concurrency={quote(concurrency)} is not a whole number from 1 on")
+        if isinstance(queues, str):
+            raise InvalidOption(f"queues={quote(queues)} is a single text; give a list: queues=[{quote(queues)}]")
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self.id = new_id()
+        self._app = app
+        self._concurrency = concurrency
+        self._lease_ms = to_ms(lease)
+        self._grace = to_ms(grace) / 1000
+        if self._lease_ms < 1000:
+            raise InvalidOption(f"lease={quote(lease)} is under a second: too short for a heartbeat to keep")
+        if queues is None:
+            queues = dict.fromkeys(["default", *(queue.name for queue in app.declared_queues)], 1)
+        self._rooms = Rooms(queues)
+        _refuse_unenforceable(app)
+        self._quiet = False
+        self._stop_asked = 0
+        self._rejoining: asyncio.Task[None] | None = None
+        self._wake: Callable[[], object] = lambda: None
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._run_with_signals())
+
+    async def arun(self) -> None:
+        """Work until `stop()`, then return when all is settled. Raises `StoreError` if the store cannot be opened."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(stop.set)
+        if self._stop_asked:
+            stop.set()
+        driver = self._app.store.async_driver()
+        try:
+            await self._work(driver, stop)
+        finally:
+            self._wake = lambda: None
+            await driver.aclose()
+
+    def stop(self) -> None:
+        """Stop gracefully: claim no more, let jobs finish for the grace period, hand the rest back. Called a second
+        time: hand back at once. From any thread."""
+        self._stop_asked += 1
+        self._wake()
+
+    async def _run_with_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        await self.arun()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self._stop_asked:
+            logger.warning("%s again: handing the running jobs back now", number.name)
+        else:
+            logger.info("%s: stopping; running jobs have %g s to finish", number.name, self._grace)
+        self.stop()
+
+    async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
+        settings = await driver.run(ConfigureRequest())
+        clock = StoreClock(time.monotonic, settings.now)
+        await driver.run(ConfigureRequest((*self._app.declared_queues, *self._app.declared_schedules(settings.now))))
+        threads = Threads(self._concurrency)
+        notebook = Notebook(driver, clock)
+        observers = Observers(self._app.observers, self._event)
+        settler = Settler(driver, clock, notebook, observers.settled, self._retry_of)
+        self._runs = Runs(
+            Runner(self._app.tasks, self._app.middlewares, threads),
+            settler,
+            self._concurrency,
+            context=lambda run: Context(run, notebook, partial(Job.claimed, self._app)),
+            started=observers.started,
+        )
+        pump = Pump(driver, clock, self._rooms, self._runs, worker=self._open_for_work, lost=self._give_up)
+        chores: tuple[Chore, ...] = (
+            Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost())),
+            Tend(driver, clock),
+            Prune(driver),
+        )
+        self._driver = driver
+        await driver.run(BeatRequest(self._presence(), "join"))
+        pulse = Pulse(
+            self._app.store.driver(),
+            presence=self._presence,
+            heard=self._heard,
+            running_here=self._runs.on,
+            beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
+        )
+        pulse.start()
+        background = [
+            asyncio.create_task(notebook.keep_writing(), name="mainspring notebook"),
+            asyncio.create_task(observers.keep_telling(), name="mainspring observers"),
+            asyncio.create_task(keep_doing(chores), name="mainspring chores"),
+        ]
+        pumping = asyncio.create_task(pump.run(), name="mainspring pump")
+        stopped = asyncio.create_task(stop.wait(), name="mainspring stop")
+        logger.info("worker %s serves %s", self.name, ", ".join(self._rooms.names))
+        try:
+            ended, _ = await asyncio.wait([pumping, stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+            for part in ended - {stopped}:
+                part.result()  # a part that ends by itself has failed: say why, and loudly
+        finally:
+            self._quiet = True
+            await _cancel(pumping, stopped)
+            await pump.finish()
+            await self._runs.finish(self._grace, hurry=lambda: self._stop_asked > 1)
+            try:
+                await asyncio.wait_for(settler.drain(), SETTLE_SECONDS)
+            except TimeoutError:
+                logger.error("%d ended jobs could not be settled: they will run again elsewhere", settler.backlog)
+            await observers.drain()
+            await _cancel(*background)
+            # It has beaten until the last settle; only now does the worker leave.
+            await asyncio.to_thread(pulse.stop)
+            with suppress(StoreError):
+                await driver.run(BeatRequest(self._presence(), "leave"))
+            threads.close()
+            logger.info("worker %s has stopped", self.name)
+
+    # --- what its parts ask of it and tell it ---
+
+    def _open_for_work(self) -> str | None:
+        """The id to claim under; None: claim nothing."""
+        return None if self._quiet else self.id
+
+    def _presence(self) -> Presence:
+        return Presence(
+            id=self.id,
+            name=self.name,
+            queues=self._rooms.names,
+            tasks=tuple(self._app.tasks),
+            concurrency=self._concurrency,
+            running=len(self._runs),
+            lease_ms=self._lease_ms,
+            quiet=self._quiet,
+        )
+
+    def _heard(self, worker: str, reply: BeatReply) -> None:
+        """What the store said to a heartbeat."""
+        if worker != self.id:
+            return
+        if not reply.alive:
+            self._give_up(worker)
+        self._runs.cancel(reply.cancelled)
+        if reply.command is Command.STOP and not self._stop_asked:
+            logger.info("an operator asked this worker to stop")
+            self.stop()
+        elif reply.command is Command.QUIET and not self._quiet:
+            logger.info("an operator asked this worker to be quiet: it claims no more jobs")
+            self._quiet = True
+
+    def _give_up(self, worker: str) -> None:
+        """The store gave this worker up: what it runs belongs to others. Start over under a new id."""
+        if worker != self.id or self._rejoining is not None:
+            return
+        logger.warning("worker %s went unheard for longer than its lease; its jobs went to others", self.name)
+        self._runs.interrupt_all(Interruption.LOST)
+        self.id = new_id()
+        self._rejoining = asyncio.create_task(self._rejoin(), name="mainspring rejoin")
+
+    async def _rejoin(self) -> None:
+        await Outage("registering").outlast(lambda: self._driver.run(BeatRequest(self._presence(), "join")))
+        self._rejoining = None
+
+    def _retry_of(self, claim: Claim) -> Retry:
+        task = self._app.tasks.get(claim.task)
+        if task is None:
+            return Retry()
+        try:
+            return JobOptions.from_text(claim.options).over(task.options).retry
+        except InvalidOption:
+            return task.options.retry
+
+    def _event(self, name: EventName, claim: Claim, settled: Settled | None) -> Event:
+        job: Job[Any] = Job.claimed(self._app, claim)
+        if settled is None:
+            return Event(name, job, moment(claim.started_at))
+        return Event(name, job, moment(settled.at), settled.outcome.error, settled.settlement.reason)
+
+
+def _refuse_unenforceable(app: Mainspring) -> None:
+    """Refuse tasks with options that their executor cannot honour, before anything runs."""
+    for task in app.tasks.values():
+        if task.options.timeout_ms is not None and not task.is_async:
+            raise InvalidOption(
+                f"task {task.name!r} is a plain function, which runs on a thread, and a thread cannot be stopped by a "
+                "timeout; make it an async function or take its timeout away"
+            )
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
