@@ -1,0 +1,110 @@
+"""Background jobs for Python.
+
+    from mainspring import Mainspring
+
+    app = Mainspring()
+
+    @app.task
+    async def send_welcome(user_id: int, email: str) -> None: ...
+
+    send_welcome.enqueue(7, email="a@b.c")
+
+and, in another terminal, `mainspring worker path.to.module:app`.
+"""
+
+from mainspring.admin import JobPage, QueueView, ScheduleView, WorkerView
+from mainspring.app import Mainspring
+from mainspring.errors import (
+    Bury,
+    Cancel,
+    ConfigurationError,
+    DuplicateTask,
+    InvalidCron,
+    InvalidDuration,
+    InvalidOption,
+    InvalidURL,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    JobTimeout,
+    LeaseLost,
+    MainspringError,
+    PayloadError,
+    PayloadTooDeep,
+    PayloadTooLarge,
+    ResultTimeout,
+    RetryAfter,
+    ScheduleNotFound,
+    SchemaMismatch,
+    Snooze,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    UnknownTask,
+    UnsafeText,
+    Unserialisable,
+    UnsuitableStore,
+    ValidationError,
+)
+from mainspring.events import Event
+from mainspring.job import Attempt, Job, LogLine
+from mainspring.model.backoff import Retry
+from mainspring.model.outcome import ErrorRecord
+from mainspring.model.states import State
+from mainspring.task import JobDraft, Task
+from mainspring.worker.context import Context, current
+
+__all__ = [
+    "Attempt",
+    "Bury",
+    "Cancel",
+    "ConfigurationError",
+    "Context",
+    "DuplicateTask",
+    "ErrorRecord",
+    "Event",
+    "InvalidCron",
+    "InvalidDuration",
+    "InvalidOption",
+    "InvalidURL",
+    "Job",
+    "JobCancelled",
+    "JobDraft",
+    "JobFailed",
+    "JobNotFound",
+    "JobPage",
+    "JobTimeout",
+    "LeaseLost",
+    "LogLine",
+    "Mainspring",
+    "MainspringError",
+    "PayloadError",
+    "PayloadTooDeep",
+    "PayloadTooLarge",
+    "QueueView",
+    "ResultTimeout",
+    "Retry",
+    "RetryAfter",
+    "ScheduleNotFound",
+    "ScheduleView",
+    "SchemaMismatch",
+    "Snooze",
+    "State",
+    "StoreBusy",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "Task",
+    "UnknownTask",
+    "UnsafeText",
+    "Unserialisable",
+    "UnsuitableStore",
+    "ValidationError",
+    "WorkerView",
+    "current",
+]

@@ -14,10 +14,10 @@ import types
 import warnings
 from collections.abc import Callable, Mapping
 from itertools import accumulate
-from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NewType, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 import pydantic
-from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator, to_json, to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 from typing_extensions import TypedDict
 
 from mainspring.errors import (
@@ -74,7 +74,6 @@ class ArgumentsCodec:
         fields = {name: _field(parameter, hints) for name, parameter in parameters.items()}
         make_typed_dict: Any = TypedDict
         arguments = make_typed_dict("Arguments", fields)
-        arguments.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
         # One argument is one level inside the object that holds them all.
         self._form = _Form(arguments, _describe(function), f"arguments of task {self.task!r}", MAX_DEPTH + 1)
 
@@ -214,8 +213,10 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
-# `CoreConfig` is not inherited by models of the user's: theirs say how they write bytes.
-_CORE = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+# Dataclasses and typed dictionaries inherit this; a pydantic model says for itself how its bytes are written.
+_CONFIG = pydantic.ConfigDict(
+    extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+)
 
 
 class _Form:
@@ -225,10 +226,13 @@ class _Form:
 
     def __init__(self, annotation: Any, where: str, what: str, max_depth: int) -> None:
         try:
-            self._adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
-            schema = self._adapter.core_schema
-            self.validator = SchemaValidator(schema, _CORE)
-            self._serializer = SchemaSerializer(schema, _CORE)
+            # pydantic takes a configuration for no bare class, but for a new type of it.
+            make_new_type: Any = NewType
+            self._adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
+                make_new_type("Payload", annotation), config=_CONFIG
+            )
+            self.validator = self._adapter.validator
+            self._serializer = self._adapter.serializer
         except Exception as error:  # pydantic raises of all kinds for what it does not know
             reason = str(error).partition("\n")[0].partition(". ")[0]
             raise ConfigurationError(
@@ -283,6 +287,8 @@ class _Form:
             )
         if "surrogates not allowed" in lowered:
             return UnsafeText(f"{self.what}: a text has a lone surrogate, which no store can keep; take it out")
+        if "invalid utf-8" in lowered:
+            reason += '; in a model, set ser_json_bytes="base64" and val_json_bytes="base64" in its model_config'
         return Unserialisable(f"{self.what}: {_culprit(value)} has no JSON form: {reason}")
 
 

@@ -17,6 +17,7 @@ __all__ = ["KEPT", "Attempt", "append", "parse"]
 KEPT = 50
 """How many attempts a job's history keeps: the newest."""
 
+_TYPE_BYTES = 256
 _MESSAGE_BYTES = 2 * 1024
 _TRACEBACK_BYTES = 8 * 1024
 
@@ -68,7 +69,7 @@ def parse(history: str) -> tuple[Attempt, ...]:
 
 def _error(error: ErrorRecord) -> str:
     fields = {
-        "error_type": error.type,
+        "error_type": cut(error.type, _TYPE_BYTES),
         "error_message": cut(error.message, _MESSAGE_BYTES),
         "traceback": cut(error.traceback, _TRACEBACK_BYTES, keep_end=True),
     }

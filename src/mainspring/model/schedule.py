@@ -63,7 +63,7 @@ class Cron:
             next(line := CronSim(self.expression, datetime(2000, 1, 1)))
         except StopIteration:
             raise InvalidCron(f"{what} fits no day of any year; check its day, month and weekday") from None
-        except Exception as error:  # cronsim's own, but also what its parser did not foresee
+        except Exception as error:  # noqa: BLE001 - cronsim's own, but also what its parser did not foresee
             reason = str(error).lower() or type(error).__name__
             raise InvalidCron(
                 f'{what} cannot be read: {reason}; write "minute hour day month weekday", such as "30 9 * * MON-FRI", '

@@ -1,4 +1,6 @@
-"""The seven states of a job.
+"""The seven states of a job, and what brings it from one to another.
+
+::
 
     insert ──► blocked ──parents done──► queued ◄──due── scheduled ◄── insert(delay)
                                            │  claim          ▲

@@ -13,7 +13,7 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 # Not only what stores refuse (NUL, lone surrogates): an escape character in an error text would reach into the
 # terminal of whoever lists the dead letters.
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def quote(value: object) -> str:

@@ -150,7 +150,7 @@ def _returned(claim: Claim, outcome: Outcome) -> Settlement:
         crashes=claim.crashes,
         postponed=claim.postponed,
         history=claim.history,
-        reason=cut(outcome.reason, _REASON_BYTES),
+        reason=cut(outcome.reason or outcome.verdict, _REASON_BYTES),
     )
 
 

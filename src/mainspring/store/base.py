@@ -30,10 +30,11 @@ Rules that hold for every store:
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
+from mainspring.clock import now_ms
 from mainspring.model.job import Claim, JobRecord, NewJob, Note
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
@@ -49,6 +50,7 @@ class Request(Generic[Reply]):
 
     __slots__ = ()
     operation: ClassVar[str]
+    now: int | None
 
 
 # --- insert ----------------------------------------------------------------------------------------------------------
@@ -591,5 +593,7 @@ class SchemaStatus:
 
 def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
     """The operation that performs `request` on `store`, not yet begun."""
+    if now_ms.stopped_at is not None and request.now is None:
+        request = replace(cast("Any", request), now=now_ms.stopped_at)
     operation: Operation[Reply] = getattr(store, request.operation)(request)
     return operation

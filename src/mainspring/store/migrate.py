@@ -33,7 +33,7 @@ def pending(known: tuple[Migration, ...], found: int, location: str) -> tuple[Mi
     """The migrations that a store at version `found` still needs; `SchemaMismatch` if it is ahead of this program."""
     if found > len(known):
         raise SchemaMismatch(
-            f"{location} has schema version {found}, but this program knows versions up to {len(known)}: "
-            "a newer mainspring has used it; upgrade this one (pip install -U mainspring), then run `mainspring migrate`"
+            f"{location} has schema version {found}, but this program knows versions up to {len(known)}: a newer "
+            "mainspring has used it. Upgrade this one (pip install -U mainspring), then run `mainspring migrate`"
         )
     return known[found:]

@@ -20,8 +20,10 @@ __all__ = ["Context", "current"]
 class Context:
     """Handed to a task that has a parameter annotated `Context`; anywhere below it, `mainspring.current()` gives it.
 
+    Wherever it stands, it is no part of the job's arguments. Type checkers can follow that if it comes first.
+
         @app.task
-        def resize(path: Path, ctx: Context) -> None:
+        def resize(ctx: Context, path: Path) -> None:
             for number, size in enumerate(SIZES):
                 if ctx.cancelled:
                     raise Cancel("stopped half-way")

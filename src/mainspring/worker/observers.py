@@ -16,7 +16,7 @@ from mainspring.worker.settler import Settled
 if TYPE_CHECKING:
     from mainspring.events import Event, EventName, Observer
 
-__all__ = ["Observers"]
+__all__ = ["Observers", "event_name"]
 
 logger = logging.getLogger("mainspring.worker")
 
@@ -32,6 +32,11 @@ _BY_VERDICT: dict[Verdict, EventName] = {
     Verdict.UNKNOWN: "parked",
     Verdict.RETURNED: "returned",
 }
+
+
+def event_name(settled: Settled) -> EventName:
+    """What observers are told about a run that was settled."""
+    return _BY_STATE.get(settled.settlement.state) or _BY_VERDICT[settled.outcome.verdict]
 
 
 class Observers:
@@ -54,7 +59,7 @@ class Observers:
         if not self._observers:
             return
         for settled in batch:
-            name = _BY_STATE.get(settled.settlement.state) or _BY_VERDICT[settled.outcome.verdict]
+            name = event_name(settled)
             if self._observers.get(name):
                 self._queue.put_nowait((name, settled.claim, settled))
 

@@ -1,7 +1,7 @@
 """The heartbeat: in a thread of its own, with a connection of its own, so that nothing a job does can stop it.
 
-It renews the worker's lease, brings what the store has to say (jobs to cancel, commands, "you are given up"), and keeps an
-eye on the event loop: a job that blocks it for over a second is named in the log, with the stack it stands in.
+It renews the worker's lease, brings what the store has to say (jobs to cancel, commands, "you are given up"), and keeps
+an eye on the event loop: a job that blocks it for over a second is named in the log, with the stack it stands in.
 """
 
 from __future__ import annotations

@@ -49,12 +49,14 @@ class Settler:
         notebook: Notebook,
         observe: Callable[[Sequence[Settled]], None],
         retry_of: Callable[[Claim], Retry],
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._driver = driver
         self._clock = clock
         self._notebook = notebook
         self._observe = observe
         self._retry_of = retry_of
+        self._chance = chance
         self._outage = Outage("settling")
         self._batches = Batcher[Settled, None](self._settle, limit=BATCH)
         self.backlog = 0
@@ -63,7 +65,7 @@ class Settler:
     def add(self, claim: Claim, outcome: Outcome) -> None:
         """Decide now; settle with the next batch."""
         now = self._clock.now()
-        settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=random.random())
+        settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=self._chance())
         self.backlog += 1
         self._batches.add(Settled(claim, outcome, settlement, now))
 
@@ -76,7 +78,7 @@ class Settler:
         request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
         try:
             applied = await self._outage.outlast(lambda: self._driver.run(request))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must cost one job only
             await self._set_aside(batch, error)
             applied = frozenset(settled.claim.id for settled in batch)
         self.backlog -= len(batch)

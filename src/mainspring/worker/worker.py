@@ -240,6 +240,8 @@ class Worker:
         task = self._app.tasks.get(claim.task)
         if task is None:
             return Retry()
+        if claim.options is None:
+            return task.options.retry
         try:
             return JobOptions.from_text(claim.options).over(task.options).retry
         except InvalidOption:

@@ -59,7 +59,8 @@ class Connection:
             if location.path:
                 self._execute("PRAGMA journal_mode = WAL", {}, deadline)
             self._raw.execute(f"PRAGMA synchronous = {'FULL' if location.path else 'OFF'}")
-            self._raw.execute("PRAGMA mmap_size = 0")
+            # Pages of 4 KiB: a checkpoint now and then, not in the middle of every hundredth batch.
+            self._raw.execute("PRAGMA wal_autocheckpoint = 4000")
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__
 

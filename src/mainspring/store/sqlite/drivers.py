@@ -115,6 +115,10 @@ class SqliteAsyncDriver:
         return SqliteAsyncWatch(self._changes)
 
     async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As `aclose`, for whoever comes when the loop is gone."""
         self._changes.close()
         self._threads.shutdown(wait=True)
         self._driver.close()

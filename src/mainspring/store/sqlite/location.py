@@ -13,29 +13,8 @@ from mainspring.errors import InvalidURL, StoreUnavailable, UnsuitableStore
 __all__ = ["Location", "check_folder", "file_system_of", "locate"]
 
 NETWORK_FILE_SYSTEMS = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb",
-        "smb2",
-        "smb3",
-        "smbfs",
-        "afs",
-        "ncpfs",
-        "ceph",
-        "glusterfs",
-        "lustre",
-        "beegfs",
-        "gpfs",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "fuse.s3fs",
-        "fuse.rclone",
-        "fuse.gcsfuse",
-        "davfs",
-        "fuse.davfs2",
-    ]
+    """nfs nfs4 cifs smb2 smb3 smbfs afs ncpfs ceph glusterfs lustre beegfs gpfs davfs
+    fuse.sshfs fuse.glusterfs fuse.s3fs fuse.rclone fuse.gcsfuse fuse.davfs2""".split()
 )
 
 _memories = itertools.count(1)

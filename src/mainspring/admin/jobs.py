@@ -1,0 +1,206 @@
+"""`app.jobs`: look at jobs, one or many, and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypedDict, Unpack, overload
+
+from mainspring.admin.door import Door
+from mainspring.clock import aware_ms, now_ms
+from mainspring.errors import InvalidOption, JobNotFound
+from mainspring.job import Job, LogLine, alter, cancel_reason
+from mainspring.model.durations import Duration, to_ms
+from mainspring.model.options import check_priority
+from mainspring.model.states import State
+from mainspring.model.text import quote
+from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
+from mainspring.twin import Steps, ask, twins
+
+__all__ = ["JobPage", "Jobs", "Where"]
+
+PAGE_LIMIT = 1000
+LOOKS_PER_PAGE = 20
+"""How often one page asks the store on while it is not full: each time it reads only so many jobs that do not fit."""
+
+Ids = str | Iterable[str]
+States = State | str | Iterable[State | str]
+When = Duration | datetime
+"""A point in time: an aware `datetime`, or how long ago ("2h")."""
+
+
+class Where(TypedDict, total=False):
+    """Conditions on jobs, all of which must hold. `since` and `until` bound a job's end, or its creation while it has
+    none."""
+
+    state: States | None
+    queue: str | None
+    task: str | None
+    since: When | None
+    until: When | None
+
+
+class JobPage(Sequence[Job[Any]]):
+    """Some jobs, newest first, and where to go on: `app.jobs.find(..., cursor=page.cursor)`."""
+
+    __slots__ = ("_jobs", "cursor")
+
+    def __init__(self, jobs: tuple[Job[Any], ...], cursor: str | None) -> None:
+        self._jobs = jobs
+        self.cursor = cursor
+        """None: there are no more."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Job[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Job[Any], ...]: ...
+    def __getitem__(self, index: int | slice) -> Job[Any] | tuple[Job[Any], ...]:
+        return self._jobs[index]
+
+    def __repr__(self) -> str:
+        return f"<JobPage of {len(self)}{', more to come' if self.cursor else ''}>"
+
+
+class Jobs(Door):
+    """`app.jobs`.
+
+    Jobs are chosen by `ids` (one or several) and by the conditions of `Where`: `state` (one or several), `queue`,
+    `task`, `since` and `until`, which are an aware `datetime` or how long ago. Verbs that change jobs want at least one
+    of all these, so that none can hit all jobs by an oversight.
+    """
+
+    def _find(
+        self, ids: Ids | None = None, *, limit: int = 50, cursor: str | None = None, **where: Unpack[Where]
+    ) -> Steps[JobPage]:
+        """Jobs that fit, newest first, at most `limit`: `app.jobs.find(state="dead", task="send_welcome", since="2h")`.
+
+        Where few jobs fit among very many, a page may be short although there are more: see its `cursor`.
+        """
+        if type(limit) is not int or not 1 <= limit <= PAGE_LIMIT:
+            raise InvalidOption(f"limit={quote(limit)} is not a whole number from 1 to {PAGE_LIMIT}")
+        selected = _select(ids, **where)
+        jobs: list[Job[Any]] = []
+        for _ in range(LOOKS_PER_PAGE):
+            page = yield from ask(FindRequest(selected, limit - len(jobs), cursor))
+            jobs += [Job(self._app, record) for record in page.jobs]
+            cursor = page.cursor
+            if cursor is None or len(jobs) == limit:
+                break
+        return JobPage(tuple(jobs), cursor)
+
+    find, afind = twins(_find)
+
+    def _count(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[int]:
+        """How many jobs fit, exactly: `app.jobs.count(state="dead", queue="email")`."""
+        reply = yield from ask(CountRequest(_select(ids, **where)))
+        return sum(tally.count for tally in reply.tallies)
+
+    count, acount = twins(_count)
+
+    def _get(self, id: str) -> Steps[Job[Any]]:
+        """The job with that id, its log lines included. Raises `JobNotFound`."""
+        page = yield from ask(FindRequest(Filter(ids=_ids((id,))), 1, with_log=True))
+        if not page.jobs:
+            raise JobNotFound(f"no job has the id {quote(id)}; it may have been pruned or deleted")
+        return Job(self._app, page.jobs[0])
+
+    get, aget = twins(_get)
+
+    def _log(self, id: str) -> Steps[tuple[LogLine, ...]]:
+        """The newest 1,000 lines that the job logged, oldest first. Raises `JobNotFound`."""
+        return (yield from self._get(id)).log
+
+    log, alog = twins(_log)
+
+    def _cancel(self, ids: Ids | None = None, *, reason: str = "", **where: Unpack[Where]) -> Steps[int]:
+        """Cancel waiting jobs and ask the workers to cancel running ones; gives how many. Ended ones stay."""
+        selected = _select_some(ids, where)
+        return (yield from alter(Verb.CANCEL, selected, reason=cancel_reason(reason)))
+
+    cancel, acancel = twins(_cancel)
+
+    def _retry(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[int]:
+        """Queue ended jobs again with all their attempts, and let scheduled ones run now; gives how many."""
+        return (yield from alter(Verb.REVIVE, _select_some(ids, where)))
+
+    retry, aretry = twins(_retry)
+
+    def _reschedule(
+        self,
+        ids: Ids | None = None,
+        *,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
+    ) -> Steps[int]:
+        """Let waiting jobs run at another time, `delay` from now or `at` that time; gives how many."""
+        if (delay is None) == (at is None):
+            raise InvalidOption("say when: give either delay= or at=")
+        run_at = now_ms() + to_ms(delay) if delay is not None else aware_ms("at", at)  # type: ignore[arg-type]
+        return (yield from alter(Verb.RESCHEDULE, _select_some(ids, where), run_at))
+
+    reschedule, areschedule = twins(_reschedule)
+
+    def _reprioritise(self, priority: int, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[int]:
+        """Give waiting jobs another priority (lower runs first); gives how many."""
+        selected = _select_some(ids, where)
+        return (yield from alter(Verb.REPRIORITISE, selected, check_priority(priority)))
+
+    reprioritise, areprioritise = twins(_reprioritise)
+
+    def _delete(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[int]:
+        """Delete jobs that are not running, with their logs; gives how many. Nothing brings them back."""
+        return (yield from alter(Verb.DELETE, _select_some(ids, where)))
+
+    delete, adelete = twins(_delete)
+
+
+def _select(
+    ids: Ids | None,
+    *,
+    state: States | None = None,
+    queue: str | None = None,
+    task: str | None = None,
+    since: When | None = None,
+    until: When | None = None,
+) -> Filter:
+    return Filter(
+        ids=() if ids is None else _ids(ids),
+        states=() if state is None else _states(state),
+        queue=queue,
+        task=task,
+        since=None if since is None else _when_ms("since", since),
+        until=None if until is None else _when_ms("until", until),
+    )
+
+
+def _select_some(ids: Ids | None, where: Where) -> Filter:
+    """For verbs that change jobs: refuses to mean all of them."""
+    selected = _select(ids, **where)
+    if selected == Filter():
+        raise InvalidOption("say which jobs: give ids or at least one condition, such as state= or queue=")
+    return selected
+
+
+def _ids(ids: Ids) -> tuple[str, ...]:
+    given = (ids,) if isinstance(ids, str) else tuple(ids)
+    for id in given:
+        if not isinstance(id, str):
+            raise InvalidOption(f"job id {quote(id)} is of type {type(id).__name__}; give text")
+    # A filter without ids fits every job, but who asks for none of them wants none: no job has an empty id.
+    return given or ("",)
+
+
+def _states(state: States) -> tuple[State, ...]:
+    given = (state,) if isinstance(state, str) else tuple(state)
+    try:
+        return tuple(State(each) for each in given) or tuple(State)
+    except ValueError:
+        raise InvalidOption(f"state={quote(state)} is none of {', '.join(State)}") from None
+
+
+def _when_ms(name: str, when: When) -> int:
+    return aware_ms(name, when) if isinstance(when, datetime) else now_ms() - to_ms(when)

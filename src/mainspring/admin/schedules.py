@@ -1,0 +1,191 @@
+"""`app.schedules`: what is done at which times, and the schedules of the code on their way to the store."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mainspring.admin.door import Door
+from mainspring.clock import moment, new_id, now_ms
+from mainspring.errors import InvalidOption, ScheduleNotFound
+from mainspring.job import Job
+from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import NewJob
+from mainspring.model.options import check_name
+from mainspring.model.text import quote
+from mainspring.store.base import (
+    ConfigureRequest,
+    InsertRequest,
+    PauseSchedule,
+    PutSchedule,
+    RemoveSchedule,
+    ScheduleRecord,
+)
+from mainspring.twin import Steps, ask, twins
+
+if TYPE_CHECKING:
+    from mainspring.model.schedule import CatchUp, Timing
+    from mainspring.task import Task
+
+__all__ = ["DeclaredSchedule", "ScheduleView", "Schedules", "make_timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSchedule:
+    """A schedule as the code says it."""
+
+    name: str
+    task: Task[..., Any]
+    timing: Timing
+    args: Mapping[str, Any]
+
+    def put(self, now: int) -> PutSchedule:
+        """As the store takes it, first due after `now`. Raises `ValidationError` for arguments that do not fit."""
+        return PutSchedule(
+            name=check_name("schedule", self.name),
+            task=self.task.name,
+            timing=self.timing.to_text(),
+            next_at=self.timing.spec.next(now),
+            queue=self.task.options.queue,
+            args=self.task.codec.encode((), self.args),
+            priority=self.task.options.priority,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """A schedule as the store has it."""
+
+    name: str
+    task: str
+    queue: str
+    args: Mapping[str, Any]
+    priority: int
+    timing: Timing
+    next_at: datetime
+    last_at: datetime | None
+    """The slot that was served last."""
+    paused_at: datetime | None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it makes no jobs."""
+        return self.paused_at is not None
+
+
+class Schedules(Door):
+    """`app.schedules`."""
+
+    def _list(self) -> Steps[builtins.list[ScheduleView]]:
+        """All schedules, by name."""
+        return [_schedule_view(record) for record in (yield from self._records())]
+
+    list, alist = twins(_list)
+
+    def _put(
+        self,
+        name: str,
+        task: str | Task[..., Any],
+        *,
+        cron: str | None = None,
+        every: Duration | None = None,
+        tz: str = "UTC",
+        catch_up: CatchUp = "latest",
+        jitter: Duration | None = None,
+        args: Mapping[str, Any] | None = None,
+    ) -> Steps[None]:
+        """Create a schedule or change it: `app.schedules.put("nightly", "report", cron="0 3 * * *")`.
+
+        For schedules that are data; the code's own are declared by `app.cron` and `app.every`, which say what the
+        options mean. Raises `UnknownTask`, `InvalidCron`, `InvalidOption`, `InvalidDuration`, and `ValidationError` for
+        arguments that do not fit the task.
+        """
+        known = self._app.task_named(task) if isinstance(task, str) else task
+        timing = make_timing(cron, every, tz, catch_up, jitter)
+        yield from self._change(DeclaredSchedule(name, known, timing, args or {}).put(now_ms()))
+
+    put, aput = twins(_put)
+
+    def _pause(self, name: str) -> Steps[None]:
+        """Let the schedule make no jobs until it is resumed. Raises `ScheduleNotFound`."""
+        if not (yield from self._change(PauseSchedule(name, True))):
+            raise _no_schedule(name)
+
+    pause, apause = twins(_pause)
+
+    def _resume(self, name: str) -> Steps[None]:
+        """Let it go on with its next time; what passed meanwhile is not made up for. Raises `ScheduleNotFound`."""
+        record = yield from self._record(name)
+        if not (yield from self._change(PauseSchedule(name, False, _timing(record).spec.next(now_ms())))):
+            raise _no_schedule(name)
+
+    resume, aresume = twins(_resume)
+
+    def _remove(self, name: str) -> Steps[None]:
+        """Forget the schedule; its jobs stay. One that the code declares comes back when a worker starts.
+
+        Raises `ScheduleNotFound`.
+        """
+        if not (yield from self._change(RemoveSchedule(name))):
+            raise _no_schedule(name)
+
+    remove, aremove = twins(_remove)
+
+    def _run_now(self, name: str) -> Steps[Job[Any]]:
+        """Enqueue its job now, besides its regular ones, paused or not. Raises `ScheduleNotFound`."""
+        record = yield from self._record(name)
+        new = NewJob(new_id(), record.task, record.queue, record.args, record.priority, options=record.options)
+        yield from ask(InsertRequest((new,)))
+        return Job(self._app, new)
+
+    run_now, arun_now = twins(_run_now)
+
+    def _records(self) -> Steps[tuple[ScheduleRecord, ...]]:
+        settings = yield from ask(ConfigureRequest(read=frozenset({"schedules"})))
+        return tuple(sorted(settings.schedules, key=lambda record: record.name))
+
+    def _record(self, name: str) -> Steps[ScheduleRecord]:
+        for record in (yield from self._records()):
+            if record.name == name:
+                return record
+        raise _no_schedule(name)
+
+
+def make_timing(
+    cron: str | None, every: Duration | None, tz: str, catch_up: CatchUp, jitter: Duration | None
+) -> Timing:
+    """When a schedule ticks. Raises `InvalidCron`, `InvalidOption`, `InvalidDuration`."""
+    from mainspring.model.schedule import Cron, Every, Timing
+
+    if (cron is None) == (every is None):
+        raise InvalidOption("say when: give either a cron line or an interval (every)")
+    spec = Cron(cron, tz) if cron is not None else Every(to_ms(every))  # type: ignore[arg-type]
+    return Timing(spec, catch_up, 0 if jitter is None else to_ms(jitter))
+
+
+def _no_schedule(name: str) -> ScheduleNotFound:
+    return ScheduleNotFound(f"no schedule is named {quote(name)}; see app.schedules.list()")
+
+
+def _timing(record: ScheduleRecord) -> Timing:
+    from mainspring.model.schedule import parse_timing
+
+    return parse_timing(record.timing)
+
+
+def _schedule_view(record: ScheduleRecord) -> ScheduleView:
+    return ScheduleView(
+        name=record.name,
+        task=record.task,
+        queue=record.queue,
+        args=json.loads(record.args),
+        priority=record.priority,
+        timing=_timing(record),
+        next_at=moment(record.next_at),
+        last_at=None if record.last_at is None else moment(record.last_at),
+        paused_at=None if record.paused_at is None else moment(record.paused_at),
+    )

@@ -1,0 +1,394 @@
+"""The app: where tasks are registered, jobs are enqueued, and everything else of Mainspring is found."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from mainspring.admin import Jobs, Queues, Schedules, Workers
+from mainspring.admin.queues import check_concurrency
+from mainspring.admin.schedules import DeclaredSchedule, make_timing
+from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
+from mainspring.events import EVENT_NAMES, EventName, Observer
+from mainspring.job import Job
+from mainspring.model.backoff import Retry
+from mainspring.model.durations import Duration, to_ms
+from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
+from mainspring.model.text import quote
+from mainspring.store.base import DefineQueue, InsertRequest, PutSchedule, Store
+from mainspring.store.connect import connect
+from mainspring.task import AsyncTask, JobDraft, SyncTask, Task, TaskDecorator, make_task, same
+from mainspring.twin import Async, Blocking, Steps, ask, twins
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from mainspring.model.schedule import CatchUp, Timing
+    from mainspring.worker.context import Context
+    from mainspring.worker.runner import Middleware
+    from mainspring.worker.worker import Worker
+
+__all__ = ["DEFAULT_URL", "INSERT_LIMIT", "Mainspring"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ObserverT = TypeVar("ObserverT", bound=Observer)
+MiddlewareT = TypeVar("MiddlewareT", bound="Middleware")
+
+DEFAULT_URL = "sqlite:///mainspring.db"
+INSERT_LIMIT = 10_000
+"""How many jobs `enqueue_many` stores in one request, and so atomically."""
+
+
+class Mainspring:
+    """Background jobs on one store.
+
+        app = Mainspring("sqlite:///jobs.db")
+
+        @app.task(queue="email", retry=Retry(attempts=5), timeout="30s")
+        async def send_welcome(user_id: int, email: str) -> None: ...
+
+        send_welcome.enqueue(7, email="a@b.c")
+
+    Without a URL it takes the environment's MAINSPRING_URL, else the file mainspring.db in the current folder. Making
+    an app opens nothing; the store is opened by the first verb that needs it. Apps are safe to use from several
+    threads, from any number of event loops, and after a fork.
+
+    Raises `InvalidURL`.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.store: Store = connect(url if url is not None else os.environ.get("MAINSPRING_URL") or DEFAULT_URL)
+        self._blocking = Blocking(self.store)
+        self._async = Async(self.store)
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._queues: dict[str, DefineQueue] = {}
+        self._schedules: dict[str, DeclaredSchedule] = {}
+        self._middlewares: tuple[Middleware, ...] = ()
+        self._observers: dict[EventName, tuple[Observer, ...]] = {}
+        self.jobs = Jobs(self)
+        """Look at jobs and change them: `find`, `count`, `get`, `cancel`, `retry`, `reschedule`, `delete`."""
+        self.queues = Queues(self)
+        """Look at queues and change them: `list`, `pause`, `resume`, `set_limits`."""
+        self.schedules = Schedules(self)
+        """Look at schedules and change them: `list`, `put`, `pause`, `resume`, `remove`, `run_now`."""
+        self.workers = Workers(self)
+        """Look at workers and command them: `list`, `quiet`, `stop`."""
+
+    def __repr__(self) -> str:
+        return f"<Mainspring {self.url}>"
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without any password."""
+        return self.store.url
+
+    @property
+    def _app(self) -> Mainspring:
+        return self
+
+    # --- tasks ---
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """All tasks by name."""
+        return MappingProxyType(self._tasks)
+
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> SyncTask[P, R]: ...
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = DEFAULT_PRIORITY,
+        retry: Retry | int | None = None,
+        timeout: Duration | None = None,
+        executor: Executor = "auto",
+    ) -> TaskDecorator: ...
+    def task(
+        self,
+        function: Any = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = DEFAULT_PRIORITY,
+        retry: Retry | int | None = None,
+        timeout: Duration | None = None,
+        executor: Executor = "auto",
+    ) -> Any:
+        """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
+
+        The task's `name` (default: the function's) is what is stored with every job, so a renamed function keeps its
+        old jobs by keeping its `name`. Lower `priority` runs first. `retry` as a number is how often to try in all.
+
+        Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
+        """
+        options = _options(queue, priority, retry, timeout, executor)
+
+        def decorate(function: Any) -> Task[..., Any]:
+            return self._register(make_task(self, function, name, options))
+
+        return TaskDecorator(decorate) if function is None else decorate(function)
+
+    def _register(self, task: Task[..., Any]) -> Task[..., Any]:
+        known = self._tasks.get(task.name)
+        if known is not None and not same(known.function, task.function):
+            raise DuplicateTask(
+                f"task name {task.name!r} is taken by {_place(known.function)}, so {_place(task.function)} needs "
+                'another: @app.task(name="...")'
+            )
+        self._tasks[task.name] = task
+        return task
+
+    def task_named(self, name: str) -> Task[..., Any]:
+        """The task of that name. Raises `UnknownTask`, with the nearest name that there is."""
+        task = self._tasks.get(name)
+        if task is None:
+            raise UnknownTask(f"no task is named {quote(name)}{_did_you_mean(name, self._tasks)}")
+        return task
+
+    # --- enqueuing ---
+
+    def _enqueue(self, task: str, args: Mapping[str, Any] | None = None) -> Steps[Job[Any]]:
+        """Enqueue by the task's name, with the arguments by name. Raises `UnknownTask`, and as `Task.enqueue`."""
+        return (yield from self.task_named(task)._enqueue(**(args or {})))
+
+    enqueue, aenqueue = twins(_enqueue)
+
+    def _enqueue_many(self, drafts: Iterable[JobDraft[R]]) -> Steps[list[Job[R]]]:
+        """Enqueue many jobs at once: `app.enqueue_many(task.job(n) for n in range(1000))`.
+
+        Up to 10,000 jobs appear together or not at all; more are stored in pieces of that size.
+        """
+        new = [draft.new if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
+        jobs: list[Job[R]] = []
+        for first in range(0, len(new), INSERT_LIMIT):
+            piece = tuple(new[first : first + INSERT_LIMIT])
+            inserted = yield from ask(InsertRequest(piece))
+            jobs += [Job(self, job, existed=reply.existed) for job, reply in zip(piece, inserted, strict=True)]
+        return jobs
+
+    enqueue_many, aenqueue_many = twins(_enqueue_many)
+
+    # --- schedules and queues ---
+
+    def cron(
+        self,
+        expression: str,
+        /,
+        *,
+        tz: str = "UTC",
+        catch_up: CatchUp = "latest",
+        jitter: Duration | None = None,
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        retry: Retry | int | None = None,
+        timeout: Duration | None = None,
+    ) -> TaskDecorator:
+        """Run a task at the times of a cron line: `@app.cron("0 9 * * mon-fri", tz="Europe/Berlin")`.
+
+        On a function, which thereby becomes a task with the options given, or on a task. `catch_up` says which of
+        the times that passed while no worker ran are made up for: "none", the "latest", or "all". `jitter` spreads the
+        jobs over so long a time. `args` are the arguments by name, `name` the schedule's name (default: the task's).
+        A worker writes the schedule to the store when it starts.
+
+        Raises `InvalidCron`, `InvalidOption`, `InvalidDuration`.
+        """
+        timing = make_timing(expression, None, tz, catch_up, jitter)
+        return self._schedule(timing, name, args, _options(queue, priority, retry, timeout))
+
+    def every(
+        self,
+        interval: Duration,
+        /,
+        *,
+        catch_up: CatchUp = "latest",
+        jitter: Duration | None = None,
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        retry: Retry | int | None = None,
+        timeout: Duration | None = None,
+    ) -> TaskDecorator:
+        """Run a task at every full interval, counted from 1970 UTC: `@app.every("1h")`. Otherwise as `cron`."""
+        timing = make_timing(None, interval, "UTC", catch_up, jitter)
+        return self._schedule(timing, name, args, _options(queue, priority, retry, timeout))
+
+    def _schedule(
+        self, timing: Timing, name: str | None, args: Mapping[str, Any] | None, options: TaskOptions
+    ) -> TaskDecorator:
+        if name is not None:
+            check_name("schedule", name)
+
+        def decorate(function: Any) -> Task[..., Any]:
+            if not isinstance(function, Task):
+                task = self._register(make_task(self, function, None, options))
+            elif options != TaskOptions():
+                raise InvalidOption(
+                    f"{function!r} is a task already; give queue, priority, retry, timeout to @app.task"
+                )
+            else:
+                task = function
+            declared = DeclaredSchedule(name or task.name, task, timing, args or {})
+            known = self._schedules.get(declared.name)
+            # A reloaded module declares its schedules again, on new tasks of the same functions.
+            if known is not None and (known.task is task or not same(known.task.function, task.function)):
+                raise InvalidOption(f'a schedule is named {declared.name!r} already; give this one its own: name="..."')
+            self._schedules[declared.name] = declared
+            return task
+
+        return TaskDecorator(decorate)
+
+    def declared_schedules(self, now: int) -> tuple[PutSchedule, ...]:
+        """The schedules of the code, first due after `now`, for a worker to write to the store.
+
+        Raises `ValidationError` for schedules whose arguments do not fit their task.
+        """
+        return tuple(declared.put(now) for declared in self._schedules.values())
+
+    def queue(self, name: str, *, concurrency: int | None = None) -> None:
+        """Say that a queue exists, and how many of its jobs may run at once over all workers (None: any number)."""
+        self._queues[check_name("queue", name)] = DefineQueue(name, check_concurrency(concurrency))
+
+    @property
+    def declared_queues(self) -> tuple[DefineQueue, ...]:
+        """The queues of the code: those declared by `queue`, and the others that tasks name."""
+        named = {task.options.queue: DefineQueue(task.options.queue) for task in self._tasks.values()}
+        return tuple((named | self._queues).values())
+
+    # --- around the runs ---
+
+    def on(self, *names: EventName) -> Callable[[ObserverT], ObserverT]:
+        """Be told what happens to jobs: `@app.on("completed", "dead")` on a function, async or not, of an `Event`.
+
+        Workers tell it, each about its own jobs, once the store has it. Raises `InvalidOption` for unknown names.
+        """
+        for name in names:
+            if name not in EVENT_NAMES:
+                raise InvalidOption(
+                    f"no event is named {quote(name)}{_did_you_mean(name, EVENT_NAMES)}; "
+                    f"there are: {', '.join(EVENT_NAMES)}"
+                )
+        if not names:
+            raise InvalidOption(
+                f"name the events to be told of, such as @app.on('completed'): {', '.join(EVENT_NAMES)}"
+            )
+
+        def register(observer: ObserverT) -> ObserverT:
+            if not callable(observer):
+                raise InvalidOption(f"{quote(observer)} is no function and cannot be told of events")
+            for name in names:
+                self._observers[name] = (*self._observers.get(name, ()), observer)
+            return observer
+
+        return register
+
+    @property
+    def observers(self) -> Mapping[EventName, tuple[Observer, ...]]:
+        """Who is told of what, in the order of registration; names that nobody listens to are missing."""
+        return MappingProxyType(self._observers)
+
+    def middleware(self, function: MiddlewareT) -> MiddlewareT:
+        """Wrap the run of every job: `@app.middleware` on `async def timed(ctx, proceed)`, which awaits `proceed()`.
+
+        What it returns is the job's result, what it raises the job's error. The first one registered is outermost.
+        """
+        is_async = inspect.iscoroutinefunction(function)
+        if not is_async:
+            raise InvalidOption(f"middleware {quote(function)} is no async function; write async def (ctx, proceed)")
+        self._middlewares = (*self._middlewares, function)
+        return function
+
+    @property
+    def middlewares(self) -> tuple[Middleware, ...]:
+        """All middleware, outermost first."""
+        return self._middlewares
+
+    def worker(
+        self,
+        queues: Mapping[str, int] | Iterable[str] | None = None,
+        *,
+        concurrency: int = 10,
+        lease: Duration = "30s",
+        grace: Duration = "25s",
+        name: str | None = None,
+    ) -> Worker:
+        """A worker for this app, not yet running: `app.worker(["critical", "bulk"]).run()`. See `Worker`."""
+        from mainspring.worker.worker import Worker
+
+        return Worker(self, queues, concurrency=concurrency, lease=lease, grace=grace, name=name)
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Let go of the connections of blocking verbs. The app can still be used: what is needed is opened again."""
+        self._blocking.close()
+
+    async def aclose(self) -> None:
+        """Store what this event loop has handed in, then let go of its connections and of those of blocking verbs."""
+        await self._async.aclose()
+        self._blocking.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _options(
+    queue: str | None,
+    priority: int | None,
+    retry: Retry | int | None,
+    timeout: Duration | None,
+    executor: Executor = "auto",
+) -> TaskOptions:
+    return TaskOptions(
+        queue=DEFAULT_QUEUE if queue is None else queue,
+        priority=DEFAULT_PRIORITY if priority is None else priority,
+        retry=Retry() if retry is None else Retry(attempts=retry) if isinstance(retry, int) else retry,
+        timeout_ms=None if timeout is None else to_ms(timeout),
+        executor=executor,
+    )
+
+
+def _no_draft(value: object) -> Any:
+    raise InvalidOption(f"{quote(value)} is not a job to enqueue; make one with task.job(...)")
+
+
+def _did_you_mean(name: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', quote(function))}"

@@ -1,0 +1,73 @@
+"""Group commit: a batch is whatever gathered while the previous round trip was under way.
+
+Nothing waits for company. An item that comes while nothing is under way is flushed at the loop's next turn; items
+that come meanwhile wait for that flush to end, and go together in the next. So batches grow with the load, by
+themselves, and cost an idle program no delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, TypeVar
+
+__all__ = ["Batcher"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items of one event loop into batches of at most `limit`, one batch under way at a time.
+
+    `flush` takes a batch and gives one result for each of its items, in their order. What it raises, every item of
+    that batch raises; the next batch is tried as if nothing had happened.
+    """
+
+    def __init__(self, flush: Callable[[list[Item]], Awaitable[Sequence[Result]]], limit: int = 1000) -> None:
+        self._flush = flush
+        self._limit = limit
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, item: Item) -> asyncio.Future[Result]:
+        """Hand over an item; await the future for its result.
+
+        From here on the item will be flushed, whether or not anybody still waits: cancelling the future changes
+        nothing for it nor for the others.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            # An empty context: a batch belongs to no single caller, so it runs in the name of none.
+            self._task = loop.create_task(self._flush_all(), name="mainspring batch", context=Context())
+        return future
+
+    async def drain(self) -> None:
+        """Wait until everything handed over so far, and whatever comes meanwhile, has been flushed."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def _flush_all(self) -> None:
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                try:
+                    results = await self._flush([item for item, _ in batch])
+                    for (_, future), result in zip(batch, results, strict=True):
+                        if not future.done():
+                            future.set_result(result)
+                except Exception as error:  # noqa: BLE001 - raised again by every item's future
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
+        finally:
+            # Reached with futures left over only when this task itself is cancelled, as a closing loop does.
+            self._task = None
+            for _, future in [*batch, *self._waiting]:
+                future.cancel()
+            self._waiting.clear()

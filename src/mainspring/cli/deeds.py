@@ -1,0 +1,143 @@
+"""Doing something to jobs: to those named by ids at once, to a selection after showing how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from mainspring.admin.jobs import PAGE_LIMIT, Where
+from mainspring.app import Mainspring
+from mainspring.cli.options import when
+from mainspring.cli.output import confirm, counted, print_json, say, warn
+from mainspring.errors import ConfigurationError, InvalidOption
+from mainspring.job import Job
+from mainspring.model.states import State
+from mainspring.model.text import quote
+
+__all__ = ["Deed", "do", "find", "where_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What can be done to jobs: the words for it, and to jobs in which states."""
+
+    verb: str
+    done: str
+    states: tuple[State, ...]
+    """The states in which a job can be done that to."""
+    usual: tuple[State, ...]
+    """The states meant by a selection that names no state."""
+    act: Callable[..., int]
+    """Takes ids or None, and conditions; gives how many jobs it changed."""
+    report: str = ""
+    """What is said afterwards, where `done` alone would say too much."""
+
+
+def where_of(
+    state: Sequence[str] | None, queue: str | None, task: str | None, since: str | None, until: str | None
+) -> Where:
+    """The conditions that were given, and no others."""
+    where: Where = {}
+    if state:
+        where["state"] = [_state(each) for each in state]
+    if queue is not None:
+        where["queue"] = queue
+    if task is not None:
+        where["task"] = task
+    if since is not None:
+        where["since"] = when("--since", since)
+    if until is not None:
+        where["until"] = when("--until", until)
+    return where
+
+
+def _state(text: str) -> State:
+    try:
+        return State(text.lower())
+    except ValueError:
+        raise InvalidOption(f"--state {quote(text)} is none of {', '.join(State)}") from None
+
+
+def find(app: Mainspring, limit: int, where: Where, ids: Sequence[str] | None = None) -> tuple[list[Job[Any]], bool]:
+    """Up to `limit` jobs that fit, and whether there are more."""
+    jobs: list[Job[Any]] = []
+    cursor: str | None = None
+    while True:
+        page = app.jobs.find(ids, limit=min(limit - len(jobs), PAGE_LIMIT), cursor=cursor, **where)
+        jobs += page
+        cursor = page.cursor
+        if cursor is None or len(jobs) >= limit:
+            return jobs, cursor is not None
+
+
+# --- doing something to them -----------------------------------------------------------------------------------------
+
+
+def do(
+    deed: Deed, app: Mainspring, ids: Sequence[str] | None, where: Where, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    """To jobs named by ids at once; to a selection after showing how many it has."""
+    if ids:
+        _do_to_ids(deed, app, list(dict.fromkeys(ids)), where, dry_run, as_json)
+    elif where:
+        _do_to_selection(deed, app, where, yes, dry_run, as_json)
+    else:
+        raise ConfigurationError(
+            f"say which jobs to {deed.verb}: give ids, or at least one of --state --queue --task --since --until"
+        )
+
+
+def _do_to_ids(deed: Deed, app: Mainspring, ids: Sequence[str], where: Where, dry_run: bool, as_json: bool) -> None:
+    found, _ = find(app, len(ids), where, ids)
+    fitting = [job.id for job in found if job.state in deed.states]
+    changed = 0 if dry_run or not fitting else deed.act(fitting, **where)
+    missing = set(ids) - {job.id for job in found}
+    for id in ids:
+        if id in missing:
+            warn(
+                f"error: no job has the id {quote(id)}{' and fits' if where else ''}; it may have been pruned or deleted"
+            )
+    for job in found:
+        if job.state not in deed.states:
+            warn(f"error: job {job.id} is {job.state}; only {_either(deed.states)} jobs can be {deed.done}")
+    _report(deed, len(fitting), changed, dry_run, as_json)
+    if len(fitting) < len(ids) or (changed < len(fitting) and not dry_run):
+        raise typer.Exit(1)
+
+
+def _do_to_selection(deed: Deed, app: Mainspring, where: Where, yes: bool, dry_run: bool, as_json: bool) -> None:
+    wanted = where.get("state") or deed.usual
+    states = [state for state in deed.states if state in wanted]
+    if not states:
+        raise ConfigurationError(f"only {_either(deed.states)} jobs can be {deed.done}")
+    counts = {state: app.jobs.count(**{**where, "state": state}) for state in states}
+    matched = sum(counts.values())
+    if not matched or dry_run:
+        _report(deed, matched, 0, dry_run, as_json)
+        return
+    if not yes:
+        parts = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+        confirm(
+            f"{deed.verb.capitalize()} {counted(matched, 'job')} ({parts})?",
+            instead=f"{counted(matched, 'job')} ({parts}) would be {deed.done}, and there is no terminal to ask on: "
+            "say --yes to do it, or --dry-run to see the number only",
+        )
+    _report(deed, matched, deed.act(None, **{**where, "state": states}), dry_run, as_json)
+
+
+def _report(deed: Deed, matched: int, changed: int, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"matched": matched, "changed": changed, "dry_run": dry_run})
+    elif dry_run:
+        say(f"{counted(matched, 'job')} would be {deed.done}")
+    elif not matched:
+        say("no job fits")
+    else:
+        say(f"{counted(changed, 'job')} {deed.report or deed.done}")
+
+
+def _either(states: Sequence[State]) -> str:
+    return f"{', '.join(states[:-1])} or {states[-1]}"

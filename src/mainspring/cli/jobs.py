@@ -1,0 +1,201 @@
+"""`mainspring jobs`: look at jobs, one or many, and change them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mainspring.cli.deeds import Deed, do, find, where_of
+from mainspring.cli.job_views import job_json, show, show_all, whole_job_json
+from mainspring.cli.options import App, Json, Url, Yes, existing, moment_of
+from mainspring.cli.output import print_json, say, warn
+from mainspring.errors import ConfigurationError
+from mainspring.model.states import LIVE, State
+
+__all__ = ["commands"]
+
+commands = typer.Typer(no_args_is_help=True, help="Look at jobs, and retry, cancel, reschedule or delete them.")
+
+StateOption = Annotated[
+    list[str] | None, typer.Option("--state", metavar="STATE", help=f"{', '.join(State)}; repeat for several.")
+]
+QueueOption = Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only of this queue.")]
+TaskOption = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help='Ended since, or created if not ended: "2h" ago, "2031-05-01 09:30".')
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Ended, or created, until then.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Jobs, by their ids.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs fit, and change none.")]
+
+
+@commands.command("list")
+def list_(
+    context: typer.Context,
+    state: StateOption = None,
+    queue: QueueOption = None,
+    task: TaskOption = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first.
+
+    \b
+    mainspring jobs list --state dead --task send_welcome --since 2h
+    mainspring jobs list --state queued --state running --queue email --json
+    """
+    where = where_of(state, queue, task, since, until)
+    jobs, more = find(existing(context, app, url), limit, where)
+    if as_json:
+        print_json([job_json(job) for job in jobs])
+    elif not jobs:
+        say("no job fits")
+    else:
+        show_all(jobs)
+        if more:
+            warn(f"there are more; see them with --limit {limit * 4}")
+
+
+@commands.command("show")
+def show_(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show everything about one job: arguments, result, progress, tries with their tracebacks, log."""
+    job = existing(context, app, url).jobs.get(id)
+    if as_json:
+        print_json(whole_job_json(job))
+    else:
+        show(job)
+
+
+@commands.command()
+def retry(
+    context: typer.Context,
+    ids: Ids = None,
+    state: StateOption = None,
+    queue: QueueOption = None,
+    task: TaskOption = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Queue ended jobs again with all their tries, and let scheduled ones run now.
+
+    \b
+    mainspring jobs retry 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70
+    mainspring jobs retry --state dead --queue email
+
+    Without ids and --state it means the dead ones.
+    """
+    ended = (State.DEAD, State.CANCELLED, State.COMPLETED)
+    opened = existing(context, app, url)
+    deed = Deed("retry", "retried", (*ended, State.SCHEDULED), (State.DEAD,), opened.jobs.retry)
+    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+
+
+@commands.command()
+def cancel(
+    context: typer.Context,
+    ids: Ids = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the job.")] = "",
+    state: StateOption = None,
+    queue: QueueOption = None,
+    task: TaskOption = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel waiting jobs, and ask the workers to cancel running ones.
+
+    \b
+    mainspring jobs cancel 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70 --reason "the order was withdrawn"
+    mainspring jobs cancel --task send_newsletter --since 10m
+    """
+    live = tuple(state for state in State if state in LIVE)
+    opened = existing(context, app, url)
+
+    def act(ids: Any, **where: Any) -> int:
+        return opened.jobs.cancel(ids, reason=reason, **where)
+
+    deed = Deed("cancel", "cancelled", live, live, act, "cancelled; running ones as soon as their task lets them")
+    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+
+
+@commands.command()
+def reschedule(
+    context: typer.Context,
+    ids: Ids = None,
+    delay: Annotated[str | None, typer.Option(metavar="DURATION", help='So long from now, such as "30m".')] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help='Then: "2031-05-01 09:30".')] = None,
+    state: StateOption = None,
+    queue: QueueOption = None,
+    task: TaskOption = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Let waiting jobs run at another time.
+
+    \b
+    mainspring jobs reschedule 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70 --delay 30m
+    mainspring jobs reschedule --queue bulk --at "2031-05-01 22:00"
+    """
+    if (delay is None) == (at is None):
+        raise ConfigurationError("say when: give either --delay or --at")
+    moment = None if at is None else moment_of("--at", at)
+    opened = existing(context, app, url)
+
+    def act(ids: Any, **where: Any) -> int:
+        return opened.jobs.reschedule(ids, delay=delay, at=moment, **where)
+
+    waiting = (State.QUEUED, State.SCHEDULED)
+    deed = Deed("reschedule", "rescheduled", waiting, waiting, act)
+    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+
+
+@commands.command()
+def delete(
+    context: typer.Context,
+    ids: Ids = None,
+    state: StateOption = None,
+    queue: QueueOption = None,
+    task: TaskOption = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Delete jobs that are not running, with their logs. Nothing brings them back.
+
+    \b
+    mainspring jobs delete --state dead --until 30d
+    mainspring jobs delete --state completed --task heartbeat --yes
+    """
+    resting = tuple(state for state in State if state is not State.RUNNING)
+    opened = existing(context, app, url)
+    deed = Deed("delete", "deleted", resting, resting, opened.jobs.delete)
+    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)

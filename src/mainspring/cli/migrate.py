@@ -1,0 +1,27 @@
+"""`mainspring migrate`: bring a store's schema up to date."""
+
+from __future__ import annotations
+
+import typer
+
+from mainspring.cli.options import App, Json, Url, outer_place
+from mainspring.cli.output import print_json, say
+from mainspring.cli.target import Place
+
+__all__ = ["migrate"]
+
+
+def migrate(context: typer.Context, app: App = None, url: Url = None, as_json: Json = False) -> None:
+    """Bring a store's schema up to date, or make it if there is none. Safe to run at any time, by several at once.
+
+    An SQLite store is also brought up to date by whoever opens it first.
+    """
+    store = Place(app, url).or_else(outer_place(context)).open().store
+    status = store.migrate()
+    if as_json:
+        print_json({"url": store.url, "from": status.found, "to": status.wanted})
+    elif status.found == status.wanted:
+        say(f"{store.url} has schema version {status.wanted} already")
+    else:
+        was = f"from {status.found} to" if status.found else "was not there; now has"
+        say(f"{store.url}: schema version {was} {status.wanted}")

@@ -1,0 +1,184 @@
+"""What the command line prints: tables and lines for people, JSON for programs; foreign text always as plain text.
+
+On a terminal rich draws the tables and times are relative ("3 min ago"). Elsewhere tables are aligned columns, nothing is
+cut, and times are ISO.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any
+
+import typer
+
+from mainspring.errors import ConfigurationError
+
+__all__ = [
+    "Column",
+    "ago",
+    "block",
+    "confirm",
+    "counted",
+    "for_people",
+    "iso",
+    "one_line",
+    "print_json",
+    "say",
+    "span",
+    "table",
+    "warn",
+]
+
+# Control characters could move the cursor or worse, bidirectional ones make text read as what it is not.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_STATE_STYLES = {
+    "dead": "red",
+    "fail": "red",
+    "lost": "red",
+    "cancelled": "yellow",
+    "paused": "yellow",
+    "quiet": "yellow",
+    "warn": "yellow",
+    "running": "cyan",
+    "completed": "green",
+    "ok": "green",
+    "alive": "green",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table. `whole`: never cut or folded, however narrow the terminal (ids, to be copied)."""
+
+    title: str
+    right: bool = False
+    whole: bool = False
+    is_state: bool = False
+
+
+def for_people() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def one_line(text: str) -> str:
+    """The text on one line, with control and bidirectional characters shown as escapes."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def block(text: str) -> str:
+    """The same for text of several lines: line ends and tabs stay."""
+    return _UNSAFE.sub(lambda match: match[0] if match[0] in "\n\t" else _escaped(match), text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def say(text: str = "") -> None:
+    """One piece of text on standard output."""
+    print(block(text))
+
+
+def warn(text: str) -> None:
+    """One piece of text on standard error."""
+    print(block(text), file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document. ASCII only: what is hostile in a text stays an escape."""
+    print(json.dumps(value, indent=2))
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """Rows of foreign or own text under their titles."""
+    shown = [[one_line(cell) for cell in row] for row in rows]
+    if for_people():
+        _draw(columns, shown)
+    else:
+        _align(columns, shown, sys.stdout)
+
+
+def _draw(columns: Sequence[Column], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=column.whole)
+    for row in rows:
+        cells = zip(columns, row, strict=True)
+        drawn.add_row(*(Text(cell, _STATE_STYLES.get(cell, "") if column.is_state else "") for column, cell in cells))
+    Console(highlight=False).print(drawn)
+
+
+def _align(columns: Sequence[Column], rows: list[list[str]], to: IO[str]) -> None:
+    lines = [[column.title for column in columns], *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for column, cell, width in zip(columns, line, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip(), file=to)
+
+
+def counted(number: int, noun: str) -> str:
+    """`3 jobs`, `1 job`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def confirm(question: str, *, instead: str) -> None:
+    """Ask before something that cannot be undone; ends the command unless the answer is yes.
+
+    Where nobody can be asked (no terminal) it raises `ConfigurationError`; `instead` tells how to do without asking.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigurationError(instead)
+    if not typer.confirm(one_line(question), err=True):
+        warn("nothing was changed")
+        raise typer.Exit(1)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+def iso(at: datetime | None) -> str | None:
+    """The time for programs, in UTC: 2031-05-01T09:30:00.000Z."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ago(at: datetime | None, nothing: str = "") -> str:
+    """The time for people: "3 min ago", "in 2 h"; ISO where nobody watches."""
+    if at is None:
+        return nothing
+    if not for_people():
+        return iso(at) or nothing
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+def span(seconds: float) -> str:
+    """A duration for people, in its largest unit or two: "850 ms", "42 s", "3 min", "2 h 5 min", "4 d"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours and days < 3 else f"{days} d"

@@ -1,0 +1,132 @@
+"""The command `mainspring` itself: its subcommands, and how every failure ends: one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mainspring.cli import bench, dev, doctor, enqueue, jobs, migrate, queues, schedules, worker, workers
+from mainspring.cli.output import block, say
+from mainspring.cli.target import Place
+from mainspring.errors import ConfigurationError, MainspringError, UnknownTask, ValidationError
+
+__all__ = ["cli"]
+
+WRONG_USAGE = (ConfigurationError, ValidationError, UnknownTask)
+INTERRUPTED = 130
+
+PARTS: dict[str, typer.Typer | Callable[..., None]] = {
+    "worker": worker.worker,
+    "dev": dev.dev,
+    "enqueue": enqueue.enqueue,
+    "jobs": jobs.commands,
+    "queues": queues.commands,
+    "schedules": schedules.commands,
+    "workers": workers.commands,
+    "migrate": migrate.migrate,
+    "doctor": doctor.doctor,
+    "bench": bench.bench,
+}
+"""All commands, in the order of the help."""
+
+# Typer brings click along under a name that depends on its version; these two are at the same place in all of them.
+_, UsageError, ClickException = typer.BadParameter.__mro__[:3]
+
+
+class Root(TyperGroup):
+    """Ends every failure with one `error: …` line on standard error. A traceback is a bug of ours, or in user code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(PARTS)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except typer.Abort:
+            code = INTERRUPTED
+        except ClickException as error:
+            code = _wrong_usage(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except MainspringError as error:
+            _print_error(str(error))
+            raise typer.Exit(2 if isinstance(error, WRONG_USAGE) else 1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whoever read this has seen enough (`| head`). What is still buffered goes nowhere, quietly.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        return result
+
+
+def _wrong_usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+    else:
+        hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+        _print_error(f"{error.format_message().rstrip('.')}{hint}")
+    return int(error.exit_code)
+
+
+def _print_error(message: str) -> None:
+    print(f"error: {block(message)}", file=sys.stderr)
+
+
+cli = typer.Typer(
+    cls=Root,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"mainspring {version('mainspring')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    context: typer.Context,
+    app: Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help="The app, for any command.")] = None,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="The store, for any command.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Background jobs for Python: run them, look at them, put them right.
+
+    \b
+    mainspring worker shop.jobs:app -q email -q bulk -c 100
+    mainspring enqueue shop.jobs:app send_welcome user_id=7 email=a@b.c
+    mainspring jobs list --state dead --since 2h
+    mainspring jobs retry --state dead --queue email
+
+    worker, dev and enqueue run your code and are told the app. The others look at a store: the one of --app
+    MODULE:APP, or of --url, or of $MAINSPRING_APP, or $MAINSPRING_URL, else the file mainspring.db in the current
+    folder. Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+    context.obj = Place(app, url).or_else(Place())
+
+
+for _name, _part in PARTS.items():
+    if isinstance(_part, typer.Typer):
+        cli.add_typer(_part, name=_name)
+    else:
+        cli.command(_name)(_part)

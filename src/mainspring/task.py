@@ -1,0 +1,262 @@
+"""A task: a function with a name and options, that can be called, or enqueued as a job."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from uuid import UUID
+
+from mainspring.clock import aware_ms, new_id
+from mainspring.errors import ConfigurationError, InvalidOption
+from mainspring.job import Job
+from mainspring.model.backoff import Retry
+from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import NewJob
+from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority
+from mainspring.model.text import quote
+from mainspring.store.base import InsertRequest
+from mainspring.twin import Steps, ask, twins
+
+if TYPE_CHECKING:
+    from mainspring.app import Mainspring
+    from mainspring.model.codec import ArgumentsCodec, ResultCodec
+    from mainspring.worker.context import Context
+
+__all__ = ["AsyncTask", "BoundTask", "JobDraft", "SyncTask", "Task", "TaskDecorator", "make_task", "new_id", "same"]
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T", bound="Task[..., Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class JobDraft(Generic[R_co]):
+    """A job that has been validated and is not yet enqueued: data, for `app.enqueue_many`. Made by `task.job(...)`."""
+
+    new: NewJob
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job's enqueuing adds to its task and arguments."""
+
+    queue: str
+    priority: int
+    delay_ms: int = 0
+    run_at: int | None = None
+    override: JobOptions = field(default_factory=JobOptions)
+    override_text: str | None = None
+    """`override`, as it is stored."""
+    id: str | None = None
+
+
+class BoundTask(Generic[P, R_co]):
+    """A task on certain terms. A `Task` is one on its own terms; `using(...)` makes others."""
+
+    def __init__(self, app: Mainspring, task: Task[P, R_co], terms: Terms) -> None:
+        self._app = app
+        self._task = task
+        self._terms = terms
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._task.name}>"
+
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> JobDraft[R_co]:
+        """A job with these arguments, validated and not yet enqueued: `app.enqueue_many([task.job(1), task.job(2)])`.
+
+        Raises `ValidationError` for arguments that do not fit the function's signature, and its subclass
+        `PayloadError` for such as have no safe JSON form.
+        """
+        task, terms = self._task, self._terms
+        return JobDraft(
+            NewJob(
+                terms.id or new_id(),
+                task.name,
+                terms.queue,
+                task.codec.encode(args, kwargs),
+                terms.priority,
+                terms.run_at,
+                terms.delay_ms,
+                terms.override_text,
+            )
+        )
+
+    def _enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Steps[Job[R_co]]:
+        """Store a job with these arguments; when this returns, the job is durable.
+
+        Raises `ValidationError` as `job` does, before anything is stored, and `StoreError` where the store fails.
+        """
+        new = self.job(*args, **kwargs).new
+        (inserted,) = yield from ask(InsertRequest((new,)))
+        return Job(self._app, new, existed=inserted.existed)
+
+    enqueue, aenqueue = twins(_enqueue)
+
+    def using(
+        self,
+        *,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | int | None = None,
+        id: str | UUID | None = None,
+    ) -> BoundTask[P, R_co]:
+        """The same task on other terms; what is not given stays: `task.using(delay="2h").enqueue(7)`.
+
+        `delay` says how long from now the job may run first, `at` (an aware `datetime`) when; lower `priority` runs
+        first; `retry` as a number changes only how often to try. A job whose `id` is there already is not stored
+        again. Raises `InvalidOption` or `InvalidDuration`.
+        """
+        old, override = self._terms, self._terms.override
+        if delay is not None and at is not None:
+            raise InvalidOption(f"delay={quote(delay)} and at={quote(at)} are given; give one of them")
+        if retry is not None:
+            if isinstance(retry, int):
+                # The task's own exception types stay in force, see `JobOptions.over`; a store cannot keep types.
+                retry = replace(self._task.options.retry, attempts=retry, on=(), never=())
+            override = replace(override, retry=retry)
+        if timeout is not None:
+            override = replace(override, timeout_ms=to_ms(timeout))
+        keep_time = delay is None and at is None
+        terms = Terms(
+            queue=old.queue if queue is None else check_name("queue", queue),
+            priority=old.priority if priority is None else check_priority(priority),
+            delay_ms=old.delay_ms if keep_time else 0 if delay is None else to_ms(delay),
+            run_at=old.run_at if keep_time else None if at is None else aware_ms("at", at),
+            override=override,
+            override_text=override.to_text(),
+            id=old.id if id is None else check_name("id", str(id) if isinstance(id, UUID) else id),
+        )
+        return BoundTask(self._app, self._task, terms)
+
+
+class Task(BoundTask[P, R_co]):
+    """A function that can be enqueued. `P` are its parameters, `R_co` what it returns (once awaited, if it is async).
+
+    Made by `@app.task`. Calling it calls the function, here and now.
+    """
+
+    __name__: str
+    name: str
+    function: Callable[..., Any]
+    options: TaskOptions
+    is_async: bool
+
+    def __init__(self, app: Mainspring, function: Callable[..., Any], name: str, options: TaskOptions) -> None:
+        super().__init__(app, self, Terms(options.queue, options.priority))
+        functools.update_wrapper(self, function, updated=())
+        self.name = name
+        self.function = function
+        self.options = options
+        self.is_async = _is_async(function)
+        self._codec: ArgumentsCodec | None = None
+        self._result_codec: ResultCodec | None = None
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call the function, with nothing in between."""
+        return self.function(*args, **kwargs)
+
+    # The codecs are made when first needed: then also those types can be found that the user's module defines after
+    # the task, and a program that enqueues nothing need not load pydantic.
+
+    @property
+    def codec(self) -> ArgumentsCodec:
+        """Reads and writes arguments. Raises `ConfigurationError` for annotations that cannot be resolved."""
+        if self._codec is None:
+            from mainspring.model.codec import ArgumentsCodec
+            from mainspring.worker.context import Context
+
+            self._codec = ArgumentsCodec(self.function, injected=Context, task=self.name)
+        return self._codec
+
+    @property
+    def result_codec(self) -> ResultCodec:
+        """Reads and writes results. Raises as `codec`."""
+        if self._result_codec is None:
+            from mainspring.model.codec import ResultCodec
+
+            self._result_codec = ResultCodec(self.function, task=self.name)
+        return self._result_codec
+
+
+class AsyncTask(Task[P, R_co]):
+    """A task whose function is async: calling it gives an awaitable."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+
+
+class SyncTask(Task[P, R_co]):
+    """A task whose function is a plain one."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class TaskDecorator:
+    """`@app.task(...)`, `@app.cron(...)` or `@app.every(...)`, waiting for its function.
+
+    A leading `Context` parameter is no argument of the job, so the types leave it out of `enqueue` and its kin.
+    """
+
+    def __init__(self, decorate: Callable[[Any], Task[..., Any]]) -> None:
+        self._decorate = decorate
+
+    @overload
+    def __call__(self, function: T, /) -> T: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R_co]], /
+    ) -> AsyncTask[P, R_co]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R_co], /) -> SyncTask[P, R_co]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R_co]], /
+    ) -> AsyncTask[P, R_co]: ...
+    @overload
+    def __call__(self, function: Callable[P, R_co], /) -> SyncTask[P, R_co]: ...
+    def __call__(self, function: Any, /) -> Any:
+        return self._decorate(function)
+
+
+def make_task(app: Mainspring, function: Any, name: str | None, options: TaskOptions) -> Task[..., Any]:
+    """The task of `function`. Raises `ConfigurationError` for what cannot be one."""
+    if isinstance(function, BoundTask):
+        raise ConfigurationError(f"{function!r} is a task already; decorate the function once")
+    if not callable(function) or inspect.isclass(function):
+        kind = "a class" if inspect.isclass(function) else f"of type {type(function).__name__}"
+        raise ConfigurationError(f"{quote(function)} is {kind}; a task is made from a function")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(f"{quote(function)} is a generator; a task is a function that returns its result")
+    name = name if name is not None else getattr(function, "__name__", None)
+    if name is None:
+        raise InvalidOption(f'{quote(function)} has no name of its own; give one: app.task(name="...")')
+    kind_of_task = AsyncTask if _is_async(function) else SyncTask
+    return kind_of_task(app, function, check_name("task", name), options)
+
+
+def same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both are one function of the source: reloaded, or run as `__main__` and imported besides."""
+    return one is other or (
+        getattr(one, "__qualname__", one) == getattr(other, "__qualname__", other)
+        and (getattr(one, "__module__", "") == getattr(other, "__module__", "") or _file(one) == _file(other) != "")
+    )
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _file(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return os.path.realpath(code.co_filename) if code else ""
