@@ -1,7 +1,7 @@
 """The program under measurement: tasks that do nothing, and a worker process that says how it went.
 
-    MAINSPRING_URL=... python -m bench.noop drain JOBS CONCURRENCY   run so many jobs, then say how long it took
-    MAINSPRING_URL=... python -m bench.noop wait                     be an idle worker until a line comes in
+MAINSPRING_URL=... python -m bench.noop drain JOBS CONCURRENCY   run so many jobs, then say how long it took
+MAINSPRING_URL=... python -m bench.noop wait                     be an idle worker until a line comes in
 """
 
 from __future__ import annotations

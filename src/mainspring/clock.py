@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 
 from mainspring.errors import InvalidOption
-from mainspring.model.ids import IdMaker
+from mainspring.ids import IdMaker
 from mainspring.model.text import quote
 
 __all__ = ["MachineClock", "aware_ms", "moment", "new_id", "now_ms"]

@@ -8,16 +8,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.options import App, Json, Url, outer_place
+from mainspring.cli.options import App, Json, Url, perhaps_new
 from mainspring.cli.output import Column, print_json, say, table
-from mainspring.cli.target import Place
+from mainspring.cli.target import store_file
 from mainspring.errors import ConfigurationError, StoreUnavailable
 from mainspring.worker.worker import Worker
 
@@ -42,18 +41,18 @@ def bench(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how many jobs that do nothing can be enqueued and run each second, on one process.
+    """Measure how fast empty jobs are enqueued and run.
 
-    Leaves your store alone: it measures a new one beside it, of the same kind on the same disk, and deletes that.
-    Each number is of a single run: close other programs, and take the best of a few.
+    One process does it all. Your store is left alone: a new one is made beside it, of the same kind on the same disk,
+    and deleted afterwards. Each number is of a single run: close other programs, and run it a few times.
     """
-    place = Place(app, url).or_else(outer_place(context)).open()
-    with _aside(place.url) as aside:
+    beside = perhaps_new(context, app, url).url
+    with _aside(beside) as aside:
         results = list(_measure(aside, jobs, concurrency))
     if as_json:
-        print_json({"url": place.url, "concurrency": concurrency, "results": results})
+        print_json({"url": beside, "concurrency": concurrency, "results": results})
         return
-    say(f"a new store beside {place.url}, concurrency {concurrency}")
+    say(f"a new store beside {beside}, concurrency {concurrency}")
     rows = [
         (each["name"], f"{each['jobs']:,}", f"{each['seconds']:.2f}", f"{each['per_second']:,}") for each in results
     ]
@@ -67,9 +66,10 @@ def _aside(url: str) -> Iterator[Mainspring]:
         with Mainspring(url) as app:
             yield app
         return
-    if not url.startswith("sqlite:///"):
+    file = store_file(url)
+    if file is None:
         raise ConfigurationError(f"only SQLite stores can be measured so far, and {url} is none")
-    folder = Path(unquote(url.removeprefix("sqlite:///"))).parent
+    folder = file.parent
     if not folder.is_dir():
         raise StoreUnavailable(f"the folder {folder} does not exist; create it first")
     try:
@@ -113,7 +113,7 @@ def _measure(app: Mainspring, jobs: int, concurrency: int) -> Iterator[dict[str,
 
 
 async def _stop_when_settled(app: Mainspring, jobs: int, worker: Worker, ended: list[float]) -> None:
-    while await app.jobs.acount(state="completed") < jobs:
+    while await app.jobs.acount(state="completed") < jobs:  # noqa: ASYNC110 - the store knows, no event does
         await asyncio.sleep(LOOK_SECONDS)
     ended.append(time.perf_counter())
     worker.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sqlite3
@@ -13,10 +14,10 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from mainspring.app import Mainspring
 from mainspring.cli.output import counted, span
+from mainspring.cli.target import store_file
 from mainspring.clock import new_id, now_ms
 from mainspring.errors import MainspringError
 from mainspring.model.states import State
@@ -90,9 +91,12 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
     if store.url == "sqlite://":
         yield Finding(Level.WARN, "store", "in memory: its jobs are gone with the process; for tests only", False)
         return
-    path = _file_of(store.url)
+    path = store_file(store.url)
     if path is not None:
-        yield from _check_place(path)
+        place = _check_place(path)
+        yield place
+        if not place.usable:
+            return
     try:
         status = store.schema()
     except MainspringError as error:
@@ -139,7 +143,7 @@ def _try_both(driver: Driver) -> Iterator[Finding]:
     driver.run(BeatRequest(doctor, "join"))
     written = time.perf_counter() - started
     driver.run(BeatRequest(doctor, "leave"))
-    text = f"read in {span(read)}, written in {span(written)}"
+    text = f"read in {read * 1000:.1f} ms, written in {written * 1000:.1f} ms"
     if max(read, written) > SLOW_SECONDS:
         yield Finding(
             Level.WARN, "read and write", f"{text}: slow; look at the disk or the network, and at what locks it"
@@ -154,24 +158,22 @@ def _try_both(driver: Driver) -> Iterator[Finding]:
         yield Finding(Level.OK, "clock", "the store's and this machine's agree")
 
 
-def _file_of(url: str) -> Path | None:
-    return Path(unquote(url.removeprefix("sqlite:///"))) if url.startswith("sqlite:///") else None
-
-
-def _check_place(path: Path) -> Iterator[Finding]:
+def _check_place(path: Path) -> Finding:
     folder = path.parent
     if not folder.is_dir():
-        return  # the store itself says so, with what to do
+        return Finding(Level.FAIL, "disk", f"the folder {folder} does not exist; create it first", usable=False)
+    if not os.access(folder, os.W_OK):
+        text = f"this user cannot write to the folder {folder}, where SQLite puts files beside the store's; allow it"
+        return Finding(Level.FAIL, "disk", text)
     mounts = Path("/proc/mounts")
     kind = file_system_of(path, mounts.read_text(errors="replace")) if mounts.exists() else ""
     free = shutil.disk_usage(folder).free
     text = f"{folder}{f' ({kind})' if kind else ''}, {free / 1e9:,.1f} GB free"
     if free < LITTLE_SPACE:
-        yield Finding(Level.WARN, "disk", f"{text}: little; a store without room refuses new jobs")
-    elif kind in ("tmpfs", "ramfs"):
-        yield Finding(Level.WARN, "disk", f"{text}: in memory, gone when this machine restarts")
-    else:
-        yield Finding(Level.OK, "disk", text)
+        return Finding(Level.WARN, "disk", f"{text}: little; a store without room refuses new jobs")
+    if kind in ("tmpfs", "ramfs"):
+        return Finding(Level.WARN, "disk", f"{text}: in memory, gone when this machine restarts")
+    return Finding(Level.OK, "disk", text)
 
 
 def _check_journal(path: Path) -> Finding:
@@ -211,11 +213,13 @@ def _check_queues(app: Mainspring, served: set[str]) -> Iterator[Finding]:
     for view in views:
         waiting = view.counts.get(State.QUEUED, 0) + view.counts.get(State.SCHEDULED, 0)
         if waiting and view.name not in served:
-            text = f"{view.name}: {counted(waiting, 'job')} and no worker serves it; start one with -q {view.name}"
+            text = f"{view.name}: {counted(waiting, 'job')} that no worker serves; start one with -q {view.name}"
         elif waiting and view.paused:
-            text = f"{view.name}: paused, with {counted(waiting, 'job')}; go on with `mainspring queues resume {view.name}`"
+            text = f"{view.name}: paused, with {counted(waiting, 'job')}; see `mainspring queues resume`"
         elif (view.oldest_waiting or 0) > LONG_WAIT_SECONDS:
-            text = f"{view.name}: a job has been waiting for {span(view.oldest_waiting or 0)}; more workers, or a higher -c"
+            text = (
+                f"{view.name}: a job waits since {span(view.oldest_waiting or 0)}; run more workers, or raise their -c"
+            )
         else:
             fine += 1
             continue
@@ -228,7 +232,7 @@ def _check_schedules(app: Mainspring, tasks: set[str]) -> Iterator[Finding]:
     views = app.schedules.list()
     unknown = [view for view in views if view.task not in tasks] if tasks else []
     for view in unknown:
-        text = f"{view.name}: no worker and no app here knows its task {view.task!r}; `mainspring schedules remove {view.name}`?"
+        text = f"{view.name}: nobody here knows its task {view.task!r}; start such a worker, or remove the schedule"
         yield Finding(Level.WARN, "schedules", text)
     if not unknown:
         yield Finding(

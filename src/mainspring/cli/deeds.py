@@ -61,6 +61,10 @@ def _state(text: str) -> State:
         raise InvalidOption(f"--state {quote(text)} is none of {', '.join(State)}") from None
 
 
+def _narrowed(where: Where, states: Sequence[State]) -> Where:
+    return {**where, "state": states}
+
+
 def find(app: Mainspring, limit: int, where: Where, ids: Sequence[str] | None = None) -> tuple[list[Job[Any]], bool]:
     """Up to `limit` jobs that fit, and whether there are more."""
     jobs: list[Job[Any]] = []
@@ -91,18 +95,15 @@ def do(
 
 
 def _do_to_ids(deed: Deed, app: Mainspring, ids: Sequence[str], where: Where, dry_run: bool, as_json: bool) -> None:
-    found, _ = find(app, len(ids), where, ids)
-    fitting = [job.id for job in found if job.state in deed.states]
-    changed = 0 if dry_run or not fitting else deed.act(fitting, **where)
-    missing = set(ids) - {job.id for job in found}
+    found = {job.id: job for job in find(app, len(ids), where, ids)[0]}
+    fitting = [id for id, job in found.items() if job.state in deed.states]
+    changed = deed.act(fitting, **where) if fitting and not dry_run else 0
     for id in ids:
-        if id in missing:
-            warn(
-                f"error: no job has the id {quote(id)}{' and fits' if where else ''}; it may have been pruned or deleted"
-            )
-    for job in found:
-        if job.state not in deed.states:
-            warn(f"error: job {job.id} is {job.state}; only {_either(deed.states)} jobs can be {deed.done}")
+        if id not in found:
+            why = "there is none, or it does not fit" if where else "there is none; it may have been pruned or deleted"
+            warn(f"error: job {quote(id)}: {why}")
+        elif id not in fitting:
+            warn(f"error: job {id} is {found[id].state}; only {_either(deed.states)} jobs can be {deed.done}")
     _report(deed, len(fitting), changed, dry_run, as_json)
     if len(fitting) < len(ids) or (changed < len(fitting) and not dry_run):
         raise typer.Exit(1)
@@ -113,7 +114,7 @@ def _do_to_selection(deed: Deed, app: Mainspring, where: Where, yes: bool, dry_r
     states = [state for state in deed.states if state in wanted]
     if not states:
         raise ConfigurationError(f"only {_either(deed.states)} jobs can be {deed.done}")
-    counts = {state: app.jobs.count(**{**where, "state": state}) for state in states}
+    counts = {state: app.jobs.count(**_narrowed(where, [state])) for state in states}
     matched = sum(counts.values())
     if not matched or dry_run:
         _report(deed, matched, 0, dry_run, as_json)
@@ -125,7 +126,7 @@ def _do_to_selection(deed: Deed, app: Mainspring, where: Where, yes: bool, dry_r
             instead=f"{counted(matched, 'job')} ({parts}) would be {deed.done}, and there is no terminal to ask on: "
             "say --yes to do it, or --dry-run to see the number only",
         )
-    _report(deed, matched, deed.act(None, **{**where, "state": states}), dry_run, as_json)
+    _report(deed, matched, deed.act(None, **_narrowed(where, states)), dry_run, as_json)
 
 
 def _report(deed: Deed, matched: int, changed: int, dry_run: bool, as_json: bool) -> None:

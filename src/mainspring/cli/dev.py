@@ -44,12 +44,13 @@ def dev(
     grace: Grace = "5s",
     log_level: Level = LogLevel.INFO,
 ) -> None:
-    """Run a worker that starts anew when a *.py file in the current folder changes. For development.
+    """Run a worker that starts anew when the code changes. For development.
 
     \b
     mainspring dev shop.jobs:app
 
-    Running jobs get the grace period before each new start; what is left runs again afterwards.
+    It watches the *.py files in the current folder and below. Running jobs get the grace period before each new
+    start; what is left runs again afterwards.
     """
     target = app or app_option or outer_place(context).named_app()
     if target is None:
@@ -106,7 +107,7 @@ class _Supervisor:
     def _start(self) -> None:
         if not self._stopping:
             # Of a background process group, it may not read from the terminal: better no input than standing still.
-            self._child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, process_group=0)
+            self._child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603
             self._told = False
 
     def _stop(self) -> None:

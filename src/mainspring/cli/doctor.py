@@ -6,7 +6,7 @@ from collections import Counter
 
 import typer
 
-from mainspring.app import DEFAULT_URL, Mainspring
+from mainspring.app import Mainspring
 from mainspring.cli.checks import Finding, Level, check_app, check_program, check_store, check_traffic
 from mainspring.cli.options import App, Json, Url, outer_place
 from mainspring.cli.output import Column, one_line, print_json, say, table
@@ -19,19 +19,21 @@ COLUMNS = (Column("", is_state=True, whole=True), Column("CHECK", whole=True), C
 
 
 def doctor(context: typer.Context, app: App = None, url: Url = None, as_json: Json = False) -> None:
-    """Check Python, the store, its place and schema, the app's tasks, queues, schedules and workers.
+    """Check that everything is in order.
 
     \b
     mainspring doctor --app shop.jobs:app
     mainspring doctor --url sqlite:////var/lib/shop/jobs.db
 
-    Each line is ok, warn or fail and says what to do. Exits with 1 if anything failed. Changes nothing: a write is
-    tried by putting a worker without queues on the list and taking it off again.
+    It looks at the program, the app's tasks (with --app), the store, its disk and schema, workers, queues and
+    schedules, and says what to do about what is not in order. Exits with 1 if anything failed. Changes nothing: a
+    write is tried by putting a worker without queues on the list and taking it off again.
     """
     place = Place(app, url).or_else(outer_place(context))
     findings = [*check_program()]
     opened = _open(place, findings)
     if opened is not None:
+        context.call_on_close(opened.close)
         if place.named_app():
             findings += check_app(opened)
         usable = True

@@ -23,7 +23,7 @@ def enqueue(
     context: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="MODULE:APP TASK [NAME=VALUE]...", help="The app, its task, and the arguments by name."),
+        typer.Argument(metavar="MODULE:APP TASK [NAME=VALUE]...", hidden=True),
     ],
     app: Annotated[
         str | None, typer.Option("--app", metavar="MODULE:APP", help="The app; then TASK comes first.")

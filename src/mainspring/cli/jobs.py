@@ -10,12 +10,13 @@ from mainspring.cli.deeds import Deed, do, find, where_of
 from mainspring.cli.job_views import job_json, show, show_all, whole_job_json
 from mainspring.cli.options import App, Json, Url, Yes, existing, moment_of
 from mainspring.cli.output import print_json, say, warn
+from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError
 from mainspring.model.states import LIVE, State
 
 __all__ = ["commands"]
 
-commands = typer.Typer(no_args_is_help=True, help="Look at jobs, and retry, cancel, reschedule or delete them.")
+commands = Commands(help="Look at jobs, and retry, cancel, reschedule or delete them.")
 
 StateOption = Annotated[
     list[str] | None, typer.Option("--state", metavar="STATE", help=f"{', '.join(State)}; repeat for several.")
@@ -26,7 +27,7 @@ Since = Annotated[
     str | None, typer.Option(metavar="TIME", help='Ended since, or created if not ended: "2h" ago, "2031-05-01 09:30".')
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Ended, or created, until then.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Jobs, by their ids.", show_default=False)]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", hidden=True)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many jobs fit, and change none.")]
 
 
@@ -64,12 +65,15 @@ def list_(
 @commands.command("show")
 def show_(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],
+    id: Annotated[str, typer.Argument(metavar="ID", hidden=True)],
     app: App = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything about one job: arguments, result, progress, tries with their tracebacks, log."""
+    """Show everything about one job.
+
+    That is its arguments, result, progress, what happened when, the traceback of each try that failed, and its log.
+    """
     job = existing(context, app, url).jobs.get(id)
     if as_json:
         print_json(whole_job_json(job))
@@ -92,13 +96,13 @@ def retry(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Queue ended jobs again with all their tries, and let scheduled ones run now.
+    """Queue ended jobs again, with all their tries.
 
     \b
     mainspring jobs retry 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70
     mainspring jobs retry --state dead --queue email
 
-    Without ids and --state it means the dead ones.
+    Scheduled jobs run now. Without ids and --state it means the dead ones.
     """
     ended = (State.DEAD, State.CANCELLED, State.COMPLETED)
     opened = existing(context, app, url)
@@ -122,7 +126,9 @@ def cancel(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Cancel waiting jobs, and ask the workers to cancel running ones.
+    """Cancel waiting jobs, and running ones too.
+
+    The worker of a running job is asked to; a plain function ends when it looks at `ctx.cancelled`, or by itself.
 
     \b
     mainspring jobs cancel 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70 --reason "the order was withdrawn"
@@ -189,7 +195,9 @@ def delete(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Delete jobs that are not running, with their logs. Nothing brings them back.
+    """Delete jobs that are not running, with their logs.
+
+    Nothing brings them back.
 
     \b
     mainspring jobs delete --state dead --until 30d

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from mainspring.cli.options import App, Json, Url, outer_place
+from mainspring.cli.options import App, Json, Url, perhaps_new
 from mainspring.cli.output import print_json, say
-from mainspring.cli.target import Place
 
 __all__ = ["migrate"]
 
@@ -16,7 +15,7 @@ def migrate(context: typer.Context, app: App = None, url: Url = None, as_json: J
 
     An SQLite store is also brought up to date by whoever opens it first.
     """
-    store = Place(app, url).or_else(outer_place(context)).open().store
+    store = perhaps_new(context, app, url).store
     status = store.migrate()
     if as_json:
         print_json({"url": store.url, "from": status.found, "to": status.wanted})

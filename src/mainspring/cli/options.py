@@ -13,7 +13,7 @@ from mainspring.errors import ConfigurationError, InvalidDuration, InvalidOption
 from mainspring.model.durations import to_ms
 from mainspring.model.text import quote
 
-__all__ = ["App", "Json", "Url", "Yes", "app_named", "existing", "moment_of", "outer_place", "when"]
+__all__ = ["App", "Json", "Url", "Yes", "app_named", "existing", "moment_of", "outer_place", "perhaps_new", "when"]
 
 App = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help="The app whose store is meant.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The store, such as sqlite:///jobs.db.")]
@@ -29,7 +29,16 @@ def outer_place(context: typer.Context) -> Place:
 
 def existing(context: typer.Context, app: str | None, url: str | None) -> Mainspring:
     """The app of a command that works on a store that is there."""
-    return Place(app, url).or_else(outer_place(context)).open_existing()
+    opened = Place(app, url).or_else(outer_place(context)).open_existing()
+    context.call_on_close(opened.close)
+    return opened
+
+
+def perhaps_new(context: typer.Context, app: str | None, url: str | None) -> Mainspring:
+    """The app of a command for which its store need not be there."""
+    opened = Place(app, url).or_else(outer_place(context)).open()
+    context.call_on_close(opened.close)
+    return opened
 
 
 def moment_of(name: str, text: str) -> datetime:
@@ -67,4 +76,6 @@ def app_named(context: typer.Context, target: str | None, option: str | None) ->
     named = target or option or outer.named_app()
     if named is None:
         raise ConfigurationError("say which app: module:app, such as shop.jobs:app (or set $MAINSPRING_APP)")
-    return load_app(named)
+    loaded = load_app(named)
+    context.call_on_close(loaded.close)
+    return loaded

@@ -1,7 +1,7 @@
 """What the command line prints: tables and lines for people, JSON for programs; foreign text always as plain text.
 
-On a terminal rich draws the tables and times are relative ("3 min ago"). Elsewhere tables are aligned columns, nothing is
-cut, and times are ISO.
+On a terminal rich draws the tables and times are relative ("3 min ago"). Elsewhere tables are aligned columns, nothing
+is cut, and times are ISO.
 """
 
 from __future__ import annotations

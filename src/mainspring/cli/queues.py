@@ -10,15 +10,16 @@ from mainspring.admin import QueueView
 from mainspring.app import Mainspring
 from mainspring.cli.options import App, Json, Url, existing
 from mainspring.cli.output import Column, iso, print_json, say, span, table, warn
+from mainspring.cli.usage import Commands
 from mainspring.errors import InvalidOption
 from mainspring.model.states import State
 from mainspring.model.text import quote
 
 __all__ = ["commands"]
 
-commands = typer.Typer(no_args_is_help=True, help="Look at queues, pause and limit them.")
+commands = Commands(help="Look at queues, pause and limit them.")
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Queues, by name.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)]
 
 COLUMNS = (
     Column("QUEUE", whole=True),
@@ -62,8 +63,8 @@ def resume(context: typer.Context, names: Names, app: App = None, url: Url = Non
 @commands.command()
 def limit(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The queue.")],
-    concurrency: Annotated[str, typer.Argument(metavar="N|none", help='How many jobs at once; "none": any number.')],
+    name: Annotated[str, typer.Argument(metavar="NAME", hidden=True)],
+    concurrency: Annotated[str, typer.Argument(metavar="N|none", hidden=True)],
     app: App = None,
     url: Url = None,
     as_json: Json = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from mainspring.cli import bench, dev, doctor, enqueue, jobs, migrate, queues, schedules, worker, workers
 from mainspring.cli.output import block, say
 from mainspring.cli.target import Place
+from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError, MainspringError, UnknownTask, ValidationError
 
 __all__ = ["cli"]
@@ -34,8 +35,8 @@ PARTS: dict[str, typer.Typer | Callable[..., None]] = {
 }
 """All commands, in the order of the help."""
 
-# Typer brings click along under a name that depends on its version; these two are at the same place in all of them.
-_, UsageError, ClickException = typer.BadParameter.__mro__[:3]
+# Typer has click's errors under module names that depend on its version; their inheritance is the same in all.
+ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
 class Root(TyperGroup):
@@ -44,9 +45,9 @@ class Root(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(PARTS)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(*args, **{**extra, "standalone_mode": False})
         except typer.Abort:
             code = INTERRUPTED
         except ClickException as error:
@@ -83,14 +84,7 @@ def _print_error(message: str) -> None:
     print(f"error: {block(message)}", file=sys.stderr)
 
 
-cli = typer.Typer(
-    cls=Root,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+cli = Commands(cls=Root)
 
 
 def _show_version(wanted: bool) -> None:

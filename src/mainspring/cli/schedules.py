@@ -12,6 +12,7 @@ from mainspring.app import Mainspring
 from mainspring.cli.job_views import job_json
 from mainspring.cli.options import App, Json, Url, existing
 from mainspring.cli.output import Column, ago, iso, print_json, say, table
+from mainspring.cli.usage import Commands
 from mainspring.errors import ScheduleNotFound
 from mainspring.model.durations import format_ms
 from mainspring.model.schedule import Cron, Timing
@@ -19,9 +20,9 @@ from mainspring.model.text import quote
 
 __all__ = ["commands"]
 
-commands = typer.Typer(no_args_is_help=True, help="Look at schedules, pause them, or run one now.")
+commands = Commands(help="Look at schedules, pause them, or run one now.")
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Schedules, by name.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)]
 
 COLUMNS = (
     Column("SCHEDULE", whole=True),
@@ -56,7 +57,10 @@ def pause(context: typer.Context, names: Names, app: App = None, url: Url = None
 
 @commands.command()
 def resume(context: typer.Context, names: Names, app: App = None, url: Url = None, as_json: Json = False) -> None:
-    """Let them go on with their next time; what passed meanwhile is not made up for."""
+    """Let these schedules make jobs again.
+
+    They go on with their next time; what passed meanwhile is not made up for.
+    """
     opened = existing(context, app, url)
     _for_each(opened, names, opened.schedules.resume)
     _report(opened, names, as_json)

@@ -17,7 +17,7 @@ from mainspring.app import Mainspring
 from mainspring.cli.output import warn
 from mainspring.errors import ConfigurationError, MainspringError, StoreUnavailable
 
-__all__ = ["Place", "load_app"]
+__all__ = ["Place", "load_app", "store_file"]
 
 
 class ImportFailed(MainspringError):
@@ -61,6 +61,11 @@ class Place:
         return app
 
 
+def store_file(url: str) -> Path | None:
+    """The file of an SQLite store, by `app.url`."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
 def load_app(target: str) -> Mainspring:
     """The app that `shop.jobs:app`, `shop.jobs` (its only app) or `shop/jobs.py:app` names; modules of the current
     folder come first.
@@ -102,7 +107,7 @@ def _import(name: str, target: str) -> ModuleType:
         raise _failed(name, error) from None
     except MainspringError as error:
         raise ImportFailed(f"{_line_of(error)}{error}") from None
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code
         raise _failed(name, error) from None
 
 
@@ -139,7 +144,7 @@ def _line_of(error: BaseException) -> str:
 
 def _leads_there(filename: str) -> bool:
     ours = str(Path(__file__).resolve().parents[1])
-    return filename.startswith(("<frozen importlib", ours, importlib.__file__))
+    return filename.startswith(("<", ours, str(Path(importlib.__file__).parent)))
 
 
 def _attribute(module: ModuleType, attribute: str, target: str) -> Mainspring:

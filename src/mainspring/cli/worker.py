@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.options import app_named, outer_place
+from mainspring.cli.options import app_named
 from mainspring.cli.output import block
 from mainspring.errors import ConfigurationError
 
@@ -27,8 +27,10 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-AppArgument = Annotated[str | None, typer.Argument(metavar="MODULE:APP", help="The app, such as shop.jobs:app.")]
-AppOption = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help="The same, as an option.")]
+AppArgument = Annotated[str | None, typer.Argument(metavar="MODULE:APP", hidden=True)]
+AppOption = Annotated[
+    str | None, typer.Option("--app", metavar="MODULE:APP", help="The app, if it is not the argument.")
+]
 Queues = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,8 +70,8 @@ def worker(
     having used an attempt. A second signal stops at once.
     """
     queues = read_queues(queue or ())
-    log_to_stderr(log_level)
     loaded = app_named(context, app, app_option)
+    log_to_stderr(log_level)
     working = loaded.worker(queues, concurrency=concurrency, lease=lease, grace=grace, name=name)
     _announce(loaded)
     working.run()
@@ -88,19 +90,20 @@ def read_queues(given: Sequence[str]) -> list[str] | dict[str, int] | None:
         else:
             weights[name] = int(weight)
     if plain and weights:
-        name, weight = next(iter(weights.items()))
+        weighted = next(iter(weights))
         raise ConfigurationError(
-            f"-q {plain[0]} has no weight and -q {name}:{weight} has one; give all queues weights (served in proportion) "
-            "or none (served in strict order)"
+            f"-q {plain[0]} has no weight and -q {weighted}:{weights[weighted]} has one; give all queues "
+            "weights, to be served in proportion, or none, to be served in strict order"
         )
     return weights or plain or None
 
 
 def log_to_stderr(level: LogLevel) -> None:
-    """Readable lines on standard error, unless the user's code has set up its own logging by then."""
+    """Readable lines on standard error, unless the user's code has set up logging of its own."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("mainspring").setLevel(level.upper())
 
 
 class _PlainFormatter(logging.Formatter):

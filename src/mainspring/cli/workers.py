@@ -11,13 +11,14 @@ from mainspring.admin import WorkerView
 from mainspring.app import Mainspring
 from mainspring.cli.options import App, Json, Url, existing
 from mainspring.cli.output import Column, ago, iso, print_json, say, table, warn
+from mainspring.cli.usage import Commands
 from mainspring.model.text import quote
 
 __all__ = ["commands"]
 
-commands = typer.Typer(no_args_is_help=True, help="Look at workers, and quiet or stop them.")
+commands = Commands(help="Look at workers, and quiet or stop them.")
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Workers, by name or id.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)]
 
 COLUMNS = (
     Column("WORKER", whole=True),
@@ -45,14 +46,14 @@ def list_(context: typer.Context, app: App = None, url: Url = None, as_json: Jso
 
 @commands.command()
 def quiet(context: typer.Context, names: Names, app: App = None, url: Url = None, as_json: Json = False) -> None:
-    """Tell workers to take no more jobs, and to go on with what they run."""
+    """Tell workers, by name or id, to take no more jobs; what they run goes on."""
     opened = existing(context, app, url)
     _tell(opened, names, opened.workers.quiet, "told to be quiet", as_json)
 
 
 @commands.command()
 def stop(context: typer.Context, names: Names, app: App = None, url: Url = None, as_json: Json = False) -> None:
-    """Tell workers to stop gracefully."""
+    """Tell workers, by name or id, to stop gracefully."""
     opened = existing(context, app, url)
     _tell(opened, names, opened.workers.stop, "told to stop", as_json)
 

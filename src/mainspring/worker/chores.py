@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mainspring.errors import MainspringError, StoreError
+from mainspring.errors import StoreError
 from mainspring.model import schedule
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim, NewJob
@@ -83,25 +83,32 @@ class Tend:
     def __init__(self, driver: AsyncDriver, clock: StoreClock) -> None:
         self._driver = driver
         self._clock = clock
+        self._unreadable: set[ScheduleRecord] = set()
 
     async def __call__(self) -> float:
         settings = await self._driver.run(ConfigureRequest(read=frozenset({"due"}), limit=self.LIMIT))
         self._clock.sync(settings.now)
-        ticks = [tick for due in settings.schedules if (tick := _tick(due, settings.now))]
+        ticks = [tick for due in settings.schedules if (tick := self._tick(due, settings.now))]
         if ticks:
             await self._driver.run(InsertRequest(ticks=tuple(ticks)))
             return 0.0
-        if settings.next_tick is None:
+        if settings.next_tick is None or settings.schedules:
+            # Nothing to wait for, or a due schedule that cannot be read: it would stay due for ever.
             return self.LOOK_SECONDS
         return min(self.LOOK_SECONDS, max(0.001, (settings.next_tick - self._clock.now()) / 1000))
 
+    def _tick(self, due: ScheduleRecord, now: int) -> Tick | None:
+        try:
+            return _tick(due, now)
+        except Exception:
+            if due not in self._unreadable:
+                self._unreadable.add(due)
+                logger.exception("schedule %r cannot be read; it is left alone", due.name)
+            return None
 
-def _tick(due: ScheduleRecord, now: int) -> Tick | None:
-    try:
-        timing = schedule.parse_timing(due.timing)
-    except MainspringError:
-        logger.exception("schedule %r cannot be read; it is left alone", due.name)
-        return None
+
+def _tick(due: ScheduleRecord, now: int) -> Tick:
+    timing = schedule.parse_timing(due.timing)
     turn = timing.due(due.next_at, now)
     jobs = tuple(
         NewJob(

@@ -20,29 +20,29 @@ _Call = tuple[contextvars.Context, Callable[[], Any], "asyncio.Future[Any]"]
 
 
 class Threads:
-    """At most `limit` threads, each started when there is no idle one. Used from one event loop."""
+    """At most `limit` threads, each started when there is no idle one. Used from one event loop.
+
+    A thread whose function nobody waits for any more may never come back; until it does, another takes its place.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        self._idle = 0
+        self._under_way = 0
         self._started = 0
         self._numbers = itertools.count(1)
 
     def run(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         """Call `function` on a thread, in a copy of the caller's context; the future brings what it returns or raises.
 
-        Cancelling the future leaves the thread to itself: what the function gives later is dropped.
+        Cancelling the future leaves the thread to itself: what the function gives later is dropped. A function that has
+        not begun by then never does.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(self._if_given_up)
         self._calls.put((contextvars.copy_context(), function, future))
-        if self._idle > 0:
-            self._idle -= 1
-        elif self._started < self._limit:
-            self._started += 1
-            name = f"mainspring-job-{next(self._numbers)}"
-            threading.Thread(target=self._work, args=(loop,), name=name, daemon=True).start()
+        self._under_way += 1
+        self._start_as_needed(future.get_loop())
         return future
 
     def close(self) -> None:
@@ -50,9 +50,22 @@ class Threads:
         for _ in range(self._started):
             self._calls.put(None)
 
+    def _start_as_needed(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._started < min(self._under_way, self._limit):
+            self._started += 1
+            name = f"mainspring-job-{next(self._numbers)}"
+            threading.Thread(target=self._work, args=(loop,), name=name, daemon=True).start()
+
+    def _if_given_up(self, future: asyncio.Future[Any]) -> None:
+        if future.cancelled() and self._limit:
+            self._limit += 1
+            self._start_as_needed(future.get_loop())
+
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while (call := self._calls.get()) is not None:
             context, function, future = call
+            if future.cancelled():
+                function = _nothing
             result: Any = None
             error: BaseException | None = None
             try:
@@ -66,8 +79,9 @@ class Threads:
             del call, context, function, future, result, error
 
     def _done(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-        self._idle += 1
+        self._under_way -= 1
         if future.cancelled():
+            self._limit -= 1
             return
         if error is None:
             future.set_result(result)
@@ -78,7 +92,12 @@ class Threads:
 def _carried(error: BaseException) -> BaseException:
     """The error, in a wrapper where a future would refuse it or the loop would end because of it."""
     if isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
-        carrier = RuntimeError(f"the task raised {type(error).__name__}: {error}")
+        # Its text is foreign code, so it is left to `failure.describe`, by way of the cause.
+        carrier = RuntimeError(f"the task raised {type(error).__name__}")
         carrier.__cause__ = error
         return carrier
     return error
+
+
+def _nothing() -> None:
+    """What is called in the place of a function that nobody waits for any more."""

@@ -6,11 +6,14 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Verdict
 from mainspring.model.states import State
+from mainspring.model.text import quote
+from mainspring.worker.executors import Threads
 from mainspring.worker.settler import Settled
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Observers:
         self._observers = observers
         self._event = event
         self._queue: asyncio.Queue[tuple[EventName, Claim, Settled | None]] = asyncio.Queue()
+        self._threads = Threads(1)
 
     def started(self, claim: Claim) -> None:
         if self._observers.get("started"):
@@ -74,6 +78,10 @@ class Observers:
             finally:
                 self._queue.task_done()
 
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._threads.close()
+
     async def drain(self) -> None:
         """Wait until everything has been told."""
         await self._queue.join()
@@ -83,6 +91,11 @@ class Observers:
             if inspect.iscoroutinefunction(observer):
                 await observer(event)
             else:
-                await asyncio.to_thread(observer, event)
-        except Exception:
-            logger.exception("observer %r failed on %s of job %s", observer, event.name, event.job.id)
+                await self._threads.run(partial(observer, event))
+        except BaseException as error:
+            # Foreign code may raise anything, CancelledError and SystemExit too; only a cancellation that was really
+            # asked for ends the telling.
+            telling = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and telling is not None and telling.cancelling():
+                raise
+            logger.exception("observer %s failed on %s of job %s", quote(observer), event.name, event.job.id)

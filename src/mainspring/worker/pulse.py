@@ -61,19 +61,24 @@ class Pulse:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
+        self._driver.close()
 
     def _beat(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
         guard = _LoopGuard(loop, loop_thread, self._running_here)
         pause = min(LOOK_SECONDS, self._beat_seconds)
         due = time.monotonic() + self._beat_seconds
         while not self._stopped.wait(pause):
-            guard.look()
             beating = time.monotonic() >= due
-            presence = self._presence()
             try:
+                guard.look()
+                presence = self._presence()
                 reply = self._driver.run(BeatRequest(presence, "stay" if beating else "look"))
             except StoreError as error:
                 self._unheard(error)
+                continue
+            except Exception:
+                # Without its heart the worker would lose all its jobs, so nothing may end this thread.
+                logger.exception("heartbeat failed; it is tried again")
                 continue
             if self._silent_since is not None:
                 logger.warning("heartbeat: the store answers again")

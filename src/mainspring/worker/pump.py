@@ -51,8 +51,10 @@ class Pump:
                 self._runs.freed.clear()
                 worker, room = self._worker(), self._runs.room()
                 if worker is None or room <= 0:
+                    # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the event.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._runs.freed.wait(), POLL_SECONDS)
+                        async with asyncio.timeout(POLL_SECONDS):
+                            await self._runs.freed.wait()
                     continue
                 # Shielded: what the store has given out must be launched, whoever stops the pump meanwhile.
                 self._claiming = asyncio.create_task(self._claim(worker, room), name="mainspring claim")

@@ -21,7 +21,7 @@ class Interruption(Enum):
 class Run:
     """A claim under way."""
 
-    __slots__ = ("claim", "interruption", "on_thread", "task")
+    __slots__ = ("claim", "ended", "interruption", "on_thread", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -29,6 +29,8 @@ class Run:
         self.on_thread = False
         """True while a plain function works on it: such a run can be told to stop, but not made to."""
         self.task: asyncio.Task[None] | None = None
+        self.ended = False
+        """True once its outcome is with the settler."""
 
     def interrupt(self, why: Interruption) -> None:
         """Ask the run to end. The first reason given stays, unless the job has been lost since."""

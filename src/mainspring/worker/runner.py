@@ -12,6 +12,7 @@ from mainspring.model import failure
 from mainspring.model.durations import format_ms, to_ms
 from mainspring.model.options import JobOptions, TaskOptions
 from mainspring.model.outcome import Outcome
+from mainspring.model.text import quote
 from mainspring.worker.context import Context, _current
 from mainspring.worker.executors import Threads
 from mainspring.worker.run import Interruption, Run
@@ -35,15 +36,18 @@ class Runner:
 
     async def run(self, run: Run, context: Context) -> Outcome:
         """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
+        if run.claim.cancel_requested:
+            return Outcome.cancelled("before it ran")
         task = self._tasks.get(run.claim.task)
         if task is None:
             return Outcome.unknown(run.claim.task)
-        if run.claim.cancel_requested:
-            return Outcome.cancelled("before it ran")
         try:
             return await self._perform(task, run, context)
         except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is an outcome, never our end
-            return _outcome_of(error, run)
+            try:
+                return _outcome_of(error, run)
+            except BaseException as fault:  # noqa: BLE001 - an exception that cannot even be looked at
+                return Outcome.failed(failure.describe(fault), fault)
 
     async def _perform(self, task: Task[..., Any], run: Run, context: Context) -> Outcome:
         claim = run.claim
@@ -92,15 +96,24 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
         error = MainspringError("the task raised CancelledError, though nobody had cancelled it")
     match error:
         case Bury():
-            return Outcome.buried(error.reason)
+            return Outcome.buried(_reason(error))
         case Cancel():
-            return Outcome.cancelled(error.reason)
+            return Outcome.cancelled(_reason(error))
         case RetryAfter() | Snooze():
             try:
                 delay_ms = to_ms(error.delay)
             except MainspringError as invalid:
                 return Outcome.failed(failure.describe(invalid), invalid)
             if isinstance(error, Snooze):
-                return Outcome.snoozed(delay_ms, error.reason)
+                return Outcome.snoozed(delay_ms, _reason(error))
             return Outcome.failed(failure.describe(error.__cause__ or error), error, delay_ms=delay_ms)
+    if run.interruption is Interruption.RETURNED:
+        # What the cancellation turned into on its way out of the task: not the job's failure.
+        return Outcome.returned()
     return Outcome.failed(failure.describe(error), error)
+
+
+def _reason(directive: Bury | Cancel | Snooze) -> str:
+    """What the task gave as the reason, which may be anything, as text."""
+    reason: object = directive.reason
+    return str.__str__(reason) if isinstance(reason, str) else quote(reason)

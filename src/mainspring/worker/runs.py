@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 
@@ -14,6 +15,12 @@ from mainspring.worker.runner import Runner
 from mainspring.worker.settler import Settler
 
 __all__ = ["Runs"]
+
+logger = logging.getLogger("mainspring.worker")
+
+INTERRUPTIONS = 3
+INTERRUPTION_SECONDS = 2.0
+"""How often a stopping worker cancels a task that does not end, and how long it lets it clean up each time."""
 
 
 class Runs:
@@ -59,6 +66,12 @@ class Runs:
         except asyncio.CancelledError:
             # Interrupted before its first step, so that the runner never saw it.
             outcome = Outcome.returned()
+        self._end(run, outcome)
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        if run.ended:
+            return
+        run.ended = True
         if self._runs.get(run.claim.id) is run:
             del self._runs[run.claim.id]
         if run.interruption is not Interruption.LOST:
@@ -81,13 +94,17 @@ class Runs:
         """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""
         deadline = time.monotonic() + grace
         while self._runs and time.monotonic() < deadline and not hurry():
-            await self._some_ended()
-        while self._runs:
-            self.interrupt_all(Interruption.RETURNED)
-            await self._some_ended()
+            await self._all_ended(0.1)
+        for _ in range(INTERRUPTIONS):
+            if self._runs:
+                self.interrupt_all(Interruption.RETURNED)
+                await self._all_ended(INTERRUPTION_SECONDS)
+        for run in list(self._runs.values()):
+            logger.error("%s does not end although it was cancelled; it is handed back as it is", self.on(run.task))
+            self._end(run, Outcome.returned())
 
-    async def _some_ended(self) -> None:
-        await asyncio.wait([run.task for run in self._runs.values() if run.task], timeout=0.1)
+    async def _all_ended(self, seconds: float) -> None:
+        await asyncio.wait([run.task for run in self._runs.values() if run.task], timeout=seconds)
 
     def on(self, task: asyncio.Task[None] | None) -> str | None:
         """Which job that task of the loop runs, for people."""

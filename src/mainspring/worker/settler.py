@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from mainspring.batch import Batcher
-from mainspring.errors import StoreError
 from mainspring.model.backoff import Retry
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.model.settlement import Settlement
-from mainspring.model.states import State
 from mainspring.model.transitions import decide
 from mainspring.store.base import AsyncDriver, SettleRequest
 from mainspring.worker.notebook import Notebook
@@ -65,7 +62,13 @@ class Settler:
     def add(self, claim: Claim, outcome: Outcome) -> None:
         """Decide now; settle with the next batch."""
         now = self._clock.now()
-        settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=self._chance())
+        try:
+            settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=self._chance())
+        except Exception as error:
+            # The exception types in `on` and `never` are foreign code too, down to how they compare.
+            logger.exception("job %s: its retry rules failed; it goes to the dead letters", claim.id)
+            outcome = Outcome.buried(f"its retry rules failed: {type(error).__name__}", outcome.error)
+            settlement = decide(claim, outcome, now)
         self.backlog += 1
         self._batches.add(Settled(claim, outcome, settlement, now))
 
@@ -78,9 +81,8 @@ class Settler:
         request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
         try:
             applied = await self._outage.outlast(lambda: self._driver.run(request))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must cost one job only
-            await self._set_aside(batch, error)
-            applied = frozenset(settled.claim.id for settled in batch)
+        except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
+            batch, applied = await self._settle_singly(batch)
         self.backlog -= len(batch)
         for settled in batch:
             if settled.claim.id not in applied:
@@ -93,20 +95,24 @@ class Settler:
         self._observe([settled for settled in batch if settled.claim.id in applied])
         return [None] * len(batch)
 
-    async def _set_aside(self, batch: list[Settled], error: Exception) -> None:
+    async def _settle_singly(self, batch: list[Settled]) -> tuple[list[Settled], frozenset[str]]:
         """Something in this batch cannot be written at all: find it, so that it costs no other job anything."""
+        written: list[Settled] = []
+        applied: set[str] = set()
         for settled in batch:
             try:
-                await self._driver.run(SettleRequest((settled.settlement,)))
-            except StoreError:
-                raise
-            except Exception:
+                applied |= await self._settle_one(settled.settlement)
+            except Exception as error:
                 logger.exception("job %s: its outcome cannot be stored; it goes to the dead letters", settled.claim.id)
-                plain = replace(
-                    settled.settlement,
-                    state=State.DEAD,
-                    result=None,
-                    error=None,
-                    reason=f"its outcome cannot be stored: {type(error).__name__}",
-                )
-                await self._driver.run(SettleRequest((plain,)))
+                reason = f"its outcome cannot be stored: {type(error).__name__}"
+                outcome = Outcome.buried(reason)
+                settled = settled._replace(outcome=outcome, settlement=decide(settled.claim, outcome, settled.at))
+                try:
+                    applied |= await self._settle_one(settled.settlement)
+                except Exception:
+                    logger.exception("job %s: not even that can be stored; it stays as it is", settled.claim.id)
+            written.append(settled)
+        return written, frozenset(applied)
+
+    async def _settle_one(self, settlement: Settlement) -> frozenset[str]:
+        return await self._outage.outlast(lambda: self._driver.run(SettleRequest((settlement,))))

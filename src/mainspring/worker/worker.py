@@ -50,6 +50,8 @@ DEFAULT_CONCURRENCY = 10
 
 SETTLE_SECONDS = 15.0
 """How long a stopping worker tries to settle with a store that does not answer."""
+OBSERVE_SECONDS = 5.0
+"""How long a stopping worker waits for its observers."""
 
 
 class Worker:
@@ -182,8 +184,12 @@ class Worker:
                 await asyncio.wait_for(settler.drain(), SETTLE_SECONDS)
             except TimeoutError:
                 logger.error("%d ended jobs could not be settled: they will run again elsewhere", settler.backlog)
-            await observers.drain()
-            await _cancel(*background)
+            try:
+                await asyncio.wait_for(observers.drain(), OBSERVE_SECONDS)
+            except TimeoutError:
+                logger.error("an observer does not end; what it was not told yet, it will not be told")
+            await _cancel(*background, *filter(None, [self._rejoining]))
+            observers.close()
             # It has beaten until the last settle; only now does the worker leave.
             await asyncio.to_thread(pulse.stop)
             with suppress(StoreError):
@@ -244,7 +250,7 @@ class Worker:
             return task.options.retry
         try:
             return JobOptions.from_text(claim.options).over(task.options).retry
-        except InvalidOption:
+        except Exception:  # noqa: BLE001 - stored text may be anything; the run has shown the error already
             return task.options.retry
 
     def _event(self, name: EventName, claim: Claim, settled: Settled | None) -> Event:

@@ -35,6 +35,14 @@ OPERATION_DEADLINE = 5.0
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
 
+_ON_DISK = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    # Pages of 4 KiB: a checkpoint now and then, not in the middle of every hundredth batch.
+    "wal_autocheckpoint = 4000",
+)
+_IN_MEMORY = ("journal_mode = MEMORY", "synchronous = OFF")
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -54,13 +62,9 @@ class Connection:
             self._raw = sqlite3.connect(
                 location.uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            self._raw.execute("PRAGMA busy_timeout = 0")
             deadline = time.monotonic() + OPERATION_DEADLINE
-            if location.path:
-                self._execute("PRAGMA journal_mode = WAL", {}, deadline)
-            self._raw.execute(f"PRAGMA synchronous = {'FULL' if location.path else 'OFF'}")
-            # Pages of 4 KiB: a checkpoint now and then, not in the middle of every hundredth batch.
-            self._raw.execute("PRAGMA wal_autocheckpoint = 4000")
+            for setting in _ON_DISK if location.path else _IN_MEMORY:
+                self._execute(f"PRAGMA {setting}", {}, deadline)
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__
 
@@ -69,20 +73,20 @@ class Connection:
         deadline = time.monotonic() + OPERATION_DEADLINE
         try:
             with closing(operation), ExitStack() as transaction:
-                step = next(operation)
+                rows: list[Row] | None = None
                 while True:
-                    rows: list[Row] = []
+                    try:
+                        step = operation.send(rows)
+                    except StopIteration as done:
+                        reply: Reply = done.value
+                        break
+                    rows = []
                     if step is WRITE:
                         transaction.enter_context(self._writing(deadline))
                     elif step is READ:
                         transaction.enter_context(self._reading(deadline))
                     else:
                         rows = self._execute(step.sql, step.parameters, deadline)
-                    try:
-                        step = operation.send(rows)
-                    except StopIteration as done:
-                        reply: Reply = done.value
-                        break
             return reply
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__

@@ -157,7 +157,9 @@ class _Changes:
         if self._poll is None:
             self._poll = asyncio.create_task(self._polling(), name="mainspring-sqlite-poll")
         try:
-            await asyncio.wait_for(waiter, seconds)
+            # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the change.
+            async with asyncio.timeout(seconds):
+                await waiter
         except TimeoutError:
             pass
         finally:

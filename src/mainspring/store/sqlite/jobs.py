@@ -76,9 +76,14 @@ def claim(request: ClaimRequest, now: int) -> Operation[ClaimReply]:
 
 def _serve(room: Room, worker: str, now: int) -> Operation[list[Claim]]:
     rows = yield sql("claim_jobs", queue=room.queue, worker=worker, now=now, limit=room.limit)
-    claims = [Claim(*row) for row in rows]
+    claims = [claim_of(row) for row in rows]
     claims.sort(key=lambda claim: (claim.priority, claim.run_at, claim.id))
     return claims
+
+
+def claim_of(row: Row) -> Claim:
+    """A claim from its columns; SQLite has no booleans."""
+    return Claim(*row[:-1], bool(row[-1]))
 
 
 class _Survey:

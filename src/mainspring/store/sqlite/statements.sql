@@ -95,7 +95,7 @@ UPDATE mainspring_jobs
 SET run_at = :now + CASE WHEN cancel_requested OR back.state = 'queued' THEN 0 ELSE back.delay_ms END,
     state = CASE WHEN cancel_requested OR back.state = 'queued' OR back.delay_ms <= 0 THEN 'queued' ELSE 'scheduled' END,
     attempt = back.attempt, crashes = back.crashes, postponed = back.postponed,
-    history = back.history, error = coalesce(back.error, mainspring_jobs.error), reason = back.reason
+    history = back.history, error = back.error, reason = back.reason
 FROM (
     SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.lease') AS lease,
            json_extract(value, '$.state') AS state, json_extract(value, '$.delay_ms') AS delay_ms,
@@ -202,8 +202,11 @@ RETURNING id;
 
 -- name: revive_finished
 -- Takes :doc (rowids), :now. Copies final jobs back among the live ones. Gives ids.
-INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, lease, created_at, run_at, worker, history, options)
-SELECT f.id, f.task, f.queue, 'queued', f.args, f.priority, f.lease, f.created_at, :now, f.worker, f.history, f.options
+INSERT INTO mainspring_jobs (
+    id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options
+)
+SELECT f.id, f.task, f.queue, 'queued', f.args, f.priority, f.lease, f.created_at, :now, f.started_at, f.worker,
+       f.history, f.options
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value
 WHERE true
 RETURNING id;

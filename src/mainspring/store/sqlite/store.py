@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 
+from mainspring.clock import now_ms
 from mainspring.model.job import Claim
 from mainspring.store.base import (
     AlterReply,
@@ -41,11 +40,6 @@ __all__ = ["SqliteStore"]
 _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS mainspring_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
-def system_clock() -> int:
-    """This machine's clock, in milliseconds since 1970 UTC: the clock of an SQLite store."""
-    return time.time_ns() // 1_000_000
-
-
 class SqliteStore:
     """Jobs in one SQLite file, or in memory for tests.
 
@@ -53,10 +47,9 @@ class SqliteStore:
     whoever opens the store first. Raises `InvalidURL`; everything else comes with the first request.
     """
 
-    def __init__(self, url: str, clock: Callable[[], int] = system_clock) -> None:
+    def __init__(self, url: str) -> None:
         self._location = locate(url)
         self.url = self._location.url
-        self.clock = clock
         self._migrations = migrations("mainspring.store.sqlite.migrations")
         self._migrated = False
         # A database in memory lives as long as a connection to it is open.
@@ -120,7 +113,8 @@ class SqliteStore:
             connection.close()
 
     def _now(self, given: int | None) -> int:
-        return self.clock() if given is None else given
+        """The time of a request: this machine's clock is the clock of an SQLite store."""
+        return now_ms() if given is None else given
 
     def _connect(self, turn: threading.Lock) -> Connection:
         connection = Connection(self._location, turn)

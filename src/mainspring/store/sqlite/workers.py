@@ -6,7 +6,7 @@ from mainspring.model.job import Claim
 from mainspring.store.base import BeatReply, BeatRequest, Command, Operation, ReapRequest
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import WRITE, Statement
-from mainspring.store.sqlite.jobs import sql
+from mainspring.store.sqlite.jobs import claim_of, sql
 
 __all__ = ["beat", "reap"]
 
@@ -63,7 +63,7 @@ def reap(request: ReapRequest, now: int) -> Operation[tuple[Claim, ...]]:
     alive = yield sql("worker_alive", worker=request.worker, now=now)
     if alive:
         doc = document([row[0] for row in (yield sql("orphans", now=now, limit=request.limit))])
-        claims = tuple(Claim(*row) for row in (yield sql("claims_of", doc=doc)))
+        claims = tuple(claim_of(row) for row in (yield sql("claims_of", doc=doc)))
         yield sql("lease_anew", doc=doc, worker=request.worker)
     yield sql("forget_workers", now=now)
     return claims

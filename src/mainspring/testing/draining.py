@@ -56,6 +56,8 @@ LIMIT = 1000
 """How many runs a drain takes for endless."""
 LEASE = "1h"
 """Longer than anybody stands still in a debugger: there is no heartbeat. Renewed before each claim."""
+PAUSE = 0.005
+"""Seconds between two looks for more, where several jobs may run at once."""
 PAGE = 100
 """How many jobs are read at once for the report."""
 
@@ -242,7 +244,9 @@ class _Drain(Worker):
             left -= len(reply.claims)
             if not len(self._runs):
                 return
-            await self._runs.freed.wait()
+            with suppress(TimeoutError):
+                # Where there is room for more, a running job may enqueue it.
+                await asyncio.wait_for(self._runs.freed.wait(), PAUSE if self._runs.room() else None)
             await settler.drain()
             # An observer may enqueue jobs: they belong to this drain.
             await observers.drain()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from mainspring.store.base import AlterRequest, InsertRequest
-from mainspring.testing.drain import adrain, drain, is_draining
+from mainspring.testing.draining import adrain, drain, is_draining
 from mainspring.twin import Async, Blocking, Steps
 
 if TYPE_CHECKING:
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["inline"]
 
 T = TypeVar("T")
+Change = InsertRequest | AlterRequest
+"""What may make jobs due."""
+
+PAUSE = 0.002
+"""Seconds between two looks at a job that another drain runs."""
 
 
 @contextmanager
@@ -48,10 +56,12 @@ class _Blocking(Blocking):
         self._raise_errors = raise_errors
 
     def run(self, steps: Steps[T]) -> T:
-        changes: list[object] = []
+        changes: list[Change] = []
         value = super().run(_noting(steps, changes))
         if changes and not is_draining():
             drain(self._app, raise_errors=self._raise_errors)
+            while self._app.jobs.count(_ids(changes), state="running"):
+                time.sleep(PAUSE)  # another thread's drain took it
         return value
 
 
@@ -61,19 +71,22 @@ class _Async(Async):
     def __init__(self, app: Mainspring, raise_errors: bool) -> None:
         super().__init__(app.store)
         self._sides = app._async._sides
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._app = app
         self._raise_errors = raise_errors
 
     async def run(self, steps: Steps[T]) -> T:
-        changes: list[object] = []
+        changes: list[Change] = []
         value = await super().run(_noting(steps, changes))
         if changes and not is_draining():
-            await adrain(self._app, raise_errors=self._raise_errors)
+            # One after the other: else a job could still run in the drain of another `aenqueue`.
+            async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+                await adrain(self._app, raise_errors=self._raise_errors)
         return value
 
 
-def _noting(steps: Steps[T], changes: list[object]) -> Steps[T]:
-    """The same steps; those that may have made jobs due are added to `changes`."""
+def _noting(steps: Steps[T], changes: list[Change]) -> Steps[T]:
+    """The same steps; the changes among them are noted."""
     reply: Any = None
     error: Exception | None = None
     while True:
@@ -82,10 +95,15 @@ def _noting(steps: Steps[T], changes: list[object]) -> Steps[T]:
         except StopIteration as end:
             value: T = end.value
             return value
-        if isinstance(step, InsertRequest | AlterRequest):
+        if isinstance(step, Change):
             changes.append(step)
         reply = error = None
         try:
             reply = yield step
         except Exception as raised:  # noqa: BLE001 - the steps decide about it
             error = raised
+
+
+def _ids(changes: list[Change]) -> list[str]:
+    """The jobs that were enqueued."""
+    return [job.id for change in changes if isinstance(change, InsertRequest) for job in change.jobs]

@@ -1,0 +1,1 @@
+"""Programs that show Mainspring at work; run them from the folder above."""

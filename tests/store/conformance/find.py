@@ -1,0 +1,131 @@
+"""find: pages of jobs, newest first, each job once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mainspring.model.job import NewJob
+from mainspring.model.states import State
+from mainspring.store.base import Filter, FindRequest, Verb
+
+from .scene import T0, Scene
+
+
+class TestFind:
+    """Order and paging."""
+
+    def test_newest_first_live_before_final_ids_break_ties(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish("final 1")
+        scene.insert("live 1")
+        scene.later(10)
+        scene.finish("final 3", "final 2")
+        scene.insert("live 2", "live 3")
+        assert scene.ids() == ["live 3", "live 2", "live 1", "final 3", "final 2", "final 1"]
+
+    def test_final_jobs_are_ordered_by_their_end(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert("old", "middle")
+        scene.later(10)
+        scene.insert("young")
+        for id in ("young", "old", "middle"):
+            scene.later(10)
+            scene.alter(Verb.CANCEL, id)
+        assert scene.ids() == ["middle", "old", "young"]
+
+    @pytest.mark.parametrize("limit", [1, 2, 7, 30])
+    def test_pages_are_complete_and_without_duplicates(self, scene: Scene, limit: int) -> None:
+        scene.join()
+        for _ in range(3):
+            scene.finish(*(f"final {scene.now} {number}" for number in range(4)))
+            scene.insert(*(f"live {scene.now} {number}" for number in range(4)))
+            scene.later(10)
+        whole = scene.ids(limit=1000)
+        assert len(whole) == 24
+        assert scene.ids(limit=limit) == whole
+
+    def test_pages_of_a_filter_are_complete(self, scene: Scene) -> None:
+        scene.join()
+        for number in range(20):
+            scene.insert(NewJob(f"{number:02}", "even" if number % 2 == 0 else "odd"))
+        assert scene.ids(Filter(task="odd"), limit=3) == [f"{number:02}" for number in range(19, 0, -2)]
+
+    def test_a_page_goes_on_where_it_stopped_whatever_arrives_or_goes(self, scene: Scene) -> None:
+        for number in range(20):
+            scene.insert(f"{number:02}")
+            scene.later(1)
+        request = FindRequest(Filter(), limit=5, now=scene.now)
+        seen, page = list[str](), scene.ask(request)
+        while True:
+            seen += [job.id for job in page.jobs]
+            if page.cursor is None:
+                break
+            scene.insert(f"new {len(seen)}")
+            scene.alter(Verb.DELETE, Filter(ids=tuple(seen)))
+            scene.later(1)
+            page = scene.ask(replace(request, cursor=page.cursor))
+        assert seen == [f"{number:02}" for number in range(19, -1, -1)]
+
+    def test_a_store_without_jobs_has_an_empty_page(self, scene: Scene) -> None:
+        page = scene.ask(FindRequest(Filter(), now=T0))
+        assert (page.jobs, page.cursor) == ((), None)
+
+
+class TestFilter:
+    """Which jobs."""
+
+    def test_by_ids(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish("1")
+        scene.insert("2", "3", "4")
+        assert scene.ids(Filter(ids=("4", "1", "gone", "2"))) == ["4", "2", "1"]
+        assert scene.ids(Filter(ids=("gone",))) == []
+
+    def test_by_many_ids(self, scene: Scene) -> None:
+        ids = [f"{number:04}" for number in range(2000)]
+        scene.insert(*ids)
+        assert scene.ids(Filter(ids=tuple(ids[::2]))) == ids[::2][::-1]
+
+    def test_by_states(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish("dead", state=State.DEAD)
+        scene.finish("completed")
+        scene.insert("running")
+        scene.claim_one()
+        scene.insert("queued", NewJob("scheduled", "task", delay_ms=5))
+        for state in ("dead", "completed", "running", "queued", "scheduled"):
+            assert scene.ids(Filter(states=(State(state),))) == [state]
+        assert scene.ids(Filter(states=(State.CANCELLED,))) == []
+        assert scene.ids(Filter(states=(State.BLOCKED,))) == []
+        assert scene.ids(Filter(states=(State.DEAD, State.QUEUED))) == ["queued", "dead"]
+
+    def test_by_queue_and_task(self, scene: Scene) -> None:
+        scene.insert(NewJob("1", "mail", "a"), NewJob("2", "mail", "b"), NewJob("3", "print", "a"))
+        assert scene.ids(Filter(queue="a")) == ["3", "1"]
+        assert scene.ids(Filter(task="mail")) == ["2", "1"]
+        assert scene.ids(Filter(queue="a", task="mail")) == ["1"]
+        assert scene.ids(Filter(queue="A")) == scene.ids(Filter(task="mai")) == scene.ids(Filter(queue="")) == []
+
+    def test_by_time_both_bounds_included(self, scene: Scene) -> None:
+        for number in range(4):
+            scene.insert(f"{number}")
+            scene.later(10)
+        assert scene.ids(Filter(since=T0 + 10, until=T0 + 20)) == ["2", "1"]
+        assert scene.ids(Filter(since=T0 + 11)) == ["3", "2"]
+        assert scene.ids(Filter(until=T0 - 1)) == []
+
+    def test_time_means_the_end_of_final_jobs_and_the_creation_of_live_ones(self, scene: Scene) -> None:
+        scene.insert("ends", "lives")
+        scene.later(10)
+        scene.alter(Verb.CANCEL, "ends")
+        assert scene.ids(Filter(since=T0 + 10)) == ["ends"]
+        assert scene.ids(Filter(until=T0 + 9)) == ["lives"]
+
+    def test_all_conditions_hold_together(self, scene: Scene) -> None:
+        scene.insert(NewJob("1", "mail", "a"), NewJob("2", "mail", "b"))
+        scene.later(10)
+        scene.insert(NewJob("3", "mail", "a"), NewJob("4", "mail", "a", delay_ms=5))
+        fits = Filter(ids=("1", "3", "4"), states=(State.QUEUED,), queue="a", task="mail", since=T0 + 5, until=T0 + 15)
+        assert scene.ids(fits) == ["3"]
