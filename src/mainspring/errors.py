@@ -5,7 +5,8 @@
     │   ├── InvalidDuration  InvalidCron  InvalidURL  InvalidOption
     │   └── DuplicateTask
     ├── ValidationError (ValueError)         arguments that a task cannot take; raised before anything is stored
-    │   └── PayloadError                     no safe JSON form: Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
+    │   └── PayloadError                     a value that has no safe JSON form
+    │       └── Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
     ├── UnknownTask (LookupError)  JobNotFound (LookupError)  ScheduleNotFound (LookupError)
     ├── JobFailed  JobCancelled              what `result()` raises for a job that ended badly
     ├── ResultTimeout (TimeoutError)         the job has not ended in the time given

@@ -55,6 +55,7 @@ def created(new: NewJob, now: int) -> JobRecord:
 
 def settled(job: JobRecord, settlement: Settlement, now: int) -> JobRecord:
     """A running job after its settlement. One that goes back while somebody asks to cancel it is due at once."""
+    asked = job.cancel_requested and settlement.state not in (State.COMPLETED, State.DEAD)
     job = replace(
         job,
         attempt=settlement.attempt,
@@ -63,7 +64,7 @@ def settled(job: JobRecord, settlement: Settlement, now: int) -> JobRecord:
         history=settlement.history,
         result=settlement.result,
         error=settlement.error,
-        reason=settlement.reason,
+        reason=job.reason if asked and job.reason is not None else settlement.reason,
     )
     if settlement.state in FINAL:
         return replace(job, state=settlement.state, finished_at=now)

@@ -46,7 +46,10 @@ def list_(context: typer.Context, app: App = None, url: Url = None, as_json: Jso
 
 @commands.command()
 def quiet(context: typer.Context, names: Names, app: App = None, url: Url = None, as_json: Json = False) -> None:
-    """Tell workers, by name or id, to take no more jobs; what they run goes on."""
+    """Tell workers to take no more jobs.
+
+    They are named by name or id, and go on with what they run.
+    """
     opened = existing(context, app, url)
     _tell(opened, names, opened.workers.quiet, "told to be quiet", as_json)
 

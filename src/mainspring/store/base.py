@@ -138,7 +138,8 @@ class SettleRequest(Request[frozenset[str]]):
     No job is named twice in `settlements`, nor in `notes`, and `notes` are about jobs that are settled here.
 
     A job that goes back (QUEUED, SCHEDULED) while somebody asks to cancel it is due at once, whatever its delay: the
-    request stays with it, and the next claim brings it to a worker that ends it.
+    request stays with it, and the next claim brings it to a worker that ends it. Until then, and when it is CANCELLED,
+    `reason` stays that of the request.
     """
 
     operation: ClassVar[str] = "settle"

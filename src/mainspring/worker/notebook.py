@@ -51,11 +51,11 @@ class Notebook:
         self._dirty: Callable[[], object] = lambda: None
 
     def progress(self, claim: Claim, percent: float, text: str | None) -> None:
-        if not isinstance(percent, int | float) or not math.isfinite(percent):
+        if not isinstance(percent, int | float) or (isinstance(percent, float) and not math.isfinite(percent)):
             raise InvalidOption(f"progress {quote(percent)} is not a number from 0 to 100")
         with self._lock:
             page = self._page(claim)
-            page.percent = min(100.0, max(0.0, float(percent)))
+            page.percent = float(min(100, max(0, percent)))
             if text is not None:
                 page.text = cut(str(text), _PROGRESS_TEXT_BYTES)
 

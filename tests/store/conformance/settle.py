@@ -106,6 +106,24 @@ class TestSettle:
         assert (job.progress, job.progress_text) == (100.0, "done")
         assert job.log == lines("one", "two")
 
+    @pytest.mark.parametrize(
+        ("state", "reason"),
+        [
+            (State.CANCELLED, "not wanted"),
+            (State.QUEUED, "not wanted"),
+            (State.SCHEDULED, "not wanted"),
+            (State.DEAD, "its own"),
+            (State.COMPLETED, "its own"),
+        ],
+    )
+    def test_why_it_was_cancelled_stays_with_the_job(self, scene: Scene, state: State, reason: str) -> None:
+        scene.join()
+        scene.insert("j")
+        claim = scene.claim_one()
+        scene.alter(Verb.CANCEL, "j", reason="not wanted")
+        scene.settle(settlement(claim, state, reason="its own"))
+        assert scene.job("j").reason == reason
+
     def test_a_cancelled_job_that_goes_back_is_due_at_once(self, scene: Scene) -> None:
         scene.join()
         scene.insert("j")

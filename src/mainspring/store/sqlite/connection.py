@@ -23,17 +23,18 @@ from mainspring.errors import (
     StoreUnavailable,
     UnsuitableStore,
 )
+from mainspring.model.text import clean
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Row
-from mainspring.store.sqlite.location import Location, check_folder
+from mainspring.store.sqlite.location import Location, check_folder, identity
 
 __all__ = ["OPERATION_DEADLINE", "Connection"]
 
 OPERATION_DEADLINE = 5.0
 """Seconds that an operation may wait for its turn."""
 
-OLDEST_SQLITE = (3, 35, 0)
-"""The first with RETURNING."""
+OLDEST_SQLITE = (3, 36, 0)
+"""The first in which connections share a database in memory; RETURNING came with the one before."""
 
 _ON_DISK = (
     "journal_mode = WAL",
@@ -49,24 +50,51 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 class Connection:
     """One connection. Used by one thread at a time; `turn` is the lock that all writers of this process share."""
 
-    def __init__(self, location: Location, turn: threading.Lock) -> None:
+    def __init__(self, location: Location, turn: threading.Lock, *, create: bool = True) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise UnsuitableStore(
-                f"this Python was built with SQLite {sqlite3.sqlite_version}; Mainspring needs 3.35 or newer"
+                f"this Python was built with SQLite {sqlite3.sqlite_version}; Mainspring needs "
+                f"{'.'.join(map(str, OLDEST_SQLITE))} or newer"
             )
         if location.path:
             check_folder(location.path)
+            if not create and identity(location) is None:
+                raise StoreUnavailable(
+                    f"{location.path} is gone: it was deleted or moved while in use; put it back, or restart this "
+                    "program to begin a new one"
+                )
         self._location = location
         self._turn = turn
         try:
             self._raw = sqlite3.connect(
                 location.uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            deadline = time.monotonic() + OPERATION_DEADLINE
-            for setting in _ON_DISK if location.path else _IN_MEMORY:
-                self._execute(f"PRAGMA {setting}", {}, deadline)
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__
+        try:
+            self._set_up()
+        except BaseException:
+            self._raw.close()
+            raise
+        self.file = identity(location)
+        """Which file this is a connection to, whatever is at its path later."""
+
+    def _set_up(self) -> None:
+        for setting in _ON_DISK if self._location.path else _IN_MEMORY:
+            self.rows(f"PRAGMA {setting}")
+        ((mode,),) = self.rows("PRAGMA journal_mode")
+        if mode not in ("wal", "memory"):
+            raise UnsuitableStore(
+                f"{self._location.path} cannot be used by several processes at once (SQLite gives it the journal mode "
+                f"{mode!r}, not WAL); put it on a local disk"
+            )
+
+    def is_current(self) -> bool:
+        """Whether the file at the store's path is still the one that this connection reads and writes.
+
+        What is written to a file that was deleted is gone with the last connection to it, and SQLite does not say so.
+        """
+        return self.file == identity(self._location)
 
     def perform(self, operation: Operation[Reply]) -> Reply:
         """Run an operation to its reply, atomically from its first write on."""
@@ -115,7 +143,9 @@ class Connection:
         try:
             yield
         finally:
-            self._raw.execute("ROLLBACK")
+            # SQLite may have ended the transaction itself, when it failed.
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
 
     def _execute(self, sql: str, parameters: Mapping[str, Any], deadline: float) -> list[Row]:
         """One statement, tried again while another process is at it."""
@@ -123,6 +153,9 @@ class Connection:
         while True:
             try:
                 return self._raw.execute(sql, parameters).fetchall()
+            except UnicodeDecodeError as error:
+                # What Python could not read is SQLite's own message, which quotes damaged bytes.
+                raise self._corrupt(error) from None
             except sqlite3.OperationalError as error:
                 if _code(error) not in _BUSY:
                     raise
@@ -161,6 +194,12 @@ class Connection:
             "If this lasts, look for a program that holds a transaction open"
         )
 
+    def _corrupt(self, error: Exception) -> StoreCorrupt:
+        place = self._location.path or self._location.url
+        return StoreCorrupt(
+            f"{place} is damaged or no SQLite file ({clean(str(error))}); move it away, then restore a backup or start anew"
+        )
+
     def _translated(self, error: sqlite3.Error) -> Exception:
         """The error as one of ours, that says what to do; as it is, where only a bug of ours can be the cause."""
         place = self._location.path or self._location.url
@@ -170,9 +209,9 @@ class Connection:
                     f"{place} cannot be written ({error}); give this user write permission to the file and its folder"
                 )
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return StoreCorrupt(
-                    f"{place} is damaged or no SQLite file ({error}); move it away, then restore a backup or start anew"
-                )
+                return self._corrupt(error)
+            case 0 if str(error).startswith("Could not decode to UTF-8"):
+                return self._corrupt(error)
             case sqlite3.SQLITE_FULL:
                 return StoreFull(f"no room left for {place} ({error}); nothing was changed, free some disk space")
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

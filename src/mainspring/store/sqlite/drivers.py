@@ -50,14 +50,23 @@ class SqliteDriver:
     def connection(self) -> Generator[Connection]:
         """A connection of one's own for a while."""
         idle = self._of_this_process()
-        try:
-            connection = idle.connections.pop()
-        except IndexError:
-            connection = self._open(idle.turn)
+        connection = self._take(idle) or self._open(idle.turn)
         try:
             yield connection
         finally:
             idle.connections.append(connection)
+
+    @staticmethod
+    def _take(idle: _Idle) -> Connection | None:
+        """An idle connection. Those to a file that has gone or was replaced are closed."""
+        while True:
+            try:
+                connection = idle.connections.pop()
+            except IndexError:
+                return None
+            if connection.is_current():
+                return connection
+            connection.close()
 
     def watch(self, topics: tuple[str, ...]) -> SqliteWatch:
         return SqliteWatch(self.connect())

@@ -83,7 +83,8 @@ def _serve(room: Room, worker: str, now: int) -> Operation[list[Claim]]:
 
 def claim_of(row: Row) -> Claim:
     """A claim from its columns; SQLite has no booleans."""
-    return Claim(*row[:-1], bool(row[-1]))
+    columns: Row = (*row[:-1], bool(row[-1]))
+    return Claim(*columns)
 
 
 class _Survey:

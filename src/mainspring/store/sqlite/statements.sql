@@ -1,5 +1,7 @@
 -- SQLite's statements. A set arrives as one JSON array in :doc and is the outer loop of its statement
--- (CROSS JOIN): left to itself the planner may scan the table instead.
+-- (CROSS JOIN): left to itself the planner may scan the table instead. Where the choice of an index is not to be left to
+-- it either, INDEXED BY names the one, and a "+" keeps it off the index of that column (most of all the one by state,
+-- which would walk a whole backlog).
 
 -- name: insert_jobs
 -- Takes :doc (NewJob), :now. Gives the ids that were not there yet, live or finished.
@@ -46,16 +48,18 @@ SELECT q.value,
        s.paused_at IS NULL,
        CASE WHEN s.limited THEN s.limit_concurrency ELSE s.defined_concurrency END AS slots,
        CASE WHEN coalesce(CASE WHEN s.limited THEN s.limit_concurrency ELSE s.defined_concurrency END, -1) >= 0
-            THEN (SELECT count(*) FROM mainspring_jobs WHERE state = 'running' AND queue = q.value) END,
-       EXISTS (SELECT 1 FROM mainspring_jobs WHERE state = 'queued' AND queue = q.value),
-       (SELECT min(run_at) FROM mainspring_jobs WHERE state = 'scheduled' AND queue = q.value)
+            THEN (SELECT count(*) FROM mainspring_jobs INDEXED BY mainspring_jobs_running
+                  WHERE state = 'running' AND queue = q.value) END,
+       EXISTS (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_queued WHERE state = 'queued' AND queue = q.value),
+       (SELECT min(run_at) FROM mainspring_jobs INDEXED BY mainspring_jobs_scheduled
+        WHERE state = 'scheduled' AND queue = q.value)
 FROM json_each(:doc) AS q LEFT JOIN mainspring_queues AS s ON s.name = q.value;
 
 -- name: promote_due
 -- Takes :queue, :now, :limit. The longest overdue first; what is left over waits for the next claim.
 UPDATE mainspring_jobs SET state = 'queued'
 WHERE rowid IN (
-    SELECT rowid FROM mainspring_jobs
+    SELECT rowid FROM mainspring_jobs INDEXED BY mainspring_jobs_scheduled
     WHERE state = 'scheduled' AND queue = :queue AND run_at <= :now
     ORDER BY run_at LIMIT :limit
 );
@@ -65,7 +69,7 @@ WHERE rowid IN (
 UPDATE mainspring_jobs
 SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worker, started_at = :now
 WHERE rowid IN (
-    SELECT rowid FROM mainspring_jobs
+    SELECT rowid FROM mainspring_jobs INDEXED BY mainspring_jobs_queued
     WHERE state = 'queued' AND queue = :queue
     ORDER BY priority, run_at, id LIMIT :limit
 )
@@ -78,7 +82,9 @@ INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, json_extract(s.value, '$.state'), j.args, j.priority,
        json_extract(s.value, '$.attempt'), json_extract(s.value, '$.crashes'), json_extract(s.value, '$.postponed'),
        j.lease, j.created_at, j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text,
-       json_extract(s.value, '$.result'), json_extract(s.value, '$.error'), json_extract(s.value, '$.reason'),
+       json_extract(s.value, '$.result'), json_extract(s.value, '$.error'),
+       coalesce(CASE WHEN j.cancel_requested AND json_extract(s.value, '$.state') = 'cancelled' THEN j.reason END,
+                json_extract(s.value, '$.reason')),
        json_extract(s.value, '$.history'), j.options
 FROM json_each(:doc) AS s CROSS JOIN mainspring_jobs AS j ON j.id = json_extract(s.value, '$.id')
 WHERE j.lease = json_extract(s.value, '$.lease') AND j.state = 'running'
@@ -95,7 +101,8 @@ UPDATE mainspring_jobs
 SET run_at = :now + CASE WHEN cancel_requested OR back.state = 'queued' THEN 0 ELSE back.delay_ms END,
     state = CASE WHEN cancel_requested OR back.state = 'queued' OR back.delay_ms <= 0 THEN 'queued' ELSE 'scheduled' END,
     attempt = back.attempt, crashes = back.crashes, postponed = back.postponed,
-    history = back.history, error = back.error, reason = back.reason
+    history = back.history, error = back.error,
+    reason = coalesce(CASE WHEN cancel_requested THEN mainspring_jobs.reason END, back.reason)
 FROM (
     SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.lease') AS lease,
            json_extract(value, '$.state') AS state, json_extract(value, '$.delay_ms') AS delay_ms,
@@ -104,7 +111,7 @@ FROM (
            json_extract(value, '$.error') AS error, json_extract(value, '$.reason') AS reason
     FROM json_each(:doc)
 ) AS back
-WHERE mainspring_jobs.id = back.id AND mainspring_jobs.lease = back.lease AND mainspring_jobs.state = 'running'
+WHERE mainspring_jobs.id = back.id AND mainspring_jobs.lease = back.lease AND +mainspring_jobs.state = 'running'
 RETURNING mainspring_jobs.id;
 
 -- name: write_notes
@@ -114,7 +121,7 @@ SET progress = coalesce(json_extract(n.value, '$.progress'), progress),
     progress_text = coalesce(json_extract(n.value, '$.progress_text'), progress_text)
 FROM json_each(:doc) AS n
 WHERE mainspring_jobs.id = json_extract(n.value, '$.id')
-  AND lease = json_extract(n.value, '$.lease') AND state = 'running'
+  AND lease = json_extract(n.value, '$.lease') AND +state = 'running'
 RETURNING mainspring_jobs.id;
 
 -- name: write_log
@@ -156,11 +163,12 @@ DELETE FROM mainspring_workers WHERE id = :id;
 
 -- name: cancel_requests
 -- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.
-SELECT id, lease FROM mainspring_jobs WHERE state = 'running' AND worker = :id AND cancel_requested ORDER BY id;
+SELECT id, lease FROM mainspring_jobs INDEXED BY mainspring_jobs_running
+WHERE state = 'running' AND worker = :id AND cancel_requested ORDER BY id;
 
 -- name: orphans
--- Takes :now, :limit. Gives rowids of running jobs whose worker is gone; reads the running index alone.
-SELECT rowid FROM mainspring_jobs
+-- Takes :now, :limit. Gives rowids of running jobs whose worker is gone; walks the running ones alone.
+SELECT rowid FROM mainspring_jobs INDEXED BY mainspring_jobs_running
 WHERE state = 'running' AND worker NOT IN (SELECT id FROM mainspring_workers WHERE expires_at > :now)
 LIMIT :limit;
 
@@ -178,7 +186,9 @@ UPDATE mainspring_jobs SET lease = lease + 1, worker = :worker WHERE rowid IN (S
 -- Takes :now. Those past their lease that own no more jobs. Gives ids.
 DELETE FROM mainspring_workers
 WHERE expires_at <= :now
-  AND id NOT IN (SELECT worker FROM mainspring_jobs WHERE state = 'running' AND worker IS NOT NULL);
+  AND id NOT IN (
+    SELECT worker FROM mainspring_jobs INDEXED BY mainspring_jobs_running WHERE state = 'running' AND worker IS NOT NULL
+);
 
 -- name: expired_workers
 -- Takes :now. Whether there is any.
@@ -187,7 +197,7 @@ SELECT 1 FROM mainspring_workers WHERE expires_at <= :now LIMIT 1;
 -- name: ask_to_cancel
 -- Takes :doc (rowids), :reason.
 UPDATE mainspring_jobs SET cancel_requested = 1, reason = :reason
-WHERE state = 'running' AND rowid IN (SELECT value FROM json_each(:doc)) AND NOT cancel_requested
+WHERE +state = 'running' AND rowid IN (SELECT value FROM json_each(:doc)) AND NOT cancel_requested
 RETURNING id;
 
 -- name: cancel_waiting
@@ -218,13 +228,13 @@ DELETE FROM mainspring_finished WHERE id IN (SELECT value FROM json_each(:doc));
 -- name: hurry_scheduled
 -- Takes :doc (rowids), :now. Gives ids.
 UPDATE mainspring_jobs SET state = 'queued', run_at = :now
-WHERE state = 'scheduled' AND rowid IN (SELECT value FROM json_each(:doc))
+WHERE +state = 'scheduled' AND rowid IN (SELECT value FROM json_each(:doc))
 RETURNING id;
 
 -- name: reschedule
 -- Takes :doc (rowids), :value (run_at), :now. Gives ids.
 UPDATE mainspring_jobs SET run_at = :value, state = CASE WHEN :value > :now THEN 'scheduled' ELSE 'queued' END
-WHERE state IN ('scheduled', 'queued') AND rowid IN (SELECT value FROM json_each(:doc))
+WHERE +state IN ('scheduled', 'queued') AND rowid IN (SELECT value FROM json_each(:doc))
 RETURNING id;
 
 -- name: reprioritise

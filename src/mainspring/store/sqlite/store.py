@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 
@@ -51,7 +52,8 @@ class SqliteStore:
         self._location = locate(url)
         self.url = self._location.url
         self._migrations = migrations("mainspring.store.sqlite.migrations")
-        self._migrated = False
+        self._prepared: tuple[int, int] | None = None
+        """The file whose schema is up to date: another one may come to be in its place."""
         # A database in memory lives as long as a connection to it is open.
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
 
@@ -97,7 +99,7 @@ class SqliteStore:
     def schema(self) -> SchemaStatus:
         place = self._location.path
         location = f"{place or 'memory'} (SQLite {sqlite3.sqlite_version})"
-        if place and not place.exists():
+        if place and not os.path.lexists(place) and place.parent.is_dir():
             return SchemaStatus(0, len(self._migrations), location)
         connection = Connection(self._location, threading.Lock())
         try:
@@ -117,14 +119,14 @@ class SqliteStore:
         return now_ms() if given is None else given
 
     def _connect(self, turn: threading.Lock) -> Connection:
-        connection = Connection(self._location, turn)
-        if not self._migrated:
+        connection = Connection(self._location, turn, create=self._prepared is None)
+        if connection.file != self._prepared:
             try:
                 self._bring_up_to_date(connection)
             except BaseException:
                 connection.close()
                 raise
-            self._migrated = True
+            self._prepared = connection.file
         return connection
 
     def _bring_up_to_date(self, connection: Connection) -> SchemaStatus:

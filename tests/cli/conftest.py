@@ -1,0 +1,146 @@
+"""A project in a folder of its own, with the command line run in this process (`run`) or as the real command (`start`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mainspring import Mainspring
+from mainspring.cli.root import cli
+from mainspring.cli.target import load_app
+
+JOBS = """
+import time
+from mainspring import Bury, Context, Mainspring, Retry
+
+app = Mainspring("sqlite:///shop.db")
+
+@app.task
+async def add(a: int, b: int) -> int:
+    return a + b
+
+@app.task(queue="email", retry=Retry(attempts=2, delay=0))
+def send_welcome(user_id: int, email: str, code: str = "") -> str:
+    if "@" not in email:
+        raise ValueError(f"no address: {email}")
+    return f"{user_id} {email} {code}"
+
+@app.task(queue="slow")
+def slow(ctx: Context, seconds: float = 0) -> None:
+    ctx.progress(40, "rendering")
+    ctx.log("half way")
+    time.sleep(seconds)
+
+@app.every("1h", name="hourly", queue="nightly")
+def clean() -> None: ...
+"""
+
+
+@dataclass
+class Project:
+    """A user's folder: `shop/jobs.py` with an app on `shop.db`."""
+
+    folder: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def app(self) -> Mainspring:
+        return load_app("shop.jobs:app")
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def run(self, *args: str, code: int = 0) -> Result:
+        """Run a command in this process; its exit code must be `code`, and no traceback of ours may show."""
+        result = CliRunner().invoke(cli, list(args), prog_name="mainspring")
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    def json(self, *args: str, code: int = 0) -> Any:
+        return json.loads(self.run(*args, "--json", code=code).stdout)
+
+    def start(self, *args: str, **settings: Any) -> subprocess.Popen[str]:
+        """Start the real command."""
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mainspring", *args], cwd=self.folder, text=True, **streams | settings
+        )
+        self.processes.append(process)
+        return process
+
+    def finish(self, *args: str) -> tuple[int, str, str]:
+        """Run the real command to its end: exit code, standard output, standard error."""
+        process = self.start(*args)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err
+
+    def on_terminal(self, *args: str, answer: str = "", columns: int = 100) -> tuple[int, str]:
+        """Run the real command on a terminal, typing `answer`: exit code and all that the terminal showed."""
+        ours, theirs = pty.openpty()
+        try:
+            environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "LINES": "50"}
+            process = self.start(*args, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+            os.close(theirs)
+            os.write(ours, answer.encode())
+            shown = b""
+            try:
+                while piece := os.read(ours, 4096):
+                    shown += piece
+            except OSError:
+                pass  # the end of a terminal is an error on Linux
+            return process.wait(30), shown.decode()
+        finally:
+            os.close(ours)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    for name in ("MAINSPRING_APP", "MAINSPRING_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    project = Project(tmp_path)
+    project.write("shop/__init__.py", "")
+    project.write("shop/jobs.py", JOBS)
+    yield project
+    for process in project.processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            app = getattr(sys.modules[name], "app", None)
+            if isinstance(app, Mainspring):
+                app.close()
+            del sys.modules[name]
+    # A package's modules without a file.
+    sys.modules.pop("shop", None)
+
+
+def until(holds: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait for a condition, and give what it came to."""
+    deadline = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
+    return value

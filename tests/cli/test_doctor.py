@@ -1,0 +1,89 @@
+"""`mainspring doctor`: what is in order, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from tests.cli.conftest import Project
+
+APP = ["--app", "shop.jobs:app"]
+
+
+def findings(project: Project, *args: str, code: int = 0) -> dict[str, tuple[str, str]]:
+    """Level and text by check; of several findings of one check the last."""
+    return {each["check"]: (each["level"], each["found"]) for each in project.json("doctor", *args, code=code)}
+
+
+def test_a_store_in_good_order(project: Project) -> None:
+    project.run("migrate", *APP)
+    found = findings(project, *APP)
+    for check in ("program", "tasks", "disk", "store", "schema", "read and write", "clock", "journal", "schedules"):
+        assert found[check][0] in ("ok", "warn" if check == "disk" else "ok"), found[check]
+    assert "WAL" in found["journal"][1]
+    assert "SQLite" in found["store"][1]
+    shown = project.run("doctor", *APP).stdout
+    assert shown.splitlines()[-1].endswith(" 0 failed")
+
+
+def test_it_leaves_no_trace(project: Project) -> None:
+    project.run("migrate", *APP)
+    findings(project, *APP)
+    assert project.app.workers.list() == []
+    assert project.app.jobs.count() == 0
+
+
+def test_no_store_yet_is_no_failure_and_none_is_made(project: Project) -> None:
+    found = findings(project, "--url", "sqlite:///none.db")
+    assert found["schema"][0] == "warn"
+    assert "mainspring migrate" in found["schema"][1]
+    assert not (project.folder / "none.db").exists()
+
+
+def test_queues_and_schedules_that_nobody_serves(project: Project) -> None:
+    project.app.tasks["add"].enqueue(1, 2)
+    project.app.schedules.put("odd", "clean", every="1h")
+    project.write("other.py", "from mainspring import Mainspring\napp = Mainspring('sqlite:///shop.db')")
+    found = findings(project, "--app", "other")
+    assert found["workers"][0] == "warn"
+    assert "default: 1 job that no worker serves" in found["queues"][1]
+    assert found["tasks"][0] == "warn"
+    found = findings(project, *APP)
+    assert found["schedules"][0] == "ok"
+    project.write(
+        "third.py",
+        "from mainspring import Mainspring\napp = Mainspring('sqlite:///shop.db')\n@app.task\ndef f(): ...",
+    )
+    assert "'clean'" in findings(project, "--app", "third")["schedules"][1]
+
+
+def test_a_damaged_file_and_a_missing_folder_are_failures(project: Project) -> None:
+    project.write("bad.db", "this is no database " * 1000)
+    assert findings(project, "--url", "sqlite:///bad.db", code=1)["store"][0] == "fail"
+    found = findings(project, "--url", "sqlite:///no/such/bad.db", code=1)
+    assert "does not exist" in found["disk"][1]
+
+
+def test_a_newer_schema_is_a_failure(project: Project) -> None:
+    project.run("migrate", *APP)
+    with closing(sqlite3.connect(project.folder / "shop.db")) as connection, connection:
+        connection.execute("INSERT INTO mainspring_schema VALUES (999, 'from the future')")
+    level, text = findings(project, *APP, code=1)["schema"]
+    assert level == "fail"
+    assert "999" in text
+
+
+def test_an_app_that_a_worker_would_refuse_is_a_failure(project: Project) -> None:
+    project.write(
+        "refused.py",
+        "from mainspring import Mainspring\napp = Mainspring('sqlite:///r.db')\n"
+        "@app.task(timeout='1s')\ndef plain() -> None: ...\n@app.task\ndef odd(x: 'Nowhere') -> None: ...",
+    )
+    result = project.json("doctor", "--app", "refused", code=1)
+    texts = [each["found"] for each in result if each["level"] == "fail"]
+    assert any("timeout" in text for text in texts)
+    assert any("Nowhere" in text for text in texts)
+
+
+def test_an_app_that_cannot_be_imported_is_a_finding(project: Project) -> None:
+    assert findings(project, "--app", "nowhere:app", code=1)["app"][0] == "fail"

@@ -1,0 +1,82 @@
+"""What the tests of the worker share: a worker that runs for a while, and waiting for a condition."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, closing
+from typing import Any, TypeVar
+
+from mainspring import Job, Mainspring, Retry
+from mainspring.worker.worker import Worker
+
+T = TypeVar("T")
+
+AT_ONCE = Retry(attempts=3, delay=0)
+"""Three tries without a pause."""
+PATIENCE = 20.0
+"""Seconds until a condition that does not come true fails its test: far more than it takes on a busy machine."""
+
+
+@asynccontextmanager
+async def working(
+    app: Mainspring, queues: Mapping[str, int] | Iterable[str] | None = None, **options: Any
+) -> AsyncIterator[Worker]:
+    """A worker that runs inside the block, and is stopped gracefully after it."""
+    worker = app.worker(queues, **{"grace": 10} | options)
+    running = asyncio.create_task(worker.arun())
+    try:
+        await until(lambda: running.done() or is_alive(app, worker.id), what="the worker is registered")
+        yield worker
+    finally:
+        worker.stop()
+        await asyncio.wait_for(running, 40)
+
+
+async def until(condition: Callable[[], T | Awaitable[T]], patience: float = PATIENCE, what: str = "") -> T:
+    """Wait for a condition, plain or async, to hold; gives what it gave."""
+    deadline = time.monotonic() + patience
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value  # type: ignore[return-value]
+        if time.monotonic() > deadline:
+            raise AssertionError(f"in {patience:g} s this did not come true: {what or inspect.getsource(condition)}")
+        await asyncio.sleep(0.01)
+
+
+def wait_until(condition: Callable[[], T], patience: float = PATIENCE, what: str = "") -> T:
+    """The same for blocking tests."""
+    deadline = time.monotonic() + patience
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"in {patience:g} s this did not come true: {what or inspect.getsource(condition)}")
+        time.sleep(0.01)
+    return value
+
+
+async def ended(*jobs: Job[Any]) -> None:
+    """Wait until all jobs are final; shows them as they are then."""
+    for job in jobs:
+        async for _ in job.watch():
+            pass
+        await job.arefresh()
+
+
+def sql(app: Mainspring, statement: str, *parameters: Any) -> list[Any]:
+    """Reach into the store's file, past everything that would refuse."""
+    with closing(sqlite3.connect(path_of(app), timeout=30, isolation_level=None)) as connection:
+        return connection.execute(statement, parameters).fetchall()
+
+
+def path_of(app: Mainspring) -> str:
+    return app.url.removeprefix("sqlite:///")
+
+
+def is_alive(app: Mainspring, worker: str) -> bool:
+    return any(each.id == worker and each.alive for each in app.workers.list())
