@@ -1,4 +1,4 @@
-"""A project in a folder of its own, with the command line run in this process (`run`) or as the real command (`start`)."""
+"""A project in a folder of its own, and the command line: in this process (`run`) or as the real command (`start`)."""
 
 from __future__ import annotations
 

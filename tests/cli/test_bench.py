@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import Project
+import json
+
+from .conftest import Project
 
 
 def test_it_measures_beside_the_store_and_leaves_nothing(project: Project) -> None:
@@ -10,13 +12,11 @@ def test_it_measures_beside_the_store_and_leaves_nothing(project: Project) -> No
     before = sorted(path.name for path in project.folder.iterdir())
     code, out, _ = project.finish("bench", "--app", "shop.jobs:app", "-n", "300", "-c", "20", "--json")
     assert code == 0
-    import json
-
     measured = json.loads(out)
     assert [each["name"] for each in measured["results"]][-1] == "run to the end"
     assert measured["results"][-1]["jobs"] == 300
     assert all(each["per_second"] > 0 for each in measured["results"])
-    assert set(path.name for path in project.folder.iterdir()) - set(before) <= {"__pycache__"}
+    assert {path.name for path in project.folder.iterdir()} - set(before) <= {"__pycache__"}
     assert project.app.jobs.count() == 1
 
 

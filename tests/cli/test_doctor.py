@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from tests.cli.conftest import Project
+from .conftest import Project
 
 APP = ["--app", "shop.jobs:app"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mainspring import State
+from mainspring.cli.target import load_app
 from mainspring.testing import drain
-from tests.cli.conftest import Project
+
+from .conftest import Project, until
 
 
 def test_the_id_alone_is_printed_where_nobody_watches(project: Project) -> None:
@@ -33,17 +36,9 @@ def test_lists_objects_optional_and_enum_parameters(project: Project) -> None:
         "@app.task\ndef paint(colour: Colour, sizes: list[int], note: str | None = None, any=None) -> None: ...\n",
     )
     project.run("enqueue", "typed", "paint", "colour=1", "sizes=[1, 2]", "note=5", "any={}")
-    (job,) = load(project, "typed")
+    app = load_app("typed")
+    (job,) = app.jobs.find()
     assert job.args == {"colour": "1", "sizes": [1, 2], "note": "5", "any": {}}
-
-
-def load(project: Project, module: str) -> list[object]:
-    from mainspring.cli.target import load_app
-
-    app = load_app(module)
-    jobs = list(app.jobs.find())
-    app.close()
-    return jobs
 
 
 def test_all_arguments_as_json(project: Project) -> None:
@@ -103,6 +98,15 @@ def test_waiting_prints_the_result(project: Project) -> None:
     assert "jobs.py" in error, "the task's own traceback"
     worker.terminate()
     assert worker.wait(20) == 0
+
+
+def test_ctrl_c_while_waiting_is_quiet_and_the_job_stays(project: Project) -> None:
+    process = project.start("enqueue", "shop.jobs:app", "add", "a=1", "b=2", "--wait")
+    until(lambda: (project.folder / "shop.db").exists() and project.app.jobs.count())
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 130
+    assert project.app.jobs.count(state="queued") == 1
 
 
 def test_waiting_too_short_says_how_to_look_later(project: Project) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.cli.conftest import Project
+from .conftest import Project
 
 COMMANDS = ["worker", "dev", "enqueue", "jobs", "queues", "schedules", "workers", "migrate", "doctor", "bench"]
 DEEPER = {

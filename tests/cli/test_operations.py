@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mainspring import State
-from tests.cli.conftest import Project, until
+
+from .conftest import Project, until
 
 APP = ["--app", "shop.jobs:app"]
 
@@ -16,7 +17,7 @@ def test_queues_are_listed_with_counts(project: Project) -> None:
     project.app.tasks["add"].using(delay="1h").enqueue(1, 2)
     (queue,) = project.json("queues", "list", *APP)
     assert queue["name"] == "default"
-    assert queue["counts"] == {**dict.fromkeys(State, 0), "queued": 1, "scheduled": 1}
+    assert queue["counts"] == {state.value: int(state in ("queued", "scheduled")) for state in State}
     assert queue["oldest_waiting_seconds"] >= 0
     assert "OLDEST WAITING" in project.run("queues", "list", *APP).stdout
 
@@ -68,12 +69,12 @@ def test_an_unknown_schedule_changes_nothing_and_names_those_there_are(project: 
 def test_a_worker_is_listed_made_quiet_and_stopped(project: Project) -> None:
     project.run("migrate", *APP)
     assert "no worker runs" in project.run("workers", "list", *APP).stdout
-    process = project.start("worker", "shop.jobs:app", "--name", "one", "-c", "3")
+    process = project.start("worker", "shop.jobs:app", "--name", "one", "-c", "3", "--lease", "2s")
     (worker,) = until(lambda: project.json("workers", "list", *APP))
     assert (worker["name"], worker["state"], worker["concurrency"]) == ("one", "alive", 3)
     assert "0/3" in project.run("workers", "list", *APP).stdout
     assert project.run("workers", "quiet", "one", *APP).stdout == "worker one: told to be quiet\n"
-    until(lambda: project.json("workers", "list", *APP)[0]["quiet"])
+    until(lambda: project.json("workers", "list", *APP)[0]["quiet"])  # it has heard it, and said so
     project.run("workers", "stop", worker["id"], *APP)
     assert process.wait(20) == 0
     assert project.json("workers", "list", *APP) == []

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from mainspring.cli.output import block, iso, one_line, span
-from tests.cli.conftest import Project
+
+from .conftest import Project
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from mainspring import ConfigurationError
 from mainspring.cli.target import load_app
-from tests.cli.conftest import Project
+
+from .conftest import Project
 
 
 @pytest.mark.parametrize("target", ["shop.jobs:app", "shop.jobs", "shop/jobs.py:app", "shop/jobs.py", "./shop/jobs.py"])

@@ -10,7 +10,8 @@ from subprocess import Popen
 import pytest
 
 from mainspring import State
-from tests.cli.conftest import Project, until
+
+from .conftest import Project, until
 
 APP = "shop.jobs:app"
 
@@ -73,7 +74,10 @@ def test_a_worker_without_a_usable_store_says_why(project: Project) -> None:
 
 
 def test_dev_starts_anew_when_the_code_changes(project: Project) -> None:
-    code = "from mainspring import Mainspring\napp = Mainspring('sqlite:///dev.db')\n@app.task\ndef version() -> int: return {}\n"
+    code = (
+        "from mainspring import Mainspring\napp = Mainspring('sqlite:///dev.db')\n"
+        "@app.task\ndef version() -> int: return {}\n"
+    )
     project.write("changing.py", code.format(1))
     process = project.start("dev", "changing")
     lines = reading(process)

@@ -276,7 +276,7 @@ async def test_middleware_goes_around_every_run_the_first_one_outermost(app: Mai
             steps.append(f"{name} in {ctx.job.task} {current().attempt}")
             value = await proceed()
             steps.append(f"{name} out")
-            return value + [name]
+            return [*value, name]
 
     @app.task
     async def coroutine() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from datetime import timedelta
 
@@ -41,7 +42,7 @@ async def test_a_failing_job_is_tried_again_after_each_delay_and_its_history_tel
         job = await flaky.aenqueue()
         assert await job.aresult(20) == "at last"
         await job.arefresh()
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     for gap, delay in zip(gaps, (0.05, 0.15, 0.3), strict=True):
         assert delay - 0.002 <= gap < delay + 1
     assert [attempt.number for attempt in job.attempts] == [1, 2, 3, 4]

@@ -102,7 +102,7 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
     except MainspringError as error:
         yield Finding(Level.FAIL, "store", str(error), usable=False)
         return
-    yield Finding(Level.OK, "store", f"{store.url}, {status.location}")
+    yield Finding(Level.OK, "store", status.location or store.url)
     if not status.found:
         text = "there is none yet; the first enqueue or worker makes it, or `mainspring migrate`"
         yield Finding(Level.WARN, "schema", text, usable=False)
@@ -217,9 +217,7 @@ def _check_queues(app: Mainspring, served: set[str]) -> Iterator[Finding]:
         elif waiting and view.paused:
             text = f"{view.name}: paused, with {counted(waiting, 'job')}; see `mainspring queues resume`"
         elif (view.oldest_waiting or 0) > LONG_WAIT_SECONDS:
-            text = (
-                f"{view.name}: a job waits since {span(view.oldest_waiting or 0)}; run more workers, or raise their -c"
-            )
+            text = f"{view.name}: a job waited {span(view.oldest_waiting or 0)}; run more workers or raise their -c"
         else:
             fine += 1
             continue

@@ -15,7 +15,7 @@ from mainspring.errors import MainspringError
 
 __all__ = ["doctor"]
 
-COLUMNS = (Column("", is_state=True, whole=True), Column("CHECK", whole=True), Column("FOUND"))
+COLUMNS = (Column("", is_state=True, whole=True), Column("CHECK", whole=True), Column("FOUND", folds=True))
 
 
 def doctor(context: typer.Context, app: App = None, url: Url = None, as_json: Json = False) -> None:

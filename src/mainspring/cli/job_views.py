@@ -17,11 +17,11 @@ __all__ = ["job_json", "show", "show_all", "whole_job_json"]
 COLUMNS = (
     Column("ID", whole=True),
     Column("TASK"),
-    Column("QUEUE"),
+    Column("QUEUE", from_width=100),
     Column("STATE", is_state=True, whole=True),
-    Column("TRIES", right=True),
-    Column("WHEN"),
-    Column("REASON"),
+    Column("TRIES", right=True, from_width=120),
+    Column("WHEN", whole=True),
+    Column("REASON", from_width=90),
 )
 
 
@@ -124,9 +124,8 @@ def show(job: Job[Any]) -> None:
     if job.record.result is not None:
         _section("result", json.dumps(json.loads(job.record.result), indent=2, ensure_ascii=False))
     _section("timeline", "\n".join(_timeline(job)))
-    for attempt in job.attempts:
-        if attempt.error is not None:
-            _section(f"error of try {attempt.number}", attempt.error.traceback or _told(attempt))
+    for text, tries in _errors(job).items():
+        _section(f"error of {'try' if len(tries) == 1 else 'tries'} {', '.join(map(str, tries))}", text)
     if job.error is not None and not job.attempts:
         _section("error", job.error.traceback or f"{job.error.type}: {job.error.message}")
     if job.log:
@@ -161,6 +160,15 @@ def _timeline(job: Job[Any]) -> Iterable[str]:
     for (before, _), (at, what) in pairwise(events):
         passed = (at - before).total_seconds()
         yield _event(at, what) + (f"  (+{span(passed)})" if passed >= 0.001 else "")
+
+
+def _errors(job: Job[Any]) -> dict[str, list[int]]:
+    """Each traceback, and the tries that ended in it: most often it is one and the same."""
+    tries: dict[str, list[int]] = {}
+    for attempt in job.attempts:
+        if attempt.error is not None:
+            tries.setdefault(attempt.error.traceback or _told(attempt), []).append(attempt.number)
+    return tries
 
 
 def _event(at: datetime, what: str) -> str:

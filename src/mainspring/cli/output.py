@@ -53,12 +53,18 @@ _STATE_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `whole`: never cut or folded, however narrow the terminal (ids, to be copied)."""
+    """One column of a table, and what becomes of it where the terminal is narrow; elsewhere nothing is left out."""
 
     title: str
     right: bool = False
-    whole: bool = False
     is_state: bool = False
+    """Its words have colours."""
+    whole: bool = False
+    """Never cut: ids, to be copied."""
+    folds: bool = False
+    """Goes on on the next line instead of being cut."""
+    from_width: int = 0
+    """Left out where the terminal has fewer columns."""
 
 
 def for_people() -> bool:
@@ -109,13 +115,19 @@ def _draw(columns: Sequence[Column], rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=column.whole)
+    def drawn(column: Column, text: str) -> Text:
+        style = _STATE_STYLES.get(text, "") if column.is_state else ""
+        return Text(text, style, no_wrap=not column.folds, overflow="fold" if column.folds else "ellipsis")
+
+    console = Console(highlight=False)
+    shown = [place for place, column in enumerate(columns) if column.from_width <= console.width]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in (columns[place] for place in shown):
+        title = Text(column.title, no_wrap=True, overflow="ellipsis")
+        grid.add_column(title, justify="right" if column.right else "left", no_wrap=column.whole)
     for row in rows:
-        cells = zip(columns, row, strict=True)
-        drawn.add_row(*(Text(cell, _STATE_STYLES.get(cell, "") if column.is_state else "") for column, cell in cells))
-    Console(highlight=False).print(drawn)
+        grid.add_row(*(drawn(columns[place], row[place]) for place in shown))
+    console.print(grid)
 
 
 def _align(columns: Sequence[Column], rows: list[list[str]], to: IO[str]) -> None:
@@ -168,13 +180,14 @@ def ago(at: datetime | None, nothing: str = "") -> str:
 
 def span(seconds: float) -> str:
     """A duration for people, in its largest unit or two: "850 ms", "42 s", "3 min", "2 h 5 min", "4 d"."""
-    if seconds < 1:
+    # The bounds are those of what is shown: 59.9 s would be shown as 60 s, which is a minute.
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
+    minutes = max(1, int(seconds // 60))
     if minutes < 60:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)

@@ -23,10 +23,10 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)]
 
 COLUMNS = (
     Column("QUEUE", whole=True),
-    Column("STATE", is_state=True),
-    Column("LIMIT", right=True),
-    *(Column(state.upper(), right=True) for state in State if state is not State.BLOCKED),
-    Column("OLDEST WAITING", right=True),
+    Column("STATE", is_state=True, whole=True),
+    Column("LIMIT", right=True, from_width=90),
+    *(Column(state.upper(), right=True, whole=True) for state in State if state is not State.BLOCKED),
+    Column("OLDEST WAITING", right=True, from_width=100),
 )
 
 

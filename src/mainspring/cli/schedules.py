@@ -27,11 +27,11 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)]
 COLUMNS = (
     Column("SCHEDULE", whole=True),
     Column("TASK"),
-    Column("QUEUE"),
-    Column("WHEN"),
-    Column("STATE", is_state=True),
-    Column("NEXT"),
-    Column("LAST"),
+    Column("QUEUE", from_width=100),
+    Column("WHEN", whole=True),
+    Column("STATE", is_state=True, whole=True),
+    Column("NEXT", whole=True),
+    Column("LAST", from_width=90),
 )
 
 

@@ -22,13 +22,13 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)]
 
 COLUMNS = (
     Column("WORKER", whole=True),
-    Column("STATE", is_state=True),
+    Column("STATE", is_state=True, whole=True),
     Column("JOBS", right=True),
     Column("QUEUES"),
-    Column("TASKS", right=True),
-    Column("STARTED"),
+    Column("TASKS", right=True, from_width=100),
+    Column("STARTED", from_width=90),
     Column("LAST HEARD"),
-    Column("ID"),
+    Column("ID", whole=True, from_width=130),
 )
 
 

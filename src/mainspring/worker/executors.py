@@ -91,7 +91,8 @@ class Threads:
 
 def _carried(error: BaseException) -> BaseException:
     """The error, in a wrapper where a future would refuse it or the loop would end because of it."""
-    if isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
+    # Its type, not `isinstance`, which asks the exception itself for its `__class__`.
+    if issubclass(type(error), StopIteration | KeyboardInterrupt | SystemExit):
         # Its text is foreign code, so it is left to `failure.describe`, by way of the cause.
         carrier = RuntimeError(f"the task raised {type(error).__name__}")
         carrier.__cause__ = error

@@ -21,7 +21,7 @@ class Interruption(Enum):
 class Run:
     """A claim under way."""
 
-    __slots__ = ("claim", "ended", "interruption", "on_thread", "task")
+    __slots__ = ("begun", "claim", "ended", "interruption", "on_thread", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -29,6 +29,8 @@ class Run:
         self.on_thread = False
         """True while a plain function works on it: such a run can be told to stop, but not made to."""
         self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        """True from its first step on: a task that is cancelled before would never take it, and leave no outcome."""
         self.ended = False
         """True once its outcome is with the settler."""
 
@@ -38,5 +40,5 @@ class Run:
             self.interruption = why
         # A thread cannot be ended from outside. For a cancel it is left to its task to look at `ctx.cancelled`; where
         # the worker stops or has lost the job, the run is given up and the thread left to itself.
-        if self.task is not None and not (self.on_thread and why is Interruption.CANCELLED):
+        if self.task is not None and self.begun and not (self.on_thread and why is Interruption.CANCELLED):
             self.task.cancel()

@@ -36,8 +36,11 @@ class Runner:
 
     async def run(self, run: Run, context: Context) -> Outcome:
         """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
-        if run.claim.cancel_requested:
+        run.begun = True
+        if run.claim.cancel_requested or run.interruption is Interruption.CANCELLED:
             return Outcome.cancelled("before it ran")
+        if run.interruption is not None:
+            return Outcome.returned()
         task = self._tasks.get(run.claim.task)
         if task is None:
             return Outcome.unknown(run.claim.task)

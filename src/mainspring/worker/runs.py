@@ -61,12 +61,7 @@ class Runs:
         self._started(claim)
 
     async def _carry(self, run: Run) -> None:
-        try:
-            outcome = await self._runner.run(run, self._context(run))
-        except asyncio.CancelledError:
-            # Interrupted before its first step, so that the runner never saw it.
-            outcome = Outcome.returned()
-        self._end(run, outcome)
+        self._end(run, await self._runner.run(run, self._context(run)))
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.ended:

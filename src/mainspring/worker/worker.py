@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,12 @@ class Worker:
         threads = Threads(self._concurrency)
         notebook = Notebook(driver, clock)
         observers = Observers(self._app.observers, self._event)
-        settler = Settler(driver, clock, notebook, observers.settled, self._retry_of)
+
+        def settled(batch: Sequence[Settled]) -> None:
+            observers.settled(batch)
+            self._runs.freed.set()  # many unsettled runs may have kept the pump waiting
+
+        settler = Settler(driver, clock, notebook, settled, self._retry_of)
         self._runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads),
             settler,

@@ -197,7 +197,8 @@ class Connection:
     def _corrupt(self, error: Exception) -> StoreCorrupt:
         place = self._location.path or self._location.url
         return StoreCorrupt(
-            f"{place} is damaged or no SQLite file ({clean(str(error))}); move it away, then restore a backup or start anew"
+            f"{place} is damaged or no SQLite file ({clean(str(error))}); move it away, then restore a backup or "
+            "start anew"
         )
 
     def _translated(self, error: sqlite3.Error) -> Exception:

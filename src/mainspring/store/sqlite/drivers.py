@@ -20,6 +20,9 @@ __all__ = ["SqliteAsyncDriver", "SqliteDriver"]
 POLL_SECONDS = 0.003
 """How often `data_version` is read while somebody waits for a hint: about 3 µs each time."""
 
+IDLE_CONNECTIONS = 8
+"""How many connections a driver keeps for the next callers."""
+
 
 @dataclass(slots=True)
 class _Idle:
@@ -54,7 +57,10 @@ class SqliteDriver:
         try:
             yield connection
         finally:
-            idle.connections.append(connection)
+            if len(idle.connections) < IDLE_CONNECTIONS:
+                idle.connections.append(connection)
+            else:
+                connection.close()
 
     @staticmethod
     def _take(idle: _Idle) -> Connection | None:

@@ -20,6 +20,7 @@ from mainspring.store.base import (
 )
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import WRITE, Row, Statements
+from mainspring.store.sqlite.clock import time_of
 
 __all__ = ["claim", "insert", "note", "settle"]
 
@@ -29,8 +30,9 @@ PROMOTED_AT_ONCE = 1000
 """How many due jobs of one queue one claim promotes; the rest waits for the next, so that no claim takes long."""
 
 
-def insert(request: InsertRequest, now: int) -> Operation[tuple[Inserted, ...]]:
+def insert(request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
     yield WRITE
+    now = time_of(request.now)
     jobs = request.jobs
     if request.ticks:
         won = {row[0] for row in (yield sql("move_schedules", doc=document(request.ticks)))}
@@ -52,26 +54,30 @@ def add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     return tuple(replies)
 
 
-def claim(request: ClaimRequest, now: int) -> Operation[ClaimReply]:
+def claim(request: ClaimRequest) -> Operation[ClaimReply]:
     names = document(sorted({room.queue for room in request.rooms}))
-    alive = yield sql("worker_alive", worker=request.worker, now=now)
-    if not alive:
-        return ClaimReply((), now, None, alive=False)
     # A look without the write lock first: a worker that is woken for nothing disturbs nobody.
-    survey = _Survey((yield sql("survey_queues", doc=names, now=now)))
+    now = time_of(request.now)
+    survey = yield from _survey(request, names, now)
     claims: list[Claim] = []
-    if survey.due(now) or any(survey.room(room.queue, room.limit) for room in request.rooms):
+    if survey.alive and (survey.due(now) or any(survey.room(room.queue, room.limit) for room in request.rooms)):
         yield WRITE
+        now = time_of(request.now)
         for queue in survey.due(now):
             yield sql("promote_due", queue=queue, now=now, limit=PROMOTED_AT_ONCE)
-        survey = _Survey((yield sql("survey_queues", doc=names, now=now)))
+        survey = yield from _survey(request, names, now)
         for room in request.rooms:
             limit = survey.room(room.queue, min(room.limit, request.limit - len(claims)))
             if limit > 0:
                 taken = yield from _serve(Room(room.queue, limit), request.worker, now)
                 survey.took(room.queue, len(taken))
                 claims += taken
-    return ClaimReply(tuple(claims), now, survey.next_due(), alive=True)
+    return ClaimReply(tuple(claims), now, survey.next_due(), survey.alive)
+
+
+def _survey(request: ClaimRequest, names: str, now: int) -> Operation[_Survey]:
+    alive = yield sql("worker_alive", worker=request.worker, now=now)
+    return _Survey((yield sql("survey_queues", doc=names, now=now)) if alive else (), bool(alive))
 
 
 def _serve(room: Room, worker: str, now: int) -> Operation[list[Claim]]:
@@ -88,9 +94,13 @@ def claim_of(row: Row) -> Claim:
 
 
 class _Survey:
-    """What the queues of one claim look like: which are open, how much of their limit is left, what is due."""
+    """What a claim finds: which queues are open, how much of their limit is left, what is due.
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    For a worker that is not alive: nothing.
+    """
+
+    def __init__(self, rows: Sequence[Row], alive: bool) -> None:
+        self.alive = alive
         self._open: dict[str, int | None] = {}
         """Queues with something to claim, and how many more may run there (None: any number)."""
         self._scheduled: dict[str, int] = {}
@@ -116,8 +126,9 @@ class _Survey:
             self._open[queue] = left - count
 
 
-def settle(request: SettleRequest, now: int) -> Operation[frozenset[str]]:
+def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     yield WRITE
+    now = time_of(request.now)
     if request.notes:
         yield from _write(request.notes)
     applied: set[str] = set()
@@ -134,7 +145,7 @@ def settle(request: SettleRequest, now: int) -> Operation[frozenset[str]]:
     return frozenset(applied)
 
 
-def note(request: NoteRequest, now: int) -> Operation[frozenset[str]]:
+def note(request: NoteRequest) -> Operation[frozenset[str]]:
     yield WRITE
     return (yield from _write(request.notes))
 

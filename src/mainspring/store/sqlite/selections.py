@@ -27,6 +27,7 @@ from mainspring.store.base import (
 )
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Row, Statement
+from mainspring.store.sqlite.clock import time_of
 from mainspring.store.sqlite.jobs import sql
 
 __all__ = ["alter", "count", "find", "prune"]
@@ -125,7 +126,7 @@ def _conditions(filter: Filter, side: _Side) -> tuple[list[str], dict[str, Any]]
     return conditions, parameters
 
 
-def find(request: FindRequest, now: int) -> Operation[Page]:
+def find(request: FindRequest) -> Operation[Page]:
     yield READ
     walk: _Walk = yield from _walk(request.filter, request.limit, request.cursor)
     jobs: list[JobRecord] = []
@@ -151,7 +152,7 @@ def _with_log(jobs: Sequence[JobRecord], rows: Sequence[Row]) -> list[JobRecord]
     return [replace(job, log=tuple(lines.get(job.id, ()))) for job in jobs]
 
 
-def count(request: CountRequest, now: int) -> Operation[CountReply]:
+def count(request: CountRequest) -> Operation[CountReply]:
     yield READ
     filter = request.filter
     tallies: list[Tally] = []
@@ -169,7 +170,7 @@ def count(request: CountRequest, now: int) -> Operation[CountReply]:
             oldest = "min(run_at)" if state is State.QUEUED and plain else "NULL"
             text = f"SELECT queue, count(*), {oldest} FROM {side.table} WHERE {where} GROUP BY queue"
             tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Statement(text, parameters))]
-    return CountReply(tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state))), now)
+    return CountReply(tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state))), time_of(request.now))
 
 
 _CONCERNS = {
@@ -182,11 +183,12 @@ _CONCERNS = {
 """The states that each verb does anything to: the others are not even walked."""
 
 
-def alter(request: AlterRequest, now: int) -> Operation[AlterReply]:
+def alter(request: AlterRequest) -> Operation[AlterReply]:
     states = _CONCERNS[request.verb] & set(request.filter.states or State)
     if not states:
         return AlterReply(0, None)
     yield WRITE
+    now = time_of(request.now)
     chosen = replace(request.filter, states=tuple(sorted(states)))
     walk: _Walk = yield from _walk(chosen, request.limit, request.cursor)
     live, finished = document(walk.live), document(walk.finished)
@@ -216,8 +218,9 @@ def _ids(rows: Sequence[Row]) -> str:
     return document([row[0] for row in rows])
 
 
-def prune(request: PruneRequest, now: int) -> Operation[int]:
+def prune(request: PruneRequest) -> Operation[int]:
     yield WRITE
+    now = time_of(request.now)
     outdated: list[int] = []
     for state, keep_ms in request.keep_ms.items():
         room = request.limit - len(outdated)

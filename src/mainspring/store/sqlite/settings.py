@@ -23,6 +23,7 @@ from mainspring.store.base import (
     WorkerRecord,
 )
 from mainspring.store.sql.statements import READ, WRITE, Row
+from mainspring.store.sqlite.clock import time_of
 from mainspring.store.sqlite.jobs import sql
 
 __all__ = ["configure"]
@@ -38,9 +39,10 @@ _STATEMENTS: dict[type[Change], str] = {
 }
 
 
-def configure(request: ConfigureRequest, now: int) -> Operation[Settings]:
+def configure(request: ConfigureRequest) -> Operation[Settings]:
     changed = 0
     yield WRITE if request.changes else READ
+    now = time_of(request.now)
     for change in request.changes:
         changed += len((yield sql(_STATEMENTS[type(change)], now=now, **asdict(change))))
     queues = (yield sql("list_queues")) if "queues" in request.read else ()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 
-from mainspring.clock import now_ms
 from mainspring.model.job import Claim
 from mainspring.store.base import (
     AlterReply,
@@ -34,7 +32,7 @@ from mainspring.store.migrate import migrations, pending
 from mainspring.store.sqlite import jobs, selections, settings, workers
 from mainspring.store.sqlite.connection import Connection
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
-from mainspring.store.sqlite.location import locate
+from mainspring.store.sqlite.location import check_folder, locate
 
 __all__ = ["SqliteStore"]
 
@@ -58,37 +56,37 @@ class SqliteStore:
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
-        return jobs.insert(request, self._now(request.now))
+        return jobs.insert(request)
 
     def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
-        return jobs.claim(request, self._now(request.now))
+        return jobs.claim(request)
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
-        return jobs.settle(request, self._now(request.now))
+        return jobs.settle(request)
 
     def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
-        return jobs.note(request, self._now(request.now))
+        return jobs.note(request)
 
     def beat(self, request: BeatRequest) -> Operation[BeatReply]:
-        return workers.beat(request, self._now(request.now))
+        return workers.beat(request)
 
     def reap(self, request: ReapRequest) -> Operation[tuple[Claim, ...]]:
-        return workers.reap(request, self._now(request.now))
+        return workers.reap(request)
 
     def alter(self, request: AlterRequest) -> Operation[AlterReply]:
-        return selections.alter(request, self._now(request.now))
+        return selections.alter(request)
 
     def prune(self, request: PruneRequest) -> Operation[int]:
-        return selections.prune(request, self._now(request.now))
+        return selections.prune(request)
 
     def find(self, request: FindRequest) -> Operation[Page]:
-        return selections.find(request, self._now(request.now))
+        return selections.find(request)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
-        return selections.count(request, self._now(request.now))
+        return selections.count(request)
 
     def configure(self, request: ConfigureRequest) -> Operation[Settings]:
-        return settings.configure(request, self._now(request.now))
+        return settings.configure(request)
 
     def driver(self) -> SqliteDriver:
         return SqliteDriver(self, self._connect)
@@ -99,8 +97,10 @@ class SqliteStore:
     def schema(self) -> SchemaStatus:
         place = self._location.path
         location = f"{place or 'memory'} (SQLite {sqlite3.sqlite_version})"
-        if place and not os.path.lexists(place) and place.parent.is_dir():
-            return SchemaStatus(0, len(self._migrations), location)
+        if place:
+            check_folder(place)
+            if not place.exists():
+                return SchemaStatus(0, len(self._migrations), location)
         connection = Connection(self._location, threading.Lock())
         try:
             return SchemaStatus(_version(connection), len(self._migrations), location)
@@ -113,10 +113,6 @@ class SqliteStore:
             return self._bring_up_to_date(connection)
         finally:
             connection.close()
-
-    def _now(self, given: int | None) -> int:
-        """The time of a request: this machine's clock is the clock of an SQLite store."""
-        return now_ms() if given is None else given
 
     def _connect(self, turn: threading.Lock) -> Connection:
         connection = Connection(self._location, turn, create=self._prepared is None)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from mainspring.model.job import Claim
 from mainspring.store.base import BeatReply, BeatRequest, Command, Operation, ReapRequest
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.statements import WRITE, Statement
+from mainspring.store.sql.statements import READ, WRITE, Statement
+from mainspring.store.sqlite.clock import time_of
 from mainspring.store.sqlite.jobs import claim_of, sql
 
 __all__ = ["beat", "reap"]
 
 
-def beat(request: BeatRequest, now: int) -> Operation[BeatReply]:
+def beat(request: BeatRequest) -> Operation[BeatReply]:
     worker = request.presence
+    yield READ if request.phase == "look" else WRITE
+    now = time_of(request.now)
     if request.phase == "leave":
-        yield WRITE
         yield sql("leave_worker", id=worker.id)
         return BeatReply(alive=False, now=now)
     if request.phase == "look":
         known = yield sql("worker_command", id=worker.id, now=now)
     else:
-        yield WRITE
         if request.phase == "join":
             yield _join(request, now)
         known = yield sql(
@@ -53,12 +54,14 @@ def _join(request: BeatRequest, now: int) -> Statement:
     )
 
 
-def reap(request: ReapRequest, now: int) -> Operation[tuple[Claim, ...]]:
+def reap(request: ReapRequest) -> Operation[tuple[Claim, ...]]:
+    now = time_of(request.now)
     orphans = yield sql("orphans", now=now, limit=request.limit)
     expired = yield sql("expired_workers", now=now)
     if not orphans and not expired:
         return ()
     yield WRITE
+    now = time_of(request.now)
     claims: tuple[Claim, ...] = ()
     alive = yield sql("worker_alive", worker=request.worker, now=now)
     if alive:
