@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-PHOTOS ?=
+export PHOTOS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -10,7 +10,7 @@ help: ## Show this list
 
 .PHONY: demo
 demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet and a mail (PHOTOS=folder for your own)
-	$(RUN)/python -m examples.photos.demo $(if $(PHOTOS),"$(PHOTOS)")
+	$(RUN)/python -m examples.photos.demo
 
 .PHONY: test
 test: check ## Set up, check the code, run all tests

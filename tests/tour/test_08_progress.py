@@ -95,7 +95,7 @@ async def test_a_running_job_can_be_cancelled(working) -> None:
                 if view.progress:
                     break
             await job.acancel("no longer wanted")
-        with pytest.raises(JobCancelled):
+        with pytest.raises(JobCancelled, match="no longer wanted"):
             await stopped.aresult(timeout=5)
         await asked.aresult(timeout=5)
     assert stopped.state is State.CANCELLED

@@ -104,6 +104,12 @@ def add_hostile_tasks(app: Mainspring) -> dict[str, Any]:
     def hostile_plain(kind: str) -> None:
         raise HOSTILE[kind]()
 
+    @app.task(retry=AT_ONCE)
+    async def hostile_below(kind: str) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_exception(HOSTILE[kind]())
+        await future
+
     @app.task
     async def fine(n: int) -> int:
         return n
@@ -122,7 +128,8 @@ def at_rest(jobs: list[Job[Any]]) -> bool:
 async def test_no_exception_stops_the_worker_or_touches_another_job(app: Mainspring) -> None:
     tasks = add_hostile_tasks(app)
     async with working(app, concurrency=4) as worker:
-        bad = [await tasks[name].aenqueue(kind) for kind in HOSTILE for name in ("hostile", "hostile_plain")]
+        ways = ("hostile", "hostile_plain", "hostile_below")
+        bad = [await tasks[name].aenqueue(kind) for kind in HOSTILE for name in ways]
         good = [await tasks[name].aenqueue(n) for n in range(20) for name in ("fine", "fine_plain")]
         assert [await job.aresult(20) for job in good] == [n for n in range(20) for _ in range(2)]
         await until(lambda: at_rest(bad))

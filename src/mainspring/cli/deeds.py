@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,8 @@ class Deed:
     """The states meant by a selection that names no state."""
     act: Callable[..., int]
     """Takes ids or None, and conditions; gives how many jobs it changed."""
-    report: str = ""
-    """What is said afterwards, where `done` alone would say too much."""
+    of_running: str = ""
+    """What is said of running jobs, where it is not done to them at once."""
 
 
 def where_of(
@@ -104,7 +105,7 @@ def _do_to_ids(deed: Deed, app: Mainspring, ids: Sequence[str], where: Where, dr
             warn(f"error: job {quote(id)}: {why}")
         elif id not in fitting:
             warn(f"error: job {id} is {found[id].state}; only {_either(deed.states)} jobs can be {deed.done}")
-    _report(deed, len(fitting), changed, dry_run, as_json)
+    _report(deed, Counter(found[id].state for id in fitting), changed, dry_run, as_json)
     if len(fitting) < len(ids) or (changed < len(fitting) and not dry_run):
         raise typer.Exit(1)
 
@@ -114,10 +115,10 @@ def _do_to_selection(deed: Deed, app: Mainspring, where: Where, yes: bool, dry_r
     states = [state for state in deed.states if state in wanted]
     if not states:
         raise ConfigurationError(f"only {_either(deed.states)} jobs can be {deed.done}")
-    counts = {state: app.jobs.count(**_narrowed(where, [state])) for state in states}
-    matched = sum(counts.values())
+    counts = Counter({state: app.jobs.count(**_narrowed(where, [state])) for state in states})
+    matched = counts.total()
     if not matched or dry_run:
-        _report(deed, matched, 0, dry_run, as_json)
+        _report(deed, counts, 0, dry_run, as_json)
         return
     if not yes:
         parts = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
@@ -126,10 +127,11 @@ def _do_to_selection(deed: Deed, app: Mainspring, where: Where, yes: bool, dry_r
             instead=f"{counted(matched, 'job')} ({parts}) would be {deed.done}, and there is no terminal to ask on: "
             "say --yes to do it, or --dry-run to see the number only",
         )
-    _report(deed, matched, deed.act(None, **_narrowed(where, states)), dry_run, as_json)
+    _report(deed, counts, deed.act(None, **_narrowed(where, states)), dry_run, as_json)
 
 
-def _report(deed: Deed, matched: int, changed: int, dry_run: bool, as_json: bool) -> None:
+def _report(deed: Deed, counts: Counter[State], changed: int, dry_run: bool, as_json: bool) -> None:
+    matched = counts.total()
     if as_json:
         print_json({"matched": matched, "changed": changed, "dry_run": dry_run})
     elif dry_run:
@@ -137,7 +139,8 @@ def _report(deed: Deed, matched: int, changed: int, dry_run: bool, as_json: bool
     elif not matched:
         say("no job fits")
     else:
-        say(f"{counted(changed, 'job')} {deed.report or deed.done}")
+        of_running = f"; {deed.of_running}" if deed.of_running and counts[State.RUNNING] else ""
+        say(f"{counted(changed, 'job')} {deed.done}{of_running}")
 
 
 def _either(states: Sequence[State]) -> str:

@@ -140,7 +140,7 @@ def cancel(
     def act(ids: Any, **where: Any) -> int:
         return opened.jobs.cancel(ids, reason=reason, **where)
 
-    deed = Deed("cancel", "cancelled", live, live, act, "cancelled; running ones as soon as their task lets them")
+    deed = Deed("cancel", "cancelled", live, live, act, "running ones end as soon as their task lets them")
     do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
 
 

@@ -90,9 +90,9 @@ class Threads:
 
 
 def _carried(error: BaseException) -> BaseException:
-    """The error, in a wrapper where a future would refuse it or the loop would end because of it."""
+    """The error, in a wrapper where a future would refuse it, or the loop or who awaits it would end because of it."""
     # Its type, not `isinstance`, which asks the exception itself for its `__class__`.
-    if issubclass(type(error), StopIteration | KeyboardInterrupt | SystemExit):
+    if issubclass(type(error), StopIteration | GeneratorExit | KeyboardInterrupt | SystemExit):
         # Its text is foreign code, so it is left to `failure.describe`, by way of the cause.
         carrier = RuntimeError(f"the task raised {type(error).__name__}")
         carrier.__cause__ = error

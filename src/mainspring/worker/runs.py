@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from mainspring.model import failure
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.worker.context import Context
@@ -18,7 +19,7 @@ __all__ = ["Runs"]
 
 logger = logging.getLogger("mainspring.worker")
 
-INTERRUPTIONS = 3
+INTERRUPTIONS = 2
 INTERRUPTION_SECONDS = 2.0
 """How often a stopping worker cancels a task that does not end, and how long it lets it clean up each time."""
 
@@ -61,7 +62,11 @@ class Runs:
         self._started(claim)
 
     async def _carry(self, run: Run) -> None:
-        self._end(run, await self._runner.run(run, self._context(run)))
+        try:
+            outcome = await self._runner.run(run, self._context(run))
+        except BaseException as error:  # noqa: BLE001 - GeneratorExit closes the runner, whatever that catches
+            outcome = Outcome.failed(failure.describe(error), error)
+        self._end(run, outcome)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.ended:

@@ -42,7 +42,8 @@ def locate(url: str) -> Location:
         )
     if "?" in url or "#" in url:
         raise InvalidURL(
-            f"{url!r} has parameters, and SQLite stores take none; in the name of a file write %3F for ? and %23 for #"
+            f"{url!r} has parameters, and SQLite stores take none: write sqlite:///jobs.db. In the name of a file, "
+            "%3F stands for ? and %23 for #"
         )
     if not parts.path:
         # The memdb file system shares one database between all connections of a process that use its name.

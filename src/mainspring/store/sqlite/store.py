@@ -50,8 +50,7 @@ class SqliteStore:
         self._location = locate(url)
         self.url = self._location.url
         self._migrations = migrations("mainspring.store.sqlite.migrations")
-        self._prepared: tuple[int, int] | None = None
-        """The file whose schema is up to date: another one may come to be in its place."""
+        self._opened = False
         # A database in memory lives as long as a connection to it is open.
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
 
@@ -115,14 +114,14 @@ class SqliteStore:
             connection.close()
 
     def _connect(self, turn: threading.Lock) -> Connection:
-        connection = Connection(self._location, turn, create=self._prepared is None)
-        if connection.file != self._prepared:
-            try:
-                self._bring_up_to_date(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._prepared = connection.file
+        connection = Connection(self._location, turn, create=not self._opened)
+        try:
+            # Every time: another file may have come to be in the place of the one that was seen to be up to date.
+            self._bring_up_to_date(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._opened = True
         return connection
 
     def _bring_up_to_date(self, connection: Connection) -> SchemaStatus:

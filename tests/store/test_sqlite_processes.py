@@ -1,0 +1,303 @@
+"""Several processes, and several threads, on one file at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+
+import pytest
+
+from mainspring.model.job import NewJob
+from mainspring.model.states import State
+from mainspring.store.sqlite import SqliteStore
+
+from .conformance.scene import Scene, settlement
+from .files import ids_at, insert, scene_at, sound
+from .processes import PATIENCE, fork, forks, running
+
+pytestmark = forks
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where there is no store yet."""
+    return tmp_path / "jobs.db"
+
+
+class TestAtOnce:
+    """Nobody waits in vain, nothing is lost, nothing is given out twice."""
+
+    INSERTS = 120
+    BATCH = 5
+
+    def test_processes_that_insert_and_processes_that_claim_and_settle(self, path: Path) -> None:
+        """An error in any of them, StoreBusy most of all, fails the test with that process."""
+        everything = 4 * self.INSERTS * self.BATCH
+        reports = fork.Queue()
+
+        def insert_many(process: int) -> None:
+            scene = scene_at(path)
+            for number in range(self.INSERTS):
+                scene.insert(*(f"{process} {number} {job}" for job in range(self.BATCH)))
+            scene.driver.close()
+
+        def work(process: int) -> None:
+            scene = scene_at(path)
+            scene.join(f"worker {process}")
+            leases = []
+            while scene.count().get(("default", State.COMPLETED), 0) < everything:
+                claims = scene.claim(f"worker {process}", limit=20)
+                leases += [(claim.id, claim.lease) for claim in claims]
+                assert scene.settle(*map(settlement, claims)) == {claim.id for claim in claims}
+            scene.driver.close()
+            reports.put(leases)
+
+        with running(*(partial(insert_many, each) for each in range(4)), *(partial(work, each) for each in range(3))):
+            shares = [reports.get(timeout=PATIENCE) for _ in range(3)]
+        leases = Counter(lease for share in shares for lease in share)
+        assert len(leases) == everything
+        assert set(leases.values()) == {1}
+        assert {lease for _, lease in leases} == {1}
+        assert len(ids_at(path)) == everything
+        assert sound(path)
+
+    def test_threads_that_share_one_driver(self, path: Path) -> None:
+        scene = scene_at(path)
+        scene.join()
+
+        def use(thread: int) -> list[str]:
+            mine = []
+            for number in range(30):
+                scene.insert(f"{thread} {number} a", f"{thread} {number} b")
+                claims = scene.claim(limit=3)
+                assert scene.settle(*map(settlement, claims)) == {claim.id for claim in claims}
+                mine += [claim.id for claim in claims]
+            return mine
+
+        with ThreadPoolExecutor(8) as pool:
+            claimed = Counter(id for ids in pool.map(use, range(8)) for id in ids)
+        assert set(claimed.values()) == {1}
+        assert sum(scene.count().values()) == 8 * 30 * 2
+        assert scene.count()["default", State.COMPLETED] == len(claimed)
+        scene.driver.close()
+
+    def test_processes_that_race_to_make_a_store(self, tmp_path: Path) -> None:
+        rounds = 20
+        start = fork.Barrier(2)
+
+        def make(by: Callable[[Path], None]) -> None:
+            for number in range(rounds):
+                start.wait(PATIENCE)
+                by(tmp_path / f"{number}.db")
+
+        def migrate(path: Path) -> None:
+            SqliteStore(f"sqlite:///{path}").migrate()
+            insert(path, "after a migration")
+
+        with running(partial(make, migrate), partial(make, lambda path: insert(path, "of its own accord"))):
+            pass
+        for number in range(rounds):
+            assert ids_at(tmp_path / f"{number}.db") == {"after a migration", "of its own accord"}
+            with sqlite3.connect(tmp_path / f"{number}.db") as raw:
+                assert raw.execute("SELECT version FROM mainspring_schema").fetchall() == [(1,)]
+            raw.close()
+
+
+class TestKilled:
+    """A process that is killed while it writes."""
+
+    BATCH = 40
+
+    def test_what_it_was_told_is_stored_is_there_and_the_rest_is_whole(self, path: Path) -> None:
+        told = set[str]()
+        for turn in range(5):
+            reader, writer = fork.Pipe(duplex=False)
+
+            def write(turn: int = turn, writer: Pipe = writer) -> None:
+                scene = scene_at(path)
+                for number in range(1_000_000):
+                    name = f"{turn} {number}"
+                    scene.insert(*(NewJob(f"{name} {job}", "task", args=f'"{"x" * 500}"') for job in range(self.BATCH)))
+                    writer.send(name)
+
+            with running(write) as (process,):
+                for _ in range(10):
+                    told.add(reader.recv())
+                process.kill()
+                process.join()
+                writer.close()
+                while reader.poll():
+                    try:
+                        told.add(reader.recv())
+                    except EOFError:
+                        break
+                reader.close()
+                assert process.exitcode == -signal.SIGKILL
+        assert sound(path)
+        batches = Counter(id.rpartition(" ")[0] for id in ids_at(path))
+        assert told <= batches.keys()
+        assert set(batches.values()) == {self.BATCH}
+        assert len(batches) <= len(told) + 5, "what it was not told is at most the one insert that it was at"
+
+    def test_nobody_waits_for_it(self, path: Path) -> None:
+        insert(path, "before")
+        reader, writer = fork.Pipe(duplex=False)
+
+        def die_within_a_transaction() -> None:
+            raw = sqlite3.connect(path, isolation_level=None)
+            raw.execute("BEGIN IMMEDIATE")
+            raw.execute("DELETE FROM mainspring_jobs")
+            writer.send("in it")
+            time.sleep(PATIENCE)
+
+        with running(die_within_a_transaction) as (process,):
+            assert reader.recv() == "in it"
+            process.kill()
+            process.join()
+        insert(path, "after")
+        assert ids_at(path) == {"before", "after"}
+
+
+class TestFork:
+    """A driver that was used before its process forked."""
+
+    def test_parent_and_child_go_on_each_with_connections_of_its_own(self, path: Path) -> None:
+        scene = scene_at(path)
+        scene.insert("before")
+        with scene.store.driver().connection():
+            pass
+        driver = scene.store.driver()
+        with driver.connection() as before:
+            pass
+
+        def use_in_the_child() -> None:
+            with driver.connection() as connection:
+                assert connection is not before
+            child = Scene(scene.store, driver)
+            for number in range(50):
+                child.insert(f"child {number}")
+            assert "before" in child.ids()
+            driver.close()
+
+        with running(use_in_the_child):
+            for number in range(50):
+                Scene(scene.store, driver).insert(f"parent {number}")
+        with driver.connection() as after:
+            assert after is before
+        wanted = {"before", *(f"{who} {number}" for who in ("child", "parent") for number in range(50))}
+        assert set(scene.ids()) == wanted
+        driver.close()
+        scene.driver.close()
+        assert ids_at(path) == wanted
+        assert sound(path)
+
+    def test_a_fork_while_another_thread_writes(self, path: Path) -> None:
+        """The lock that the thread holds is copied as it is; the child must not wait for it."""
+        scene = scene_at(path)
+        scene.insert("before")
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(lambda: [scene.insert(f"parent {number}") for number in range(200)])
+            for turn in range(10):
+                with running(lambda turn=turn: scene.insert(f"child {turn}")):  # type: ignore[misc]
+                    pass
+            writing.result(PATIENCE)
+        assert len(scene.ids()) == 1 + 200 + 10
+        scene.driver.close()
+        assert sound(path)
+
+
+class TestHints:
+    """A commit of another process wakes who waits for it."""
+
+    ROUNDS = 15
+    MEDIAN = 0.020
+    """Seconds from the end of the insert in one process to the end of the wait in the other."""
+
+    @contextmanager
+    def another_process(self, path: Path) -> Iterator[Callable[[], float]]:
+        """Gives what tells another process to insert a job, and afterwards at what time it had done so."""
+        here, there = fork.Pipe()
+
+        def insert_when_told() -> None:
+            scene = scene_at(path)
+            while there.recv():
+                scene.insert(f"{time.monotonic_ns()}")
+                there.send(time.monotonic())
+            scene.driver.close()
+
+        with running(insert_when_told):
+            waiting = False
+
+            def tell() -> float:
+                nonlocal waiting
+                waiting = not waiting
+                if waiting:
+                    here.send(True)
+                    return 0.0
+                return float(here.recv())
+
+            yield tell
+            here.send(False)
+
+    def test_a_blocking_watch(self, path: Path) -> None:
+        insert(path, "before")
+        scene = scene_at(path)
+        watch = scene.driver.watch(("queue:default",))
+        late = []
+        with self.another_process(path) as tell:
+            for _ in range(self.ROUNDS):
+                tell()
+                assert watch.wait(PATIENCE)
+                woken = time.monotonic()
+                late.append(woken - tell())
+        watch.close()
+        scene.driver.close()
+        assert statistics.median(late) < self.MEDIAN
+
+    def test_an_async_watch(self, path: Path) -> None:
+        insert(path, "before")
+
+        async def listen(tell: Callable[[], float]) -> list[float]:
+            driver = scene_at(path).store.async_driver()
+            watch = await driver.watch(("queue:default",))
+            late = []
+            for _ in range(self.ROUNDS):
+                tell()
+                assert await watch.wait(PATIENCE)
+                woken = time.monotonic()
+                late.append(woken - await asyncio.to_thread(tell))
+            await watch.aclose()
+            await driver.aclose()
+            return late
+
+        with self.another_process(path) as tell:
+            late = asyncio.run(listen(tell))
+        assert statistics.median(late) < self.MEDIAN
+
+    def test_nothing_is_polled_while_nobody_waits(self, path: Path) -> None:
+        insert(path, "before")
+
+        async def listen() -> None:
+            me = asyncio.current_task()
+            driver = scene_at(path).store.async_driver()
+            watch = await driver.watch(("queue:default",))
+            assert asyncio.all_tasks() == {me}, "a watch alone costs nothing"
+            waits = [asyncio.create_task(watch.wait(0.02)) for _ in range(3)]
+            await asyncio.wait(waits)
+            async with asyncio.timeout(PATIENCE):
+                while asyncio.all_tasks() != {me}:
+                    await asyncio.sleep(0.001)
+            await watch.aclose()
+            await driver.aclose()
+
+        asyncio.run(listen())

@@ -1,0 +1,163 @@
+"""Stopping: jobs finish within the grace, the others are handed back and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from mainspring import Context, Mainspring, Retry, State
+
+from .scene import is_alive, until, working
+
+
+async def test_running_jobs_finish_within_the_grace_and_no_new_ones_are_claimed(app: Mainspring) -> None:
+    go_on = asyncio.Event()
+
+    @app.task
+    async def work() -> str:
+        await go_on.wait()
+        return "done"
+
+    async with working(app, concurrency=2) as worker:
+        jobs = [await work.aenqueue() for _ in range(4)]
+        await until(lambda: sum(job.refresh().state is State.RUNNING for job in jobs) == 2)
+        worker.stop()
+        await until(lambda: is_quiet(app, worker.id) or worker._quiet)
+        go_on.set()
+    assert [job.refresh().state for job in jobs] == [State.COMPLETED] * 2 + [State.QUEUED] * 2
+    assert app.workers.list() == []
+
+
+def is_quiet(app: Mainspring, worker: str) -> bool:
+    return any(each.id == worker and each.quiet for each in app.workers.list())
+
+
+async def test_what_does_not_finish_in_time_is_handed_back_without_using_an_attempt(app: Mainspring) -> None:
+    release, tidied = threading.Event(), list[str]()
+
+    @app.task
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.3)
+            tidied.append("once")
+
+    @app.task
+    async def turns_it_into_an_error() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise ConnectionError("cut off") from None
+
+    @app.task
+    def stuck(ctx: Context) -> None:
+        release.wait(60)
+
+    async with working(app, grace=0.2) as worker:
+        jobs = [await task.aenqueue() for task in (endless, turns_it_into_an_error, stuck)]  # type: ignore[call-arg]
+        await until(lambda: all(job.refresh().state is State.RUNNING for job in jobs))
+        began = time.monotonic()
+        worker.stop()
+    assert 0.2 <= time.monotonic() - began < 5
+    for job in jobs:
+        await job.arefresh()
+        assert (job.state, job.attempt, job.crashes, job.attempts) == (State.QUEUED, 0, 0, ()), job.task
+        assert job.record.lease == 1
+        assert job.reason == "handed back by a stopping worker"
+    assert tidied == ["once"]
+    release.set()
+
+
+async def test_a_second_stop_hands_back_at_once(app: Mainspring) -> None:
+    @app.task
+    async def endless() -> None:
+        await asyncio.sleep(3600)
+
+    async with working(app, grace=60) as worker:
+        job = await endless.aenqueue()
+        await until(lambda: job.refresh().state is State.RUNNING)
+        worker.stop()
+        await until(lambda: worker._quiet)
+        began = time.monotonic()
+        threading.Thread(target=worker.stop).start()
+    assert time.monotonic() - began < 3
+    assert (job.refresh().state, job.attempt) == (State.QUEUED, 0)
+
+
+async def test_a_task_that_will_not_be_cancelled_does_not_keep_the_worker_from_stopping(app: Mainspring) -> None:
+    release = asyncio.Event()
+
+    @app.task
+    async def deaf() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with working(app, grace=0) as worker:
+        job = await deaf.aenqueue()
+        await until(lambda: job.refresh().state is State.RUNNING)
+        worker.stop()
+    assert (job.refresh().state, job.attempt) == (State.QUEUED, 0)
+    release.set()
+
+
+async def test_the_handed_back_job_runs_elsewhere_with_all_its_attempts(app: Mainspring) -> None:
+    attempts: list[int] = []
+
+    @app.task(retry=Retry(attempts=1))
+    async def work(ctx: Context) -> str:
+        attempts.append(ctx.attempt)
+        if len(attempts) == 1:
+            await asyncio.sleep(3600)
+        return "done"
+
+    async with working(app, grace=0) as worker:
+        job = await work.aenqueue()  # type: ignore[call-arg]
+        await until(lambda: job.refresh().state is State.RUNNING)
+        worker.stop()
+    async with working(app):
+        assert await job.aresult(20) == "done"
+    assert attempts == [1, 1]
+
+
+@pytest.mark.parametrize("moment", ["before", "at once", "when it is woken"])
+async def test_a_stop_is_heard_whenever_it_comes(app: Mainspring, moment: str) -> None:
+    @app.task
+    async def work() -> None: ...
+
+    for _ in range(10):
+        worker = app.worker()
+        if moment == "before":
+            worker.stop()
+        running = asyncio.create_task(worker.arun())
+        if moment == "at once":
+            await asyncio.sleep(0)
+            worker.stop()
+        if moment == "when it is woken":
+            # The hint of the commit and the stop reach the pump in one turn of the loop.
+            await until(lambda worker=worker: is_alive(app, worker.id))  # type: ignore[misc]
+            for _ in range(5):
+                await work.aenqueue()
+            worker.stop()
+        await asyncio.wait_for(running, 10)
+
+
+async def test_an_operators_commands_are_heard(app: Mainspring) -> None:
+    @app.task
+    async def work() -> None: ...
+
+    worker = app.worker()
+    running = asyncio.create_task(worker.arun())
+    await until(lambda: is_alive(app, worker.id))
+    assert await app.workers.aquiet(worker.id)
+    await until(lambda: worker._quiet)
+    job = await work.aenqueue()
+    assert await app.workers.astop(worker.id)
+    await asyncio.wait_for(running, 20)
+    assert job.refresh().state is State.QUEUED
