@@ -95,8 +95,8 @@ class TestPermissions:
         assert answer.startswith(f"{error}: ")
         assert str(everybodys) in answer
         assert "permission" in answer.lower() or "this user" in answer
-        everybodys.chmod(0o666)
         everybodys.parent.chmod(0o777)
+        everybodys.chmod(0o666)
         assert ids_at(everybodys) == {"before"}
 
     def test_a_store_that_may_be_written(self, everybodys: Path) -> None:

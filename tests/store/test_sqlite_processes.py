@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import statistics
@@ -20,6 +21,8 @@ import pytest
 from mainspring.model.job import NewJob
 from mainspring.model.states import State
 from mainspring.store.sqlite import SqliteStore
+from mainspring.store.sqlite import forks as forks_of_the_store
+from mainspring.store.sqlite.drivers import SqliteDriver
 
 from .conformance.scene import Scene, settlement
 from .files import ids_at, insert, scene_at, sound
@@ -169,51 +172,109 @@ class TestKilled:
 
 
 class TestFork:
-    """A driver that was used before its process forked."""
+    """A store that was used before its process forked.
 
-    def test_parent_and_child_go_on_each_with_connections_of_its_own(self, path: Path) -> None:
+    SQLite's tables of locks are copied to the child, the locks themselves are not: with a file open across the fork,
+    what the child writes is lost, or the child waits for ever for a lock that is nobody's.
+    """
+
+    @pytest.fixture
+    def scene(self, path: Path) -> Iterator[Scene]:
         scene = scene_at(path)
         scene.insert("before")
-        with scene.store.driver().connection():
-            pass
-        driver = scene.store.driver()
-        with driver.connection() as before:
-            pass
+        yield scene
+        scene.driver.close()
 
-        def use_in_the_child() -> None:
-            with driver.connection() as connection:
-                assert connection is not before
-            child = Scene(scene.store, driver)
-            for number in range(50):
-                child.insert(f"child {number}")
-            assert "before" in child.ids()
-            driver.close()
+    def open_here(self, path: Path) -> list[str]:
+        """The store's files that this process has open."""
+        links = (f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd"))
+        files = (os.readlink(link) for link in links if os.path.islink(link))
+        return [file for file in files if file.startswith(str(path))]
 
-        with running(use_in_the_child):
+    def test_no_file_is_open_across_the_fork(self, scene: Scene, path: Path) -> None:
+        watch = scene.driver.watch(("queue:default",))
+        assert self.open_here(path)
+
+        def look() -> None:
+            assert not self.open_here(path)
+
+        with running(look):
+            pass
+        watch.close()
+
+    def test_parent_and_child_go_on(self, scene: Scene, path: Path) -> None:
+        def write(who: str) -> None:
             for number in range(50):
-                Scene(scene.store, driver).insert(f"parent {number}")
-        with driver.connection() as after:
-            assert after is before
+                scene.insert(f"{who} {number}")
+            assert {"before", f"{who} 0"} <= set(scene.ids())
+
+        with running(partial(write, "child")):
+            write("parent")
         wanted = {"before", *(f"{who} {number}" for who in ("child", "parent") for number in range(50))}
         assert set(scene.ids()) == wanted
-        driver.close()
         scene.driver.close()
         assert ids_at(path) == wanted
         assert sound(path)
 
-    def test_a_fork_while_another_thread_writes(self, path: Path) -> None:
-        """The lock that the thread holds is copied as it is; the child must not wait for it."""
-        scene = scene_at(path)
-        scene.insert("before")
-        with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(lambda: [scene.insert(f"parent {number}") for number in range(200)])
+    def test_what_the_child_writes_is_there_after_the_parent_has_closed_the_store(
+        self, scene: Scene, path: Path
+    ) -> None:
+        ready, closed = fork.Event(), fork.Event()
+
+        def write() -> None:
+            scene.insert("while the parent has it open")
+            ready.set()
+            assert closed.wait(PATIENCE)
+            scene.insert("afterwards")
+
+        with running(write):
+            assert ready.wait(PATIENCE)
+            scene.driver.close()
+            closed.set()
+        assert ids_at(path) == {"before", "while the parent has it open", "afterwards"}
+
+    def test_a_fork_while_other_threads_write(self, scene: Scene, path: Path) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            writing = [
+                pool.submit(lambda thread=thread: [scene.insert(f"{thread} {number}") for number in range(100)])  # type: ignore[misc]
+                for thread in range(4)
+            ]
             for turn in range(10):
-                with running(lambda turn=turn: scene.insert(f"child {turn}")):  # type: ignore[misc]
+                with running(partial(scene.insert, f"child {turn}")):
                     pass
-            writing.result(PATIENCE)
-        assert len(scene.ids()) == 1 + 200 + 10
+            for each in writing:
+                each.result(PATIENCE)
+        assert len(scene.ids(limit=1000)) == 1 + 4 * 100 + 10
         scene.driver.close()
         assert sound(path)
+
+    def test_a_fork_by_who_holds_a_connection_waits_for_nobody(self, scene: Scene, path: Path) -> None:
+        driver = scene_at(path).store.driver()
+        assert isinstance(driver, SqliteDriver)
+        began = time.monotonic()
+        with driver.connection(), running(lambda: None):
+            pass
+        assert time.monotonic() - began < forks_of_the_store.LONGEST_WAIT
+        driver.close()
+
+    def test_listeners_of_the_parent_go_on(self, scene: Scene, path: Path) -> None:
+        async def listen() -> None:
+            driver = scene.store.async_driver()
+            watch, other = await driver.watch(("queue:default",)), scene.driver.watch(("queue:default",))
+            waiting = asyncio.create_task(watch.wait(PATIENCE))
+            await asyncio.sleep(0)
+            for turn in range(3):
+                with running(partial(scene.insert, f"child {turn}")):
+                    pass
+                assert await waiting
+                assert await asyncio.to_thread(other.wait, PATIENCE)
+                waiting = asyncio.create_task(watch.wait(PATIENCE))
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            other.close()
+            await driver.aclose()
+
+        asyncio.run(listen())
 
 
 class TestHints:

@@ -36,15 +36,17 @@ async def working(
         await asyncio.wait_for(running, 40)
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], patience: float = PATIENCE, what: str = "") -> T:
-    """Wait for a condition, plain or async, to hold; gives what it gave."""
+async def until(
+    condition: Callable[[], object | Awaitable[object]], patience: float = PATIENCE, what: str = ""
+) -> None:
+    """Wait for a condition, plain or async, to hold."""
     deadline = time.monotonic() + patience
     while True:
         value = condition()
         if inspect.isawaitable(value):
             value = await value
         if value:
-            return value  # type: ignore[return-value]
+            return
         if time.monotonic() > deadline:
             raise AssertionError(f"in {patience:g} s this did not come true: {what or inspect.getsource(condition)}")
         await asyncio.sleep(0.01)

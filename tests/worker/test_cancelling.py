@@ -74,7 +74,7 @@ async def test_a_running_plain_function_sees_that_it_is_cancelled(app: Mainsprin
         raise RuntimeError("an error as good as any")
 
     async with working(app):
-        job, other = await endless.aenqueue(), await breaks_off.aenqueue()  # type: ignore[call-arg]
+        job, other = await endless.aenqueue(), await breaks_off.aenqueue()
         await until(lambda: job.refresh().state is other.refresh().state is State.RUNNING)
         asked = time.monotonic()
         assert await app.jobs.acancel([job.id, other.id], reason="enough") == 2
@@ -109,7 +109,7 @@ async def test_a_cancelled_job_runs_again_when_it_is_revived(app: Mainspring) ->
         return ctx.attempt
 
     async with working(app):
-        job = await work.aenqueue()  # type: ignore[call-arg]
+        job = await work.aenqueue()
         await until(lambda: job.refresh().state is State.RUNNING)
         await job.acancel()
         await ended(job)

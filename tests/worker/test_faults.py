@@ -11,9 +11,43 @@ from contextlib import closing
 
 import pytest
 
-from mainspring import Context, Mainspring, State
+from mainspring import Bury, Cancel, Context, Mainspring, RetryAfter, Snooze, State
 
-from .scene import ended, is_alive, path_of, sql, until, working
+from .scene import AT_ONCE, ended, is_alive, path_of, sql, until, working
+
+
+async def test_a_run_whose_lease_is_lost_changes_nothing_whatever_it_comes_to(
+    app: Mainspring, worker_log: pytest.LogCaptureFixture
+) -> None:
+    go_on = asyncio.Event()
+    ways = {
+        "complete": None,
+        "retry": ValueError(),
+        "snooze": Snooze("1h"),
+        "bury": Bury(),
+        "cancel": Cancel(),
+        "come back": RetryAfter(0),
+    }
+
+    @app.task(retry=AT_ONCE)
+    async def work(ctx: Context, way: str) -> str:
+        await go_on.wait()
+        ctx.progress(50)
+        ctx.log("stale")
+        if error := ways[way]:
+            raise error
+        return "stale"
+
+    async with working(app):
+        jobs = [await work.aenqueue(way) for way in ways]
+        await until(lambda: all(job.refresh().state is State.RUNNING for job in jobs))
+        sql(app, "UPDATE mainspring_jobs SET lease = lease + 1")
+        before = [job.refresh().record for job in jobs]
+        go_on.set()
+        await until(lambda: worker_log.text.count("its lease 1 was lost") == len(jobs))
+        after = [await app.jobs.aget(job.id) for job in jobs]
+    assert [job.record for job in after] == before
+    assert not any(job.log for job in after)
 
 
 @pytest.mark.parametrize("how", ["DELETE FROM mainspring_workers", "UPDATE mainspring_workers SET expires_at = 1"])
@@ -43,7 +77,7 @@ async def test_a_worker_that_lost_its_lease_drops_its_runs_and_starts_over(
 
     async with working(app, lease="1s") as worker:
         first = worker.id
-        jobs = [await work.aenqueue(), await plain.aenqueue()]  # type: ignore[call-arg]
+        jobs = [await work.aenqueue(), await plain.aenqueue()]
         await until(lambda: all(job.refresh().state is State.RUNNING for job in jobs))
         sql(app, how)
         await until(lambda: len(interrupted) == 2)
@@ -81,7 +115,7 @@ async def test_a_store_that_is_away_for_longer_than_every_deadline_costs_nothing
 
     async with working(app) as worker:
         jobs = [await work.aenqueue(n) for n in range(3)]
-        talk = await chat.aenqueue()  # type: ignore[call-arg]
+        talk = await chat.aenqueue()
         await until(lambda: len(runs) == 4)
         for name in ("work", "chat"):
             await until(lambda name=name: app.jobs.count(task=name, state="running"))  # type: ignore[misc]

@@ -52,6 +52,18 @@ async def test_async_and_plain_functions_give_their_results(app: Mainspring) -> 
         assert [await job.aresult(20) for job in jobs] == [5, 6]
 
 
+async def test_a_store_in_memory_serves_a_worker_of_the_same_process() -> None:
+    async with Mainspring("sqlite://") as app:
+
+        @app.task
+        def double(n: int) -> int:
+            return 2 * n
+
+        async with working(app):
+            jobs = [await double.using(delay=0.02 * n).aenqueue(n) for n in range(5)]
+            assert [await job.aresult(20) for job in jobs] == [0, 2, 4, 6, 8]
+
+
 async def test_arguments_and_results_of_rich_types_arrive_as_what_they_were(app: Mainspring) -> None:
     seen: list[object] = []
 
@@ -148,7 +160,7 @@ async def test_a_task_knows_its_job_its_attempt_and_its_fence(app: Mainspring) -
             raise ValueError
 
     async with working(app):
-        job = await look.aenqueue("x")  # type: ignore[call-arg,arg-type]
+        job = await look.aenqueue("x")
         await job.aresult(20)
     assert seen == [(job.id, "look", attempt, attempt) for attempt in (1, 2, 3)]
 
@@ -198,7 +210,7 @@ async def test_progress_and_log_are_seen_while_the_task_runs(app: Mainspring) ->
         go_on.wait(20)
 
     async with working(app):
-        job = await work.aenqueue()  # type: ignore[call-arg]
+        job = await work.aenqueue()
 
         async def shown() -> bool:
             seen = await app.jobs.aget(job.id)
@@ -211,7 +223,7 @@ async def test_progress_and_log_are_seen_while_the_task_runs(app: Mainspring) ->
 
 async def test_the_last_words_before_the_end_are_kept(app: Mainspring) -> None:
     @app.task
-    async def work(n: int, ctx: Context) -> None:
+    async def work(ctx: Context, n: int) -> None:
         for step in range(5):
             ctx.progress(20 * step)
             ctx.log(f"step {step}")
@@ -219,7 +231,7 @@ async def test_the_last_words_before_the_end_are_kept(app: Mainspring) -> None:
         ctx.log("last")
 
     @app.task
-    def work_on_threads(n: int, ctx: Context) -> None:
+    def work_on_threads(ctx: Context, n: int) -> None:
         lines = [threading.Thread(target=ctx.log, args=(f"line {line}",)) for line in range(20)]
         for thread in lines:
             thread.start()
@@ -229,13 +241,13 @@ async def test_the_last_words_before_the_end_are_kept(app: Mainspring) -> None:
         ctx.log("last")
 
     @app.task(retry=1)
-    def fail(n: int, ctx: Context) -> None:
+    def fail(ctx: Context, n: int) -> None:
         ctx.progress(70, "done")
         ctx.log("last")
         raise ValueError
 
     async with working(app, concurrency=20):
-        drafts = [task.job(n) for n in range(30) for task in (work, work_on_threads, fail)]  # type: ignore[attr-defined]
+        drafts = [task.job(n) for n in range(30) for task in (work, work_on_threads, fail)]
         jobs = await app.aenqueue_many(drafts)
         await ended(*jobs)
     for job in jobs:
@@ -258,7 +270,7 @@ async def test_progress_is_bounded_and_nonsense_is_the_tasks_own_error(app: Main
                 ctx.progress(nonsense)  # type: ignore[arg-type]
 
     async with working(app):
-        job = await work.aenqueue()  # type: ignore[call-arg]
+        job = await work.aenqueue()
         await job.aresult(20)
     seen = await app.jobs.aget(job.id)
     assert seen.progress == 100
@@ -291,10 +303,10 @@ async def test_middleware_goes_around_every_run_the_first_one_outermost(app: Mai
     async with working(app, concurrency=1):
         for task in (coroutine, plain):
             steps.clear()
-            assert await (await task.aenqueue()).aresult(20) == ["inner", "outer"]  # type: ignore[attr-defined]
+            assert await (await task.aenqueue()).aresult(20) == ["inner", "outer"]
             assert steps == [
-                f"outer in {task.name} 1",  # type: ignore[attr-defined]
-                f"inner in {task.name} 1",  # type: ignore[attr-defined]
+                f"outer in {task.name} 1",
+                f"inner in {task.name} 1",
                 "run",
                 "inner out",
                 "outer out",

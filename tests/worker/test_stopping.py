@@ -58,7 +58,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_without_using_an_atte
         release.wait(60)
 
     async with working(app, grace=0.2) as worker:
-        jobs = [await task.aenqueue() for task in (endless, turns_it_into_an_error, stuck)]  # type: ignore[call-arg]
+        jobs = [await task.aenqueue() for task in (endless, turns_it_into_an_error, stuck)]
         await until(lambda: all(job.refresh().state is State.RUNNING for job in jobs))
         began = time.monotonic()
         worker.stop()
@@ -118,7 +118,7 @@ async def test_the_handed_back_job_runs_elsewhere_with_all_its_attempts(app: Mai
         return "done"
 
     async with working(app, grace=0) as worker:
-        job = await work.aenqueue()  # type: ignore[call-arg]
+        job = await work.aenqueue()
         await until(lambda: job.refresh().state is State.RUNNING)
         worker.stop()
     async with working(app):

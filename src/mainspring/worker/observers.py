@@ -92,10 +92,10 @@ class Observers:
                 await observer(event)
             else:
                 await self._threads.run(partial(observer, event))
-        except BaseException as error:
-            # Foreign code may raise anything, CancelledError and SystemExit too; only a cancellation that was really
-            # asked for ends the telling.
-            telling = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and telling is not None and telling.cancelling():
-                raise
+        except BaseException:
+            # Foreign code may raise anything, CancelledError and SystemExit too, and it may swallow anything: only a
+            # cancellation that was really asked for ends the telling, and that one does.
             logger.exception("observer %s failed on %s of job %s", quote(observer), event.name, event.job.id)
+        telling = asyncio.current_task()
+        if telling is not None and telling.cancelling():
+            raise asyncio.CancelledError

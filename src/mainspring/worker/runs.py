@@ -44,6 +44,8 @@ class Runs:
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
         """Set whenever a run has ended."""
+        self.abandoned = False
+        """True once a run was given up whose task goes on."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -102,6 +104,7 @@ class Runs:
         for run in list(self._runs.values()):
             logger.error("%s does not end although it was cancelled; it is handed back as it is", self.on(run.task))
             self._end(run, Outcome.returned())
+            self.abandoned = True
 
     async def _all_ended(self, seconds: float) -> None:
         await asyncio.wait([run.task for run in self._runs.values() if run.task], timeout=seconds)

@@ -91,13 +91,20 @@ class Worker:
         _refuse_unenforceable(app)
         self._quiet = False
         self._stop_asked = 0
+        self._abandoned = False
+        """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        try:
             runner.run(self._run_with_signals())
+        finally:
+            # Closing waits for every task; one that cannot be cancelled would keep the process from ending.
+            if not self._abandoned:
+                runner.close()
 
     async def arun(self) -> None:
         """Work until `stop()`, then return when all is settled. Raises `StoreError` if the store cannot be opened."""
@@ -185,6 +192,7 @@ class Worker:
             await _cancel(pumping, stopped)
             await pump.finish()
             await self._runs.finish(self._grace, hurry=lambda: self._stop_asked > 1)
+            self._abandoned = self._runs.abandoned
             try:
                 await asyncio.wait_for(settler.drain(), SETTLE_SECONDS)
             except TimeoutError:

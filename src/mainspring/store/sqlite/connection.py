@@ -7,6 +7,7 @@ sleeps for up to 100 ms between tries; ours, below, for about one, so that proce
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
@@ -65,6 +66,7 @@ class Connection:
                 )
         self._location = location
         self._turn = turn
+        self._pid = os.getpid()
         try:
             self._raw = sqlite3.connect(
                 location.uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -187,6 +189,11 @@ class Connection:
 
     def close(self) -> None:
         self._raw.close()
+
+    def __del__(self) -> None:
+        # For apps that are dropped without `close`. Not in a forked child: see `_left_behind`.
+        if hasattr(self, "_raw") and self._pid == os.getpid():
+            self._raw.close()
 
     def _busy(self) -> StoreBusy:
         return StoreBusy(

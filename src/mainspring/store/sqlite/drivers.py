@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mainspring.errors import StoreError
 from mainspring.store.base import Reply, Request, Store, start
 from mainspring.store.sqlite.connection import Connection
+from mainspring.store.sqlite.forks import attend, using
 
 __all__ = ["SqliteAsyncDriver", "SqliteDriver"]
 
@@ -34,7 +36,8 @@ class _Idle:
 
 
 _left_behind: list[_Idle] = []
-"""Connections inherited through a fork. SQLite forbids to use them or even to close them, so they are kept."""
+"""Connections inherited through a fork that did not come through Python (uWSGI), or came while they were in use. SQLite
+forbids to use them or even to close them, so they are kept."""
 
 
 class SqliteDriver:
@@ -44,6 +47,7 @@ class SqliteDriver:
         self._store = store
         self._open = connect
         self._idle = _Idle()
+        attend(self)
 
     def run(self, request: Request[Reply]) -> Reply:
         with self.connection() as connection:
@@ -52,15 +56,16 @@ class SqliteDriver:
     @contextmanager
     def connection(self) -> Generator[Connection]:
         """A connection of one's own for a while."""
-        idle = self._of_this_process()
-        connection = self._take(idle) or self._open(idle.turn)
-        try:
-            yield connection
-        finally:
-            if len(idle.connections) < IDLE_CONNECTIONS:
-                idle.connections.append(connection)
-            else:
-                connection.close()
+        with using():
+            idle = self._of_this_process()
+            connection = self._take(idle) or self._open(idle.turn)
+            try:
+                yield connection
+            finally:
+                if len(idle.connections) < IDLE_CONNECTIONS:
+                    idle.connections.append(connection)
+                else:
+                    connection.close()
 
     @staticmethod
     def _take(idle: _Idle) -> Connection | None:
@@ -75,16 +80,21 @@ class SqliteDriver:
             connection.close()
 
     def watch(self, topics: tuple[str, ...]) -> SqliteWatch:
-        return SqliteWatch(self.connect())
+        return SqliteWatch(_Changes(self))
 
     def connect(self) -> Connection:
         """A new connection that the caller keeps and closes."""
         return self._open(self._of_this_process().turn)
 
-    def close(self) -> None:
-        idle, self._idle = self._of_this_process(), _Idle()
+    def let_go(self) -> None:
+        """Close the idle connections."""
+        idle = self._of_this_process()
         while idle.connections:
             idle.connections.pop().close()
+
+    def close(self) -> None:
+        self.let_go()
+        self._idle = _Idle()
 
     def _of_this_process(self) -> _Idle:
         if self._idle.pid != os.getpid():
@@ -93,25 +103,63 @@ class SqliteDriver:
         return self._idle
 
 
-class SqliteWatch:
-    """Hints for a blocking caller. Every commit of anybody is one: SQLite does not say what it was about."""
+class _Changes:
+    """Counts the changes of the store as far as they were noticed. Every commit of anybody is one: SQLite does not say
+    what it was about."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._seen = connection.data_version()
+    def __init__(self, driver: SqliteDriver) -> None:
+        self._driver = driver
+        self._connection: Connection | None = None
+        self._version: int | None = None
+        self._count = 0
+        attend(self)
+
+    def count(self) -> int:
+        """The number of changes noticed so far, the latest included."""
+        with using():
+            if self._connection is None:
+                self._connection = self._driver.connect()
+                self._version = self._connection.data_version()
+                # Nobody knows what there was while no connection was open.
+                self._count += 1
+            elif (version := self._connection.data_version()) != self._version:
+                self._version = version
+                self._count += 1
+            return self._count
+
+    def look(self) -> int:
+        """The count; as it was, where the store fails: who waits for a hint asks the store next, and hears it then."""
+        try:
+            return self.count()
+        except StoreError:
+            return self._count
+
+    def let_go(self) -> None:
+        """Close the connection; the next count opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class SqliteWatch:
+    """Hints for a blocking caller."""
+
+    def __init__(self, changes: _Changes) -> None:
+        self._changes = changes
+        self._seen = changes.count()
 
     def wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while (version := self._connection.data_version()) == self._seen:
+        while (count := self._changes.look()) == self._seen:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             time.sleep(min(POLL_SECONDS, left))
-        self._seen = version
+        self._seen = count
         return True
 
     def close(self) -> None:
-        self._connection.close()
+        self._changes.let_go()
 
 
 class SqliteAsyncDriver:
@@ -120,97 +168,83 @@ class SqliteAsyncDriver:
     def __init__(self, store: Store, connect: Callable[[threading.Lock], Connection]) -> None:
         self._driver = SqliteDriver(store, connect)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="mainspring-sqlite")
-        self._changes = _Changes(self._driver)
+        self._poll = _Poll(_Changes(self._driver))
 
     async def run(self, request: Request[Reply]) -> Reply:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._driver.run, request)
 
     async def watch(self, topics: tuple[str, ...]) -> SqliteAsyncWatch:
-        return SqliteAsyncWatch(self._changes)
+        return SqliteAsyncWatch(self._poll)
 
     async def aclose(self) -> None:
         self.close()
 
     def close(self) -> None:
         """As `aclose`, for whoever comes when the loop is gone."""
-        self._changes.close()
+        self._poll.close()
         self._threads.shutdown(wait=True)
         self._driver.close()
 
 
-class _Changes:
-    """Counts the changes of the store as far as they were noticed: one poll for all who wait on one loop.
+class _Poll:
+    """One poll for all who wait on one loop. Nobody waiting, nothing polled."""
 
-    Nobody waiting, nothing polled.
-    """
-
-    def __init__(self, driver: SqliteDriver) -> None:
-        self._driver = driver
-        self._connection: Connection | None = None
-        self._version = 0
-        self._count = 0
-        self._waiters: set[asyncio.Future[None]] = set()
+    def __init__(self, changes: _Changes) -> None:
+        self._changes = changes
+        self._waiters: set[asyncio.Future[int]] = set()
         self._poll: asyncio.Task[None] | None = None
 
     def count(self) -> int:
         """The number of changes noticed so far, the latest included."""
-        if self._connection is None:
-            self._connection = self._driver.connect()
-            self._version = self._connection.data_version()
-        elif (version := self._connection.data_version()) != self._version:
-            self._version = version
-            self._count += 1
-        return self._count
+        return self._changes.count()
 
     async def wait(self, seen: int, seconds: float) -> int:
         """Wait until there are more changes than `seen`, or the time is over; the count then."""
-        if self.count() != seen:
-            return self._count
-        waiter = asyncio.get_running_loop().create_future()
+        count = self._changes.look()
+        if count != seen:
+            return count
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         if self._poll is None:
-            self._poll = asyncio.create_task(self._polling(), name="mainspring-sqlite-poll")
+            self._poll = asyncio.create_task(self._polling(seen), name="mainspring-sqlite-poll")
         try:
             # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the change.
             async with asyncio.timeout(seconds):
-                await waiter
+                return await waiter
         except TimeoutError:
-            pass
+            return seen
         finally:
             self._waiters.discard(waiter)
-        return self._count
 
-    async def _polling(self) -> None:
+    async def _polling(self, seen: int) -> None:
         try:
-            before = self._count
             while self._waiters:
                 await asyncio.sleep(POLL_SECONDS)
-                if self.count() != before:
-                    before = self._count
+                count = self._changes.look()
+                if count != seen:
+                    seen = count
                     for waiter in self._waiters:
                         if not waiter.done():
-                            waiter.set_result(None)
+                            waiter.set_result(count)
         finally:
             self._poll = None
 
     def close(self) -> None:
         if self._poll is not None:
             self._poll.cancel()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._changes.let_go()
 
 
 class SqliteAsyncWatch:
     """Hints for an event loop."""
 
-    def __init__(self, changes: _Changes) -> None:
-        self._changes = changes
-        self._seen = changes.count()
+    def __init__(self, poll: _Poll) -> None:
+        self._poll = poll
+        self._seen = poll.count()
 
     async def wait(self, seconds: float) -> bool:
-        before, self._seen = self._seen, await self._changes.wait(self._seen, seconds)
+        before, self._seen = self._seen, await self._poll.wait(self._seen, seconds)
         return self._seen != before
 
     async def aclose(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 
 from mainspring.model.job import Claim
 from mainspring.store.base import (
@@ -32,6 +33,7 @@ from mainspring.store.migrate import migrations, pending
 from mainspring.store.sqlite import jobs, selections, settings, workers
 from mainspring.store.sqlite.connection import Connection
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
+from mainspring.store.sqlite.forks import using
 from mainspring.store.sqlite.location import check_folder, locate
 
 __all__ = ["SqliteStore"]
@@ -100,18 +102,12 @@ class SqliteStore:
             check_folder(place)
             if not place.exists():
                 return SchemaStatus(0, len(self._migrations), location)
-        connection = Connection(self._location, threading.Lock())
-        try:
+        with using(), closing(Connection(self._location, threading.Lock())) as connection:
             return SchemaStatus(_version(connection), len(self._migrations), location)
-        finally:
-            connection.close()
 
     def migrate(self) -> SchemaStatus:
-        connection = Connection(self._location, threading.Lock())
-        try:
+        with using(), closing(Connection(self._location, threading.Lock())) as connection:
             return self._bring_up_to_date(connection)
-        finally:
-            connection.close()
 
     def _connect(self, turn: threading.Lock) -> Connection:
         connection = Connection(self._location, turn, create=not self._opened)

@@ -1,0 +1,371 @@
+"""Workers as processes of their own, on one store: hand-over, signals, sudden death."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mainspring import JobFailed, Mainspring, State
+from mainspring.model.outcome import Verdict
+
+from .scene import wait_until
+
+MODULE = '''
+import asyncio, os, sys, threading, time
+from pathlib import Path
+from mainspring import Context, Mainspring, Retry
+
+HERE = Path(__file__).parent
+app = Mainspring(f"sqlite:///{HERE}/jobs.db")
+
+def note(*what):
+    """One line of this process's own file, written at once: what a killed process noted stays."""
+    with open(HERE / f"notes-{os.getpid()}.txt", "a") as notes:
+        notes.write(" ".join(map(str, what)) + "\\n")
+
+@app.task
+async def now() -> float:
+    return time.time()
+
+@app.task
+def stuck() -> None:
+    note("stuck")
+    threading.Event().wait(600)
+
+@app.task
+async def deaf() -> None:
+    note("deaf")
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+
+@app.task
+async def held(ctx: Context) -> int:
+    note("held", ctx.fence)
+    while not (HERE / f"go-{ctx.fence}").exists():
+        await asyncio.sleep(0.01)
+    ctx.log(f"fence {ctx.fence}")
+    ctx.progress(ctx.fence)
+    note("over", ctx.fence)
+    return ctx.fence
+
+@app.task
+async def poison() -> None:
+    note("poison")
+    os._exit(7)
+
+@app.task(retry=1)
+async def count(n: int, ctx: Context) -> int:
+    note(ctx.job.id, ctx.fence)
+    await asyncio.sleep(0.002)
+    return n
+
+@app.task(retry=1)
+def count_plainly(n: int, ctx: Context) -> int:
+    note(ctx.job.id, ctx.fence)
+    time.sleep(0.002)
+    return n
+'''
+
+WORKER = """
+import json, logging, sys
+from jobs import app
+logging.basicConfig(level=logging.INFO)
+app.worker(**json.loads(sys.argv[1])).run()
+"""
+
+ENQUEUER = """
+import sys
+from jobs import app, count, count_plainly
+first = int(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+ids = []
+for n in range(first, first + 2500, 50):
+    ids += [count.enqueue(i).id for i in range(n, n + 10)]
+    ids += [job.id for job in app.enqueue_many(count_plainly.job(i) for i in range(n + 10, n + 50))]
+print("\\n".join(ids))
+"""
+
+
+class Place:
+    """A folder with a store, a module of tasks, and the processes at work on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "jobs.py").write_text(MODULE)
+        self.app = Mainspring(f"sqlite:///{folder / 'jobs.db'}")
+        self.processes: list[subprocess.Popen[str]] = []
+        for name in ("now", "stuck", "deaf", "held", "poison"):
+            # The same names here; what they do is the module's business.
+            self.app.task(name=name)(_elsewhere)
+
+    def enqueue(self, task: str) -> Any:
+        return self.app.tasks[task].enqueue()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        with (self.folder / f"errors-{len(self.processes)}.txt").open("w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def worker(self, **options: Any) -> subprocess.Popen[str]:
+        """A worker process that has registered."""
+        before = {each.id for each in self.app.workers.list()}
+        process = self.start("-c", WORKER, json.dumps(options))
+        wait_until(lambda: any(worker.id not in before for worker in self.app.workers.list()), what="it registers")
+        return process
+
+    def notes(self, process: subprocess.Popen[str] | None = None) -> list[tuple[int, list[str]]]:
+        """What tasks noted: process and words."""
+        pattern = f"notes-{process.pid if process else '*'}.txt"
+        return [
+            (int(path.stem.partition("-")[2]), line.split())
+            for path in self.folder.glob(pattern)
+            for line in path.read_text().splitlines()
+        ]
+
+    def errors(self) -> str:
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("errors-*.txt")))
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.communicate()
+        self.app.close()
+
+
+async def _elsewhere() -> Any: ...
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.close()
+
+
+def test_a_job_starts_in_another_process_within_ten_milliseconds(place: Place) -> None:
+    place.worker()
+    place.enqueue("now").result(20)
+    took = []
+    for _ in range(100):
+        sent = time.time()
+        took.append(place.enqueue("now").result(20) - sent)
+    assert statistics.median(took) < 0.010, sorted(took)
+
+
+def test_a_waiting_worker_costs_next_to_nothing(place: Place) -> None:
+    process = psutil.Process(place.worker().pid)
+    place.enqueue("now").result(20)
+    before, began = process.cpu_times(), time.monotonic()
+    time.sleep(5)
+    after, took = process.cpu_times(), time.monotonic() - began
+    share = (after.user + after.system - before.user - before.system) / took
+    assert share < 0.02
+    assert process.memory_info().rss < 80_000_000
+
+
+@pytest.mark.parametrize("task", ["stuck", "deaf"])
+def test_sigterm_ends_the_process_well_although_a_job_will_not_end(place: Place, task: str) -> None:
+    process = place.start("-m", "mainspring", "worker", "jobs:app", "--grace", "500ms")
+    job = place.enqueue(task)
+    wait_until(lambda: place.notes(process))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, place.errors()
+    job.refresh()
+    assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 0, 0)
+    assert place.app.workers.list() == []
+
+
+def test_a_second_signal_ends_the_grace(place: Place) -> None:
+    process = place.worker(grace="60s")
+    job = place.enqueue("stuck")
+    wait_until(lambda: place.notes(process))
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: "SIGINT: stopping" in place.errors() or place.app.workers.list()[0].quiet, patience=12)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert job.refresh().state is State.QUEUED
+
+
+def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
+    doomed = place.worker(lease="2s")
+    job = place.enqueue("held")
+    wait_until(lambda: place.notes(doomed))
+    place.worker(lease="2s")
+    (place.folder / "go-3").touch()
+    doomed.kill()
+    died = time.monotonic()
+    assert job.result(20) == 3  # reaping raises the fence, and so does claiming
+    assert time.monotonic() - died < 2 + 5 + 2  # lease, reap, and a busy machine
+    job.refresh()
+    assert (job.attempt, job.crashes) == (1, 1)
+    assert [attempt.verdict for attempt in job.attempts] == [Verdict.LOST, Verdict.COMPLETED]
+
+
+def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
+    job = place.enqueue("poison")
+    for crash in range(1, 4):
+        process = place.worker(lease="1s")
+        assert process.wait(20) == 7
+        wait_until(lambda: not any(worker.alive for worker in place.app.workers.list()))
+        assert len(place.notes()) == crash
+    place.worker(lease="1s")
+    with pytest.raises(JobFailed, match="poison"):
+        job.result(20)
+    job.refresh()
+    assert (job.crashes, job.reason) == (3, "poison")
+    assert [attempt.verdict for attempt in job.attempts] == [Verdict.LOST] * 3
+    assert place.enqueue("now").result(20)
+
+
+@pytest.mark.parametrize("meanwhile", ["has finished", "still runs"])
+def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Place, meanwhile: str) -> None:
+    frozen = place.worker(lease="1s")
+    job = place.enqueue("held")
+    wait_until(lambda: place.notes(frozen))
+    frozen.send_signal(signal.SIGSTOP)
+    wait_until(lambda: not any(worker.alive for worker in place.app.workers.list()))
+    other = place.worker(lease="1s")
+    wait_until(lambda: place.notes(other))
+    if meanwhile == "has finished":
+        (place.folder / "go-3").touch()
+        assert job.result(20) == 3
+    before = place.app.jobs.get(job.id)
+    (place.folder / "go-1").touch()
+    frozen.send_signal(signal.SIGCONT)
+    wait_until(lambda: sum(worker.alive for worker in place.app.workers.list()) == 2, what="it starts over")
+    assert place.app.jobs.get(job.id).record == before.record
+    (place.folder / "go-3").touch()
+    assert job.result(20) == 3
+    seen = place.app.jobs.get(job.id)
+    assert seen.record.lease == 3
+    assert ([line.text for line in seen.log], seen.progress) == (["fence 3"], 3)
+    assert [attempt.verdict for attempt in seen.attempts] == [Verdict.LOST, Verdict.COMPLETED]
+    # And it is a good worker again.
+    other.terminate()
+    assert other.wait(20) == 0
+    assert place.enqueue("now").result(20)
+
+
+def test_ten_thousand_jobs_survive_four_enqueuers_three_workers_and_a_kill(place: Place) -> None:
+    enqueuers = [place.start("-c", ENQUEUER, str(2500 * number)) for number in range(4)]
+    for enqueuer in enqueuers:
+        assert enqueuer.stdout is not None
+        assert enqueuer.stdout.readline() == "ready\n"
+    doomed, *others = [place.worker(lease="2s", concurrency=20) for _ in range(3)]
+    for enqueuer in enqueuers:
+        assert enqueuer.stdin is not None
+        enqueuer.stdin.write("go\n")
+        enqueuer.stdin.flush()
+    wait_until(lambda: len(place.notes(doomed)) > 500, patience=60)
+    doomed.kill()
+    enqueued = [id for enqueuer in enqueuers for id in enqueuer.communicate(timeout=90)[0].split()]
+    assert [enqueuer.returncode for enqueuer in enqueuers] == [0] * 4, place.errors()
+    assert len(set(enqueued)) == len(enqueued) == 10_000
+
+    wait_until(lambda: place.app.jobs.count(state="completed") == 10_000, patience=90)
+    assert place.app.jobs.count() == 10_000
+    for other in others:
+        other.terminate()
+    assert [other.wait(20) for other in others] == [0, 0], place.errors()
+
+    runs: dict[str, list[tuple[int, int]]] = {id: [] for id in enqueued}
+    for pid, (id, fence) in place.notes():
+        runs[id].append((int(fence), pid))
+    assert all(runs.values()), "every job ran"
+    again = {id: sorted(each) for id, each in runs.items() if len(each) > 1}
+    assert again, "the kill came in the middle of at least one run"
+    for each in again.values():
+        assert [pid for _, pid in each[:-1]] == [doomed.pid], "only a kill lets a job run twice"
+        assert each[-1][1] != doomed.pid
+        assert len({fence for fence, _ in each}) == len(each)
+    cursor, crashed = None, set[str]()
+    while True:
+        page = place.app.jobs.find(state="completed", limit=1000, cursor=cursor)
+        crashed |= {job.id for job in page if job.crashes}
+        assert all(job.crashes <= 1 and job.attempt == 1 for job in page)
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert set(again) <= crashed
+
+
+FORK = """
+import asyncio, os, threading
+from jobs import app, now
+
+ids = [now.enqueue().id]
+stop = threading.Event()
+def go_on():
+    while not stop.is_set():
+        ids.append(now.enqueue().id)
+thread = threading.Thread(target=go_on)
+thread.start()
+children = []
+for _ in range(4):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        mine = [now.enqueue().id for _ in range(10)]
+        async def more():
+            return [(await now.aenqueue()).id for _ in range(10)]
+        mine += asyncio.run(more())
+        assert now.enqueue().result(20)
+        os.write(writer, "\\n".join(mine).encode())
+        os._exit(0)
+    os.close(writer)
+    children.append((pid, reader))
+for pid, reader in children:
+    with open(reader) as lines:
+        ids += lines.read().split()
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+thread.join()
+print("\\n".join(ids))
+"""
+
+
+def test_verbs_work_after_a_fork_in_parent_and_child(place: Place) -> None:
+    place.worker()
+    forking = place.start("-W", "ignore::DeprecationWarning", "-c", FORK)
+    ids = forking.communicate(timeout=60)[0].split()
+    assert forking.returncode == 0, place.errors()
+    assert len(set(ids)) == len(ids) > 80
+    wait_until(lambda: place.app.jobs.count(ids, state="completed") == len(ids))
+
+
+def test_a_killed_enqueuer_leaves_each_job_whole_or_not_at_all(place: Place) -> None:
+    script = "from jobs import now\nwhile True: print(now.enqueue().id, flush=True)"
+    enqueuer = place.start("-c", script)
+    wait_until(lambda: place.app.jobs.count() > 200)
+    os.kill(enqueuer.pid, signal.SIGKILL)
+    told = enqueuer.communicate()[0].split()
+    if len(told[-1]) < 36:
+        told.pop()  # the kill cut the line
+    assert place.app.jobs.count(told) == len(told)
+    assert place.app.jobs.count() - len(told) in (0, 1)
+    place.worker(concurrency=50)
+    wait_until(lambda: place.app.jobs.count(state="completed") == place.app.jobs.count())
