@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 from mainspring.app import Mainspring
 from mainspring.cli.output import warn
@@ -63,7 +64,7 @@ class Place:
 
 def store_file(url: str) -> Path | None:
     """The file of an SQLite store, by `app.url`."""
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+    return Path(unquote(url.removeprefix("sqlite:///"))) if url.startswith("sqlite:///") else None
 
 
 def load_app(target: str) -> Mainspring:
