@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
@@ -17,9 +17,10 @@ from mainspring.events import EVENT_NAMES, EventName, Observer
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import NewJob
 from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
 from mainspring.model.text import quote
-from mainspring.store.base import DefineQueue, InsertRequest, PutSchedule, Store
+from mainspring.store.base import DefineQueue, InsertRequest, PutSchedule, Store, portions
 from mainspring.store.connect import connect
 from mainspring.task import AsyncTask, JobDraft, SyncTask, Task, TaskDecorator, make_task, same
 from mainspring.twin import Async, Blocking, Steps, ask, twins
@@ -176,12 +177,12 @@ class Mainspring:
     def _enqueue_many(self, drafts: Iterable[JobDraft[R]]) -> Steps[list[Job[R]]]:
         """Enqueue many jobs at once: `app.enqueue_many(task.job(n) for n in range(1000))`.
 
-        Up to 10,000 jobs appear together or not at all; more are stored in pieces of that size.
+        Up to 10,000 jobs appear together or not at all; more are stored in pieces of that size, and in smaller ones
+        where arguments are over 32 KiB.
         """
         new = [draft.new if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []
-        for first in range(0, len(new), INSERT_LIMIT):
-            piece = tuple(new[first : first + INSERT_LIMIT])
+        for piece in _pieces(new):
             inserted = yield from ask(InsertRequest(piece))
             jobs += [Job(self, job, existed=reply.existed) for job, reply in zip(piece, inserted, strict=True)]
         return jobs
@@ -379,6 +380,21 @@ def _options(
         timeout_ms=None if timeout is None else to_ms(timeout),
         executor=executor,
     )
+
+
+def _pieces(new: list[NewJob]) -> Iterator[tuple[NewJob, ...]]:
+    """The jobs in requests of `INSERT_LIMIT` portions at most."""
+    piece: list[NewJob] = []
+    room = INSERT_LIMIT
+    for job in new:
+        size = portions(job.args)
+        if size > room:
+            yield tuple(piece)
+            piece, room = [], INSERT_LIMIT
+        piece.append(job)
+        room -= size
+    if piece:
+        yield tuple(piece)
 
 
 def _no_draft(value: object) -> Any:

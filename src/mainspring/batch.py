@@ -20,15 +20,23 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers items of one event loop into batches of at most `limit`, one batch under way at a time.
+    """Gathers items of one event loop into batches, one batch under way at a time.
+
+    The sizes of a batch's items come to `limit` at most, but for a batch of one item that alone is larger.
 
     `flush` takes a batch and gives one result for each of its items, in their order. What it raises, every item of
     that batch raises; the next batch is tried as if nothing had happened.
     """
 
-    def __init__(self, flush: Callable[[list[Item]], Awaitable[Sequence[Result]]], limit: int = 1000) -> None:
+    def __init__(
+        self,
+        flush: Callable[[list[Item]], Awaitable[Sequence[Result]]],
+        limit: int = 1000,
+        size: Callable[[Item], int] = lambda item: 1,
+    ) -> None:
         self._flush = flush
         self._limit = limit
+        self._size = size
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -51,11 +59,18 @@ class Batcher(Generic[Item, Result]):
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
+    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        batch = [self._waiting.popleft()]
+        room = self._limit - self._size(batch[0][0])
+        while self._waiting and (room := room - self._size(self._waiting[0][0])) >= 0:
+            batch.append(self._waiting.popleft())
+        return batch
+
     async def _flush_all(self) -> None:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                batch = self._next_batch()
                 try:
                     results = await self._flush([item for item, _ in batch])
                     for (_, future), result in zip(batch, results, strict=True):

@@ -123,6 +123,11 @@ class BoundTask(Generic[P, R_co]):
                 retry = replace(self._task.options.retry, attempts=retry, on=(), never=())
             override = replace(override, retry=retry)
         if timeout is not None:
+            if not self._task.is_async:
+                raise InvalidOption(
+                    f"timeout={quote(timeout)} cannot be kept for {self._task.name!r}: it is a plain function, which "
+                    "runs on a thread, and a thread cannot be stopped; make it an async function"
+                )
             override = replace(override, timeout_ms=to_ms(timeout))
         keep_time = delay is None and at is None
         terms = Terms(

@@ -36,6 +36,7 @@ from mainspring.store.base import (
     Request,
     Store,
     Watch,
+    portions,
 )
 
 __all__ = ["Async", "Blocking", "Emit", "Look", "Steps", "Wait", "Watching", "ask", "look", "twins"]
@@ -274,7 +275,7 @@ class _LoopSide:
 
     def __init__(self, store: Store) -> None:
         self.driver: AsyncDriver = store.async_driver()
-        self.inserts = Batcher[NewJob, Inserted](self._insert)
+        self.inserts = Batcher[NewJob, Inserted](self._insert, size=lambda job: portions(job.args))
         # A hint may wake everybody who waits for a result: then one request looks for all of them.
         self.looks = Batcher[str, JobRecord | None](self._look)
 

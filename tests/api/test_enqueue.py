@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from mainspring import InvalidOption, Mainspring, State, UnknownTask, ValidationError
 from mainspring.app import INSERT_LIMIT
+from mainspring.store.base import Inserted, InsertRequest
 from mainspring.task import SyncTask
 
 
@@ -85,6 +87,24 @@ async def test_more_than_one_request_holds(app: Mainspring, add: Add) -> None:
     assert len(await app.aenqueue_many(add.job(n, n) for n in range(INSERT_LIMIT + 5))) == INSERT_LIMIT + 5
     assert await app.jobs.acount() == INSERT_LIMIT + 5
     await app.aclose()
+
+
+@pytest.mark.filterwarnings("ignore::mainspring.model.codec.PayloadWarning")
+def test_large_arguments_go_in_smaller_requests(app: Mainspring) -> None:
+    """A request of 10,000 jobs of a megabyte each would be one document of ten gigabytes."""
+
+    @app.task
+    async def keep(text: str) -> None: ...
+
+    requests: list[InsertRequest] = []
+    steps = app._enqueue_many(keep.job("x" * 500_000) for _ in range(1000))
+    with suppress(StopIteration):
+        request = next(steps)
+        while True:
+            assert isinstance(request, InsertRequest)
+            requests.append(request)
+            request = steps.send(tuple(Inserted(job.id, existed=False) for job in request.jobs))
+    assert [len(request.jobs) for request in requests] == [625, 375]
 
 
 def test_one_wrong_job_among_many_and_none_is_stored(app: Mainspring, add: Add) -> None:

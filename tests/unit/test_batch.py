@@ -116,3 +116,14 @@ async def test_a_loop_that_closes_leaves_nobody_waiting() -> None:
 
 async def _wait_for(batcher: Batcher[int, str], item: int) -> str:
     return await batcher.add(item)
+
+
+async def test_large_items_make_small_batches() -> None:
+    door = Door()
+    batcher = Batcher(door.flush, limit=10, size=lambda item: item)
+    first = batcher.add(1)
+    await asyncio.sleep(0)
+    rest = [batcher.add(item) for item in (4, 6, 25, 3, 3, 5)]
+    door.open.set()
+    await asyncio.gather(first, *rest)
+    assert door.batches == [[1], [4, 6], [25], [3, 3], [5]]

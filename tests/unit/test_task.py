@@ -194,7 +194,10 @@ def test_a_parameter_may_have_any_name(app: Mainspring) -> None:
 
 
 def test_using_changes_the_terms_and_nothing_else(app: Mainspring) -> None:
-    task = app.task(queue="sums", retry=Retry(attempts=5, delay="1s", on=OSError))(add)
+    @app.task(queue="sums", retry=Retry(attempts=5, delay="1s", on=OSError))
+    async def task(a: int) -> int:
+        return a
+
     at = datetime(2030, 1, 1, 12, tzinfo=UTC)
     new = task.using(delay="2h", priority=1, queue="urgent", timeout="5s", retry=3, id="order-7").job(1).new
     assert (new.delay_ms, new.priority, new.queue, new.id) == (7_200_000, 1, "urgent", "order-7")
@@ -202,6 +205,11 @@ def test_using_changes_the_terms_and_nothing_else(app: Mainspring) -> None:
     assert (merged.timeout_ms, merged.retry) == (5000, Retry(attempts=3, delay="1s", on=OSError))
     assert task.using(at=at).job(1).new.run_at == 1_893_499_200_000
     assert task.job(1).new.options is None
+
+
+def test_a_timeout_that_cannot_be_kept_is_refused(app: Mainspring) -> None:
+    with pytest.raises(InvalidOption, match="'add'.*a thread cannot be stopped"):
+        app.task(add).using(timeout="5s")
 
 
 def test_using_adds_up(app: Mainspring) -> None:

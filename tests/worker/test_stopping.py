@@ -131,7 +131,7 @@ async def test_a_stop_is_heard_whenever_it_comes(app: Mainspring, moment: str) -
     @app.task
     async def work() -> None: ...
 
-    for _ in range(10):
+    for _ in range(20):
         worker = app.worker()
         if moment == "before":
             worker.stop()
@@ -140,10 +140,8 @@ async def test_a_stop_is_heard_whenever_it_comes(app: Mainspring, moment: str) -
             await asyncio.sleep(0)
             worker.stop()
         if moment == "when it is woken":
-            # The hint of the commit and the stop reach the pump in one turn of the loop.
-            await until(lambda worker=worker: is_alive(app, worker.id))  # type: ignore[misc]
-            for _ in range(5):
-                await work.aenqueue()
+            # The hint of the last commit and the stop may well reach the pump in one turn of the loop.
+            await (await work.aenqueue()).aresult(20)
             worker.stop()
         await asyncio.wait_for(running, 10)
 
@@ -161,3 +159,28 @@ async def test_an_operators_commands_are_heard(app: Mainspring) -> None:
     assert await app.workers.astop(worker.id)
     await asyncio.wait_for(running, 20)
     assert job.refresh().state is State.QUEUED
+
+
+async def test_a_wait_for_a_hint_that_is_cancelled_ends_although_the_hint_comes_at_that_moment(app: Mainspring) -> None:
+    @app.task
+    async def work() -> None: ...
+
+    driver = app.store.async_driver()
+    for _ in range(5):
+        watches = [await driver.watch(("queue:default",)) for _ in range(20)]
+        waiting = [asyncio.create_task(watch.wait(20)) for watch in watches]
+
+        async def cancel_the_others(waiting: list[asyncio.Task[bool]] = waiting) -> None:
+            assert await (await driver.watch(("queue:default",))).wait(20)
+            # The hint woke all in one turn of the loop: some before this one, some are still to go on.
+            for task in waiting:
+                task.cancel()
+
+        cancelling = asyncio.create_task(cancel_the_others())
+        await asyncio.sleep(0)
+        work.enqueue()
+        await cancelling
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        for task, result in zip(waiting, results, strict=True):
+            assert task.cancelled() or (result is True and not task.cancelling())
+    await driver.aclose()

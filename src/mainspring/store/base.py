@@ -592,6 +592,17 @@ class SchemaStatus:
     """What `doctor` shows beside it: the file or the server, and its version."""
 
 
+_PORTION = 32 * 1024
+
+
+def portions(*texts: str | None) -> int:
+    """How much of a request a job takes up that carries these texts: 1 for a small one, more for a large one.
+
+    Requests are kept to so many portions rather than jobs, so that none becomes a document of gigabytes.
+    """
+    return 1 + sum(len(text) for text in texts if text) // _PORTION
+
+
 def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
     """The operation that performs `request` on `store`, not yet begun."""
     if now_ms.stopped_at is not None and request.now is None:

@@ -14,7 +14,7 @@ from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.model.settlement import Settlement
 from mainspring.model.transitions import decide
-from mainspring.store.base import AsyncDriver, SettleRequest
+from mainspring.store.base import AsyncDriver, SettleRequest, portions
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.outage import Outage
 
@@ -23,7 +23,7 @@ __all__ = ["Settled", "Settler"]
 logger = logging.getLogger("mainspring.worker")
 
 BATCH = 500
-"""The most settlements in one request."""
+"""The most settlements in one request; fewer, where they carry large results."""
 
 
 class Settled(NamedTuple):
@@ -34,6 +34,11 @@ class Settled(NamedTuple):
     settlement: Settlement
     at: int
     """When the run ended, on the store's clock."""
+
+
+def _portions(settled: Settled) -> int:
+    written = settled.settlement
+    return portions(written.result, written.error, written.history)
 
 
 class Settler:
@@ -55,7 +60,7 @@ class Settler:
         self._retry_of = retry_of
         self._chance = chance
         self._outage = Outage("settling")
-        self._batches = Batcher[Settled, None](self._settle, limit=BATCH)
+        self._batches = Batcher[Settled, None](self._settle, limit=BATCH, size=_portions)
         self.backlog = 0
         """Runs that have ended and are not settled yet."""
 

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,20 @@ SETTLE_SECONDS = 15.0
 """How long a stopping worker tries to settle with a store that does not answer."""
 OBSERVE_SECONDS = 5.0
 """How long a stopping worker waits for its observers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a worker is made of, for one working life."""
+
+    threads: Threads
+    notebook: Notebook
+    observers: Observers
+    settler: Settler
+    runs: Runs
+    pump: Pump
+    chores: tuple[Chore, ...]
+    pulse: Pulse
 
 
 class Worker:
@@ -139,76 +154,94 @@ class Worker:
             logger.info("%s: stopping; running jobs have %g s to finish", number.name, self._grace)
         self.stop()
 
+    # --- one working life ---
+
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
         settings = await driver.run(ConfigureRequest())
-        clock = StoreClock(time.monotonic, settings.now)
         await driver.run(ConfigureRequest((*self._app.declared_queues, *self._app.declared_schedules(settings.now))))
+        parts = self._assemble(driver, StoreClock(time.monotonic, settings.now))
+        self._driver, self._runs = driver, parts.runs
+        await driver.run(BeatRequest(self._presence(), "join"))
+        parts.pulse.start()
+        # What brings work in stops first, what carries it out goes on until all is settled.
+        intake = [
+            asyncio.create_task(parts.pump.run(), name="mainspring pump"),
+            asyncio.create_task(keep_doing(parts.chores), name="mainspring chores"),
+        ]
+        outlet = [
+            asyncio.create_task(parts.notebook.keep_writing(), name="mainspring notebook"),
+            asyncio.create_task(parts.observers.keep_telling(), name="mainspring observers"),
+        ]
+        stopped = asyncio.create_task(stop.wait(), name="mainspring stop")
+        logger.info("worker %s serves %s", self.name, ", ".join(self._rooms.names))
+        try:
+            ended, _ = await asyncio.wait([*intake, *outlet, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for part in ended - {stopped}:
+                part.result()  # a part that ends by itself has failed: say why, and loudly
+        finally:
+            self._quiet = True
+            await _cancel(*intake, stopped)
+            await self._finish(parts)
+            await _cancel(*outlet, *filter(None, [self._rejoining]))
+            # It has beaten until the last settle; only now does the worker leave.
+            await asyncio.to_thread(parts.pulse.stop)
+            with suppress(StoreError):
+                await driver.run(BeatRequest(self._presence(), "leave"))
+            parts.observers.close()
+            parts.threads.close()
+            logger.info("worker %s has stopped", self.name)
+
+    def _assemble(self, driver: AsyncDriver, clock: StoreClock) -> _Parts:
         threads = Threads(self._concurrency)
         notebook = Notebook(driver, clock)
         observers = Observers(self._app.observers, self._event)
 
         def settled(batch: Sequence[Settled]) -> None:
             observers.settled(batch)
-            self._runs.freed.set()  # many unsettled runs may have kept the pump waiting
+            runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
         settler = Settler(driver, clock, notebook, settled, self._retry_of)
-        self._runs = Runs(
+        runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, partial(Job.claimed, self._app)),
             started=observers.started,
         )
-        pump = Pump(driver, clock, self._rooms, self._runs, worker=self._open_for_work, lost=self._give_up)
-        chores: tuple[Chore, ...] = (
-            Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost())),
-            Tend(driver, clock),
-            Prune(driver),
+        return _Parts(
+            threads=threads,
+            notebook=notebook,
+            observers=observers,
+            settler=settler,
+            runs=runs,
+            pump=Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up),
+            chores=(
+                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost())),
+                Tend(driver, clock),
+                Prune(driver),
+            ),
+            pulse=Pulse(
+                self._app.store.driver(),
+                presence=self._presence,
+                heard=self._heard,
+                running_here=runs.on,
+                beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
+            ),
         )
-        self._driver = driver
-        await driver.run(BeatRequest(self._presence(), "join"))
-        pulse = Pulse(
-            self._app.store.driver(),
-            presence=self._presence,
-            heard=self._heard,
-            running_here=self._runs.on,
-            beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
-        )
-        pulse.start()
-        background = [
-            asyncio.create_task(notebook.keep_writing(), name="mainspring notebook"),
-            asyncio.create_task(observers.keep_telling(), name="mainspring observers"),
-            asyncio.create_task(keep_doing(chores), name="mainspring chores"),
-        ]
-        pumping = asyncio.create_task(pump.run(), name="mainspring pump")
-        stopped = asyncio.create_task(stop.wait(), name="mainspring stop")
-        logger.info("worker %s serves %s", self.name, ", ".join(self._rooms.names))
+
+    async def _finish(self, parts: _Parts) -> None:
+        """Bring to an end what was begun: the last claim, the runs, their settlements, what observers hear of them."""
+        await parts.pump.finish()
+        await parts.runs.finish(self._grace, hurry=lambda: self._stop_asked > 1)
+        self._abandoned = parts.runs.abandoned
         try:
-            ended, _ = await asyncio.wait([pumping, stopped, *background], return_when=asyncio.FIRST_COMPLETED)
-            for part in ended - {stopped}:
-                part.result()  # a part that ends by itself has failed: say why, and loudly
-        finally:
-            self._quiet = True
-            await _cancel(pumping, stopped)
-            await pump.finish()
-            await self._runs.finish(self._grace, hurry=lambda: self._stop_asked > 1)
-            self._abandoned = self._runs.abandoned
-            try:
-                await asyncio.wait_for(settler.drain(), SETTLE_SECONDS)
-            except TimeoutError:
-                logger.error("%d ended jobs could not be settled: they will run again elsewhere", settler.backlog)
-            try:
-                await asyncio.wait_for(observers.drain(), OBSERVE_SECONDS)
-            except TimeoutError:
-                logger.error("an observer does not end; what it was not told yet, it will not be told")
-            await _cancel(*background, *filter(None, [self._rejoining]))
-            observers.close()
-            # It has beaten until the last settle; only now does the worker leave.
-            await asyncio.to_thread(pulse.stop)
-            with suppress(StoreError):
-                await driver.run(BeatRequest(self._presence(), "leave"))
-            threads.close()
-            logger.info("worker %s has stopped", self.name)
+            await asyncio.wait_for(parts.settler.drain(), SETTLE_SECONDS)
+        except TimeoutError:
+            logger.error("%d ended jobs could not be settled: they will run again elsewhere", parts.settler.backlog)
+        try:
+            await asyncio.wait_for(parts.observers.drain(), OBSERVE_SECONDS)
+        except TimeoutError:
+            logger.error("an observer does not end; what it was not told yet, it will not be told")
 
     # --- what its parts ask of it and tell it ---
 
