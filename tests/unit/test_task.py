@@ -208,7 +208,7 @@ def test_using_changes_the_terms_and_nothing_else(app: Mainspring) -> None:
 
 
 def test_a_timeout_that_cannot_be_kept_is_refused(app: Mainspring) -> None:
-    with pytest.raises(InvalidOption, match="'add'.*a thread cannot be stopped"):
+    with pytest.raises(InvalidOption, match=r"'add'.*a thread cannot be stopped"):
         app.task(add).using(timeout="5s")
 
 
