@@ -204,6 +204,9 @@ async def test_malformed_stored_jobs_are_set_aside_and_the_rest_goes_on(app: Mai
             job = await work.aenqueue(1)
             jobs[column].append(job)
             sql(app, f"UPDATE mainspring_jobs SET {column} = ? WHERE id = ?", text, job.id)
+    no_text = await work.aenqueue(1)
+    jobs["args"].append(no_text)
+    sql(app, "UPDATE mainspring_jobs SET args = CAST(x'7b226eff223a317d' AS TEXT) WHERE id = ?", no_text.id)
     good = [await work.aenqueue(n) for n in range(100, 120)]
     async with working(app, concurrency=3):
         assert [await job.aresult(20) for job in good] == list(range(100, 120))

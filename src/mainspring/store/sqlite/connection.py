@@ -29,7 +29,7 @@ from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Row
 from mainspring.store.sqlite.location import Location, check_folder, identity
 
-__all__ = ["OPERATION_DEADLINE", "Connection"]
+__all__ = ["OPERATION_DEADLINE", "Connection", "DamagedText"]
 
 OPERATION_DEADLINE = 5.0
 """Seconds that an operation may wait for its turn."""
@@ -46,6 +46,10 @@ _ON_DISK = (
 _IN_MEMORY = ("journal_mode = MEMORY", "synchronous = OFF")
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class DamagedText(StoreCorrupt):
+    """A stored text is not UTF-8: not written by Mainspring, or damaged since."""
 
 
 class Connection:
@@ -120,6 +124,16 @@ class Connection:
             return reply
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__
+
+    @contextmanager
+    def reading_damaged_text(self) -> Generator[None]:
+        """Within this, bytes that are no UTF-8 come as lone surrogates, so that the row which has them can be read, and
+        will be refused for what it is by whoever decodes it."""
+        self._raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+        try:
+            yield
+        finally:
+            self._raw.text_factory = str
 
     @contextmanager
     def _writing(self, deadline: float) -> Generator[None]:
@@ -219,7 +233,7 @@ class Connection:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return self._corrupt(error)
             case 0 if str(error).startswith("Could not decode to UTF-8"):
-                return self._corrupt(error)
+                return DamagedText(str(self._corrupt(error)))
             case sqlite3.SQLITE_FULL:
                 return StoreFull(f"no room left for {place} ({error}); nothing was changed, free some disk space")
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from mainspring.errors import StoreError
 from mainspring.store.base import Reply, Request, Store, start
-from mainspring.store.sqlite.connection import Connection
+from mainspring.store.sqlite.connection import Connection, DamagedText
 from mainspring.store.sqlite.forks import attend, using
 
 __all__ = ["SqliteAsyncDriver", "SqliteDriver"]
@@ -51,7 +51,12 @@ class SqliteDriver:
 
     def run(self, request: Request[Reply]) -> Reply:
         with self.connection() as connection:
-            return connection.perform(start(self._store, request))
+            try:
+                return connection.perform(start(self._store, request))
+            except DamagedText:
+                # One damaged row must not keep all others from being claimed and shown.
+                with connection.reading_damaged_text():
+                    return connection.perform(start(self._store, request))
 
     @contextmanager
     def connection(self) -> Generator[Connection]:

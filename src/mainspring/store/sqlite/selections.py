@@ -168,7 +168,9 @@ def count(request: CountRequest) -> Operation[CountReply]:
             where = " AND ".join([f"{column} = '{state.value}'", *conditions])
             plain = replace(filter, states=(), queue=None) == Filter()
             oldest = "min(run_at)" if state is State.QUEUED and plain else "NULL"
-            text = f"SELECT queue, count(*), {oldest} FROM {side.table} WHERE {where} GROUP BY queue"
+            # Left to itself SQLite reads each row for its `run_at`; the index in which they wait has it.
+            index = "INDEXED BY mainspring_jobs_queued" if oldest != "NULL" else ""
+            text = f"SELECT queue, count(*), {oldest} FROM {side.table} {index} WHERE {where} GROUP BY queue"
             tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Statement(text, parameters))]
     return CountReply(tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state))), time_of(request.now))
 
