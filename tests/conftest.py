@@ -1,7 +1,13 @@
-"""What all tests share: how Hypothesis runs on machines that are busy with other things."""
+"""What all tests share: how Hypothesis runs on busy machines, and signals as they are at a terminal."""
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine and nothing about the code.
 settings.register_profile("mainspring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mainspring")
+
+# Whoever starts the tests in the background starts them with SIGINT ignored, and so would be every program that they
+# start: none of those could be stopped by Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
