@@ -18,6 +18,7 @@ from mainspring.errors import (
     Bury,
     Cancel,
     ConfigurationError,
+    DuplicateJob,
     DuplicateTask,
     InvalidCron,
     InvalidDuration,
@@ -52,6 +53,7 @@ from mainspring.errors import (
 from mainspring.events import Event
 from mainspring.job import Attempt, Job, LogLine
 from mainspring.model.backoff import Retry
+from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
 from mainspring.task import JobDraft, Task
@@ -63,6 +65,8 @@ __all__ = [
     "Cancel",
     "ConfigurationError",
     "Context",
+    "Debounce",
+    "DuplicateJob",
     "DuplicateTask",
     "ErrorRecord",
     "Event",
@@ -100,6 +104,8 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "Task",
+    "Throttle",
+    "Unique",
     "UnknownTask",
     "UnsafeText",
     "Unserialisable",

@@ -18,12 +18,13 @@ from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
+from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
 from mainspring.model.text import quote
-from mainspring.store.base import DefineQueue, InsertRequest, PutSchedule, Store, portions
+from mainspring.store.base import DefineQueue, PutSchedule, Store, portions
 from mainspring.store.connect import connect
-from mainspring.task import AsyncTask, JobDraft, SyncTask, Task, TaskDecorator, make_task, same
-from mainspring.twin import Async, Blocking, Steps, ask, twins
+from mainspring.task import AsyncTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
+from mainspring.twin import Async, Blocking, Steps, twins
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -122,6 +123,9 @@ class Mainspring:
         retry: Retry | int | None = None,
         timeout: Duration | None = None,
         executor: Executor = "auto",
+        unique: Unique | None = None,
+        debounce: Debounce | None = None,
+        throttle: Throttle | None = None,
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -134,15 +138,21 @@ class Mainspring:
         retry: Retry | int | None = None,
         timeout: Duration | None = None,
         executor: Executor = "auto",
+        unique: Unique | None = None,
+        debounce: Debounce | None = None,
+        throttle: Throttle | None = None,
     ) -> Any:
         """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
 
         The task's `name` (default: the function's) is what is stored with every job, so a renamed function keeps its
         old jobs by keeping its `name`. Lower `priority` runs first. `retry` as a number is how often to try in all.
 
+        `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
+
         Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
         """
-        options = _options(queue, priority, retry, timeout, executor)
+        keys = tuple(rule for rule in (unique, debounce, throttle) if rule is not None)
+        options = _options(queue, priority, retry, timeout, executor, keys)
 
         def decorate(function: Any) -> Task[..., Any]:
             return self._register(make_task(self, function, name, options))
@@ -183,8 +193,7 @@ class Mainspring:
         new = [draft.new if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []
         for piece in _pieces(new):
-            inserted = yield from ask(InsertRequest(piece))
-            jobs += [Job(self, job, existed=reply.existed) for job, reply in zip(piece, inserted, strict=True)]
+            jobs += yield from insert(self, piece)
         return jobs
 
     enqueue_many, aenqueue_many = twins(_enqueue_many)
@@ -372,6 +381,7 @@ def _options(
     retry: Retry | int | None,
     timeout: Duration | None,
     executor: Executor = "auto",
+    keys: tuple[KeyRule, ...] = (),
 ) -> TaskOptions:
     return TaskOptions(
         queue=DEFAULT_QUEUE if queue is None else queue,
@@ -379,6 +389,7 @@ def _options(
         retry=Retry() if retry is None else Retry(attempts=retry) if isinstance(retry, int) else retry,
         timeout_ms=None if timeout is None else to_ms(timeout),
         executor=executor,
+        keys=keys,
     )
 
 

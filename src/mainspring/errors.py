@@ -8,6 +8,7 @@
     │   └── PayloadError                     a value that has no safe JSON form
     │       └── Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
     ├── UnknownTask (LookupError)  JobNotFound (LookupError)  ScheduleNotFound (LookupError)
+    ├── DuplicateJob                         a unique job that is there already, where that is to be an error
     ├── JobFailed  JobCancelled              what `result()` raises for a job that ended badly
     ├── ResultTimeout (TimeoutError)         the job has not ended in the time given
     ├── JobTimeout (TimeoutError)            the job ran longer than its `timeout`
@@ -35,6 +36,7 @@ __all__ = [
     "Cancel",
     "ConfigurationError",
     "Directive",
+    "DuplicateJob",
     "DuplicateTask",
     "InvalidCron",
     "InvalidDuration",
@@ -130,6 +132,18 @@ class JobNotFound(MainspringError, LookupError):
 
 class ScheduleNotFound(MainspringError, LookupError):
     """No schedule has that name."""
+
+
+class DuplicateJob(MainspringError):
+    """Another job holds a key of this one, whose task says that it is to be rejected then. Nothing was stored.
+
+    `job_id` is the job that holds the key, `key` its name.
+    """
+
+    def __init__(self, job_id: str, key: str) -> None:
+        super().__init__(f"not enqueued: job {job_id} is there already and holds the key {key!r}")
+        self.job_id = job_id
+        self.key = key
 
 
 class JobFailed(MainspringError):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from mainspring.clock import aware_ms, new_id
-from mainspring.errors import ConfigurationError, InvalidOption
+from mainspring.errors import ConfigurationError, DuplicateJob, InvalidOption
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
-from mainspring.model.job import NewJob
+from mainspring.model.job import JobRecord, Key, NewJob
+from mainspring.model.keys import IDEMPOTENCY_FOR, Debounce, KeyRule, Unique, idempotency
 from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority
 from mainspring.model.text import quote
-from mainspring.store.base import InsertRequest
+from mainspring.store.base import Filter, FindRequest, InsertRequest
 from mainspring.twin import Steps, ask, twins
 
 if TYPE_CHECKING:
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
     from mainspring.model.codec import ArgumentsCodec, ResultCodec
     from mainspring.worker.context import Context
 
-__all__ = ["AsyncTask", "BoundTask", "JobDraft", "SyncTask", "Task", "TaskDecorator", "make_task", "new_id", "same"]
+__all__ = [
+    "AsyncTask",
+    "BoundTask",
+    "JobDraft",
+    "SyncTask",
+    "Task",
+    "TaskDecorator",
+    "Terms",
+    "insert",
+    "make_task",
+    "new_id",
+    "same",
+]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -53,6 +67,24 @@ class Terms:
     override_text: str | None = None
     """`override`, as it is stored."""
     id: str | None = None
+    rules: tuple[KeyRule, ...] = ()
+    idempotency_key: str | None = None
+    idempotency_for: Duration = IDEMPOTENCY_FOR
+    makes_keys: bool = field(init=False)
+    wait_ms: int = field(init=False)
+    """How long after the insert the job may run: `delay_ms`, or what its debounce rule says."""
+
+    def __post_init__(self) -> None:
+        waits = [rule.wait_ms for rule in self.rules if isinstance(rule, Debounce)]
+        timed = self.delay_ms or self.run_at is not None
+        object.__setattr__(self, "wait_ms", self.delay_ms if timed or not waits else max(waits))
+        object.__setattr__(self, "makes_keys", bool(self.rules or self.idempotency_key))
+
+    def keys(self, task: Task[..., Any], text: str) -> tuple[Key, ...]:
+        """The keys that a job with these arguments takes, the caller's own first."""
+        own = idempotency(task.name, self.idempotency_key, self.idempotency_for) if self.idempotency_key else None
+        args = task.defaults | json.loads(text)
+        return (*filter(None, [own]), *(rule.key(task.name, args) for rule in self.rules))
 
 
 class BoundTask(Generic[P, R_co]):
@@ -73,27 +105,30 @@ class BoundTask(Generic[P, R_co]):
         `PayloadError` for such as have no safe JSON form.
         """
         task, terms = self._task, self._terms
+        text = task.codec.encode(args, kwargs)
         return JobDraft(
             NewJob(
                 terms.id or new_id(),
                 task.name,
                 terms.queue,
-                task.codec.encode(args, kwargs),
+                text,
                 terms.priority,
                 terms.run_at,
-                terms.delay_ms,
+                terms.wait_ms,
                 terms.override_text,
+                terms.keys(task, text) if terms.makes_keys else (),
             )
         )
 
     def _enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Steps[Job[R_co]]:
         """Store a job with these arguments; when this returns, the job is durable.
 
-        Raises `ValidationError` as `job` does, before anything is stored, and `StoreError` where the store fails.
+        Where a key gave an existing job instead of a new one, it is that one, and `existed` is true. Raises
+        `ValidationError` as `job` does, before anything is stored, `DuplicateJob` where a `Unique` rule says so, and
+        `StoreError` where the store fails.
         """
-        new = self.job(*args, **kwargs).new
-        (inserted,) = yield from ask(InsertRequest((new,)))
-        return Job(self._app, new, existed=inserted.existed)
+        (job,) = yield from insert(self._app, (self.job(*args, **kwargs).new,))
+        return job
 
     enqueue, aenqueue = twins(_enqueue)
 
@@ -107,12 +142,17 @@ class BoundTask(Generic[P, R_co]):
         timeout: Duration | None = None,
         retry: Retry | int | None = None,
         id: str | UUID | None = None,
+        unique: Unique | None = None,
+        idempotency_key: str | None = None,
+        idempotency_for: Duration | None = None,
     ) -> BoundTask[P, R_co]:
         """The same task on other terms; what is not given stays: `task.using(delay="2h").enqueue(7)`.
 
         `delay` says how long from now the job may run first, `at` (an aware `datetime`) when; lower `priority` runs
         first; `retry` as a number changes only how often to try. A job whose `id` is there already is not stored
-        again. Raises `InvalidOption` or `InvalidDuration`.
+        again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what every
+        later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. Raises
+        `InvalidOption` or `InvalidDuration`.
         """
         old, override = self._terms, self._terms.override
         if delay is not None and at is not None:
@@ -138,7 +178,13 @@ class BoundTask(Generic[P, R_co]):
             override=override,
             override_text=override.to_text(),
             id=old.id if id is None else check_name("id", str(id) if isinstance(id, UUID) else id),
+            rules=old.rules if unique is None else _with(old.rules, unique),
+            idempotency_key=old.idempotency_key if idempotency_key is None else idempotency_key,
+            idempotency_for=old.idempotency_for if idempotency_for is None else idempotency_for,
         )
+        _check_names(self._task, terms.rules)
+        if terms.idempotency_key is not None:
+            idempotency(self._task.name, terms.idempotency_key, terms.idempotency_for)
         return BoundTask(self._app, self._task, terms)
 
 
@@ -155,7 +201,7 @@ class Task(BoundTask[P, R_co]):
     is_async: bool
 
     def __init__(self, app: Mainspring, function: Callable[..., Any], name: str, options: TaskOptions) -> None:
-        super().__init__(app, self, Terms(options.queue, options.priority))
+        super().__init__(app, self, Terms(options.queue, options.priority, rules=options.keys))
         functools.update_wrapper(self, function, updated=())
         self.name = name
         self.function = function
@@ -163,10 +209,16 @@ class Task(BoundTask[P, R_co]):
         self.is_async = _is_async(function)
         self._codec: ArgumentsCodec | None = None
         self._result_codec: ResultCodec | None = None
+        self._defaults: dict[str, Any] | None = None
+        _check_names(self, options.keys)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Call the function, with nothing in between."""
         return self.function(*args, **kwargs)
+
+    def keys_of(self, text: str) -> tuple[Key, ...]:
+        """The keys that a job of this task takes, by its arguments as they are stored."""
+        return self._terms.keys(self, text) if self._terms.makes_keys else ()
 
     # The codecs are made when first needed: then also those types can be found that the user's module defines after
     # the task, and a program that enqueues nothing need not load pydantic.
@@ -180,6 +232,16 @@ class Task(BoundTask[P, R_co]):
 
             self._codec = ArgumentsCodec(self.function, injected=Context, task=self.name)
         return self._codec
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of its parameters, as JSON values: an argument left out is the same as its default given."""
+        if self._defaults is None:
+            from pydantic_core import to_jsonable_python
+
+            given = {name: each.default for name, each in _parameters(self).items() if each.default is not each.empty}
+            self._defaults = {name: to_jsonable_python(value, fallback=str) for name, value in given.items()}
+        return self._defaults
 
     @property
     def result_codec(self) -> ResultCodec:
@@ -256,6 +318,48 @@ def same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
         getattr(one, "__qualname__", one) == getattr(other, "__qualname__", other)
         and (getattr(one, "__module__", "") == getattr(other, "__module__", "") or _file(one) == _file(other) != "")
     )
+
+
+def insert(app: Mainspring, new: Sequence[NewJob]) -> Steps[list[Job[Any]]]:
+    """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
+    another is there, that other one, as it is now."""
+    replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1))
+    for reply in replies:
+        if reply.rejected is not None:
+            raise DuplicateJob(reply.id, reply.rejected)
+    ids = tuple({reply.id for reply in replies if reply.existed})
+    there: dict[str, JobRecord] = {}
+    cursor: str | None = None
+    while ids:
+        page = yield from ask(FindRequest(Filter(ids=ids), 1000, cursor))
+        there |= {record.id: record for record in page.jobs}
+        if (cursor := page.cursor) is None:
+            break
+    jobs: list[Job[Any]] = []
+    for job, reply in zip(new, replies, strict=True):
+        seen = (there.get(reply.id) or replace(job, id=reply.id)) if reply.existed else job
+        jobs.append(Job(app, seen, existed=reply.existed))
+    return jobs
+
+
+def _with(rules: tuple[KeyRule, ...], unique: Unique) -> tuple[KeyRule, ...]:
+    if not isinstance(unique, Unique):
+        raise InvalidOption(f"unique={quote(unique)} is not a Unique; give one, such as Unique(by=('user_id',))")
+    return (*(rule for rule in rules if not isinstance(rule, Unique)), unique)
+
+
+def _check_names(task: Task[..., Any], rules: tuple[KeyRule, ...]) -> None:
+    """Refuse rules that tell jobs apart by arguments that there are not: all jobs would be taken for one."""
+    for rule in rules:
+        for name in rule.by if isinstance(rule.by, tuple) else ():
+            if name not in (there := _parameters(task)):
+                raise InvalidOption(
+                    f"by={quote(rule.by)}: task {task.name!r} has no parameter {name!r}; it has: {', '.join(there)}"
+                )
+
+
+def _parameters(task: Task[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(task.function).parameters
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

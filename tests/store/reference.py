@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 
-from mainspring.model.job import Claim, JobRecord, LogLine, NewJob, Note
+from mainspring.errors import DuplicateJob
+from mainspring.model.job import Claim, Conflict, JobRecord, Key, LogLine, NewJob, Note, Until
 from mainspring.model.settlement import Settlement
-from mainspring.model.states import State
+from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     LOG_LINES_KEPT,
     AlterReply,
@@ -53,7 +55,7 @@ from mainspring.store.base import (
 )
 
 from .reference_drivers import AsyncReferenceDriver, Bell, ReferenceDriver
-from .reference_rules import altered, as_claim, clock, created, fits, place, settled
+from .reference_rules import WAITING, altered, as_claim, clock, created, due_state, fits, place, settled
 
 
 @dataclass(slots=True)
@@ -71,6 +73,15 @@ class Queue:
         return self.limit if self.limited else self.defined
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A key in the hands of a job."""
+
+    job: str
+    until: Until
+    expires_at: int | None
+
+
 class ReferenceStore:
     """A `Store` in dicts."""
 
@@ -82,6 +93,7 @@ class ReferenceStore:
         self.workers: dict[str, WorkerRecord] = {}
         self.queues: dict[str, Queue] = {}
         self.schedules: dict[str, ScheduleRecord] = {}
+        self.keys: dict[str, Hold] = {}
         self.bell = Bell()
 
     def driver(self) -> ReferenceDriver:
@@ -101,17 +113,57 @@ class ReferenceStore:
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
         yield from ()
         now = clock(request.now)
+        before = dict(self.jobs), dict(self.keys), dict(self.schedules)
         inserted = [self._insert(job, now) for job in request.jobs]
         for tick in request.ticks:
             if self._win(tick):
                 inserted += [self._insert(job, now) for job in tick.jobs]
+        rejected = [each for each in inserted if each.rejected is not None]
+        if request.all_or_none and rejected:
+            self.jobs, self.keys, self.schedules = before
+            raise DuplicateJob(rejected[0].id, str(rejected[0].rejected))
         return tuple(inserted)
 
     def _insert(self, new: NewJob, now: int) -> Inserted:
-        existed = new.id in self.jobs
-        if not existed:
-            self.jobs[new.id] = created(new, now)
-        return Inserted(new.id, existed)
+        if new.id in self.jobs:
+            return Inserted(new.id, existed=True)
+        taken: dict[str, Hold] = {}
+        for key in new.keys:
+            if not taken.keys().isdisjoint(key.held_as()):
+                continue  # named twice
+            free = [name for name in key.held_as() if self._holder(name, now) is None]
+            if not free:
+                return self._refuse(new, key, now)
+            expires_at = None if key.expires_ms is None else now + key.expires_ms
+            taken[free[0]] = Hold(new.id, key.until, expires_at)
+        self.keys |= taken
+        self.jobs[new.id] = created(new, now)
+        return Inserted(new.id, existed=False)
+
+    def _holder(self, name: str, now: int) -> str | None:
+        hold = self.keys.get(name)
+        if hold is None or (hold.expires_at is not None and hold.expires_at <= now):
+            return None
+        return hold.job
+
+    def _refuse(self, new: NewJob, key: Key, now: int) -> Inserted:
+        held = [self.keys[name] for name in reversed(key.held_as()) if self._holder(name, now) is not None]
+        holder = max(held, key=lambda hold: inf if hold.expires_at is None else hold.expires_at).job
+        if key.on_conflict is Conflict.REJECT:
+            return Inserted(holder, existed=True, rejected=key.name)
+        job = self.jobs.get(holder)
+        if key.on_conflict is Conflict.REPLACE and job is not None and job.state in WAITING:
+            run_at = now + new.delay_ms if new.run_at is None else new.run_at
+            if key.max_delay_ms is not None:
+                run_at = min(run_at, job.created_at + key.max_delay_ms)
+            state = job.state if job.state is State.BLOCKED else due_state(run_at, now)
+            self.jobs[holder] = replace(
+                job, args=new.args, priority=new.priority, options=new.options, run_at=run_at, state=state
+            )
+        return Inserted(holder, existed=True)
+
+    def _give_back_keys(self, job: str, *until: Until) -> None:
+        self.keys = {name: hold for name, hold in self.keys.items() if hold.job != job or hold.until not in until}
 
     def _win(self, tick: Tick) -> bool:
         schedule = self.schedules.get(tick.schedule)
@@ -144,6 +196,7 @@ class ReferenceStore:
             job, state=State.RUNNING, attempt=job.attempt + 1, lease=job.lease + 1, started_at=now, worker=worker
         )
         self.jobs[job.id] = job
+        self._give_back_keys(job.id, Until.STARTED)
         return as_claim(job, worker)
 
     def _order(self, job: JobRecord) -> tuple[int, int, str]:
@@ -181,14 +234,18 @@ class ReferenceStore:
         now = clock(request.now)
         for note in request.notes:
             self._note(note)
-        return frozenset(settlement.id for settlement in request.settlements if self._settle(settlement, now))
+        applied = [settlement for settlement in request.settlements if self._settle(settlement, now)]
+        for settlement in applied:
+            for follow_up in settlement.follow_ups:
+                self._insert(follow_up, now)
+        return frozenset(settlement.id for settlement in applied)
 
     def _settle(self, settlement: Settlement, now: int) -> bool:
         if not self._holds(settlement.id, settlement.lease):
             return False
         self.jobs[settlement.id] = settled(self.jobs[settlement.id], settlement, now)
-        for follow_up in settlement.follow_ups:
-            self._insert(follow_up, now)
+        if settlement.state in FINAL:
+            self._give_back_keys(settlement.id, Until.STARTED, Until.SETTLED)
         return True
 
     def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
@@ -263,8 +320,11 @@ class ReferenceStore:
         changed = altered(job, request, now)
         if changed is None:
             self._delete(job)
+            self._give_back_keys(job.id, *Until)
         else:
             self.jobs[job.id] = changed
+            if changed.state is State.CANCELLED:
+                self._give_back_keys(job.id, Until.STARTED, Until.SETTLED)
         return changed is not job
 
     def prune(self, request: PruneRequest) -> Operation[int]:
@@ -380,6 +440,7 @@ class ReferenceStore:
             next_at=known.next_at if known and known.timing == put.timing else put.next_at,
             last_at=known.last_at if known else None,
             paused_at=known.paused_at if known else None,
+            keys=put.keys,
         )
 
 

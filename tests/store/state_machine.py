@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mainspring.errors import DuplicateJob
 from mainspring.model.job import Claim, JobRecord, LogLine, NewJob, Note
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
@@ -30,8 +31,10 @@ from mainspring.store.base import (
     CommandWorker,
     ConfigureRequest,
     CountRequest,
+    Driver,
     Filter,
     FindRequest,
+    Inserted,
     InsertRequest,
     NoteRequest,
     PruneRequest,
@@ -106,6 +109,19 @@ class SideBySide(RuleBasedStateMachine):
         assert view(reply) == view(expected), f"{request}\n  expected {view(expected)}\n  got      {view(reply)}"
         return reply
 
+    def ask_to_insert(self, request: InsertRequest) -> None:
+        """Put it to both. What one turns down whole, the other must turn down for the same reason."""
+
+        def outcome(driver: Driver) -> tuple[Inserted, ...] | tuple[str, str]:
+            try:
+                return driver.run(request)
+            except DuplicateJob as refusal:
+                return refusal.job_id, refusal.key
+
+        reply, expected = outcome(self.driver), outcome(self.expected)
+        assert known_once(reply) == known_once(expected), f"{request}\n  expected {expected}\n  got      {reply}"
+        self.inserted += sum(isinstance(each, Inserted) and not each.existed for each in reply)
+
     # --- workers -----------------------------------------------------------------------------------------------------
 
     @initialize(jobs=st.lists(drafts, min_size=4, max_size=12))
@@ -155,8 +171,8 @@ class SideBySide(RuleBasedStateMachine):
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 
-    @rule(jobs=st.lists(drafts, max_size=6))
-    def insert(self, jobs: list[Draft]) -> None:
+    @rule(jobs=st.lists(drafts, max_size=6), all_or_none=st.booleans())
+    def insert(self, jobs: list[Draft], all_or_none: bool = False) -> None:
         new = tuple(
             NewJob(
                 self.old_id(job.pick) if job.again else self.new_id(),
@@ -165,11 +181,12 @@ class SideBySide(RuleBasedStateMachine):
                 f'{{"n":{job.pick}}}',
                 job.priority,
                 delay_ms=job.delay_ms,
+                options=f"[{job.pick}]" if job.pick % 2 else None,
+                keys=job.keys,
             )
             for job in jobs
         )
-        replies = self.ask(InsertRequest(new, now=self.now), view=known_once)
-        self.inserted += sum(not reply.existed for reply in replies)
+        self.ask_to_insert(InsertRequest(new, all_or_none=all_or_none, now=self.now))
 
     @rule(
         pick=picks,
@@ -199,12 +216,11 @@ class SideBySide(RuleBasedStateMachine):
         self.settle_claims([(self.some_claim(fate.pick), fate) for fate in fates])
 
     def settle_claims(self, settled: list[tuple[Claim, Fate]]) -> None:
-        settlements, notes, children = {}, [], dict[str, int]()
+        settlements, notes, before = {}, [], len(self.reference.jobs)
         for claim, fate in settled:
             if claim.id in settlements:
                 continue
-            follow_ups = (NewJob(self.new_id(), "mail", "b"),) if fate.follows else ()
-            children[claim.id] = len(follow_ups)
+            follow_ups = (NewJob(self.new_id(), "mail", "b", keys=fate.keys),) if fate.follows else ()
             settlements[claim.id] = settlement(
                 replace(claim, lease=claim.lease + fate.error, attempt=claim.attempt - fate.pick % 2),
                 fate.state,
@@ -219,8 +235,8 @@ class SideBySide(RuleBasedStateMachine):
             if fate.noted:
                 lines = (LogLine(self.now, f"end {fate.delay_ms}"),)
                 notes.append(Note(claim.id, claim.lease + fate.error, 100.0, lines=lines))
-        applied = self.ask(SettleRequest(tuple(settlements.values()), tuple(notes), now=self.now))
-        self.inserted += sum(children[id] for id in applied)
+        self.ask(SettleRequest(tuple(settlements.values()), tuple(notes), now=self.now))
+        self.inserted += len(self.reference.jobs) - before
 
     @precondition(lambda self: self.claims)
     @rule(noted=st.lists(remarks, min_size=1, max_size=3))
@@ -276,8 +292,8 @@ class SideBySide(RuleBasedStateMachine):
         self.ask(ConfigureRequest(changes, now=self.now), lambda reply: (reply.changed, reply.now))
 
     @precondition(lambda self: self.reference.schedules)
-    @rule(late=st.sampled_from([0, 0, 0, -1]), jobs=st.integers(0, 2))
-    def tick(self, late: int, jobs: int) -> None:
+    @rule(late=st.sampled_from([0, 0, 0, -1]), jobs=st.integers(0, 2), all_or_none=st.booleans())
+    def tick(self, late: int, jobs: int, all_or_none: bool) -> None:
         """Serve all due schedules, at times as one who looked before somebody else served them."""
         due = self.ask(ConfigureRequest(read=frozenset({"due"}), now=self.now)).schedules
         ticks = tuple(
@@ -285,11 +301,11 @@ class SideBySide(RuleBasedStateMachine):
                 schedule.name,
                 schedule.next_at + late,
                 self.now + 100,
-                tuple(NewJob(self.new_id(), "mail", "a") for _ in range(jobs)),
+                tuple(NewJob(self.new_id(), "mail", "a", keys=schedule.keys) for _ in range(jobs)),
             )
             for schedule in due
         )
-        self.inserted += len(self.ask(InsertRequest(ticks=ticks, now=self.now)))
+        self.ask_to_insert(InsertRequest(ticks=ticks, all_or_none=all_or_none, now=self.now))
 
     # --- what always holds -------------------------------------------------------------------------------------------
 
@@ -343,9 +359,11 @@ def operations_like_the_reference(open_store: Callable[[], Store]) -> type[TestC
     return case
 
 
-def known_once(replies: tuple[Any, ...]) -> Any:
-    """Which ids, in order; and which of them were new, wherever among equal ids that is said."""
-    return [reply.id for reply in replies], sorted((reply.id, reply.existed) for reply in replies)
+def known_once(replies: tuple[Inserted, ...] | tuple[str, str]) -> Any:
+    """Which ids, in order; and which of them were new, wherever among equal ids that is said. A refusal as it is."""
+    told = [reply for reply in replies if isinstance(reply, Inserted)]
+    new = sorted((reply.id, reply.existed, reply.rejected or "") for reply in told)
+    return [reply.id for reply in told] if told else replies, new
 
 
 def as_sets(reply: Settings) -> Any:

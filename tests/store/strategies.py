@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from mainspring.model.job import Conflict, Key, Until
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     Change,
@@ -35,6 +36,7 @@ class Draft:
     queue: str
     priority: int
     delay_ms: int
+    keys: tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Fate:
     delay_ms: int
     follows: bool
     noted: bool
+    keys: tuple[Key, ...]
+    """What the job wants to hold that follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,24 @@ queues = st.sampled_from(["a", "b"])
 tasks = st.sampled_from(["mail", "print"])
 schedules = st.sampled_from(["hourly", "daily"])
 
-drafts = st.builds(Draft, st.booleans(), picks, tasks, queues, st.integers(0, 3), st.sampled_from([0, 0, 50, 300]))
+keys = st.builds(
+    Key,
+    st.sampled_from(["k", "k", "l"]),
+    st.sampled_from(Until),
+    st.sampled_from([None, 50, 300, 300]),
+    st.sampled_from(Conflict),
+    st.sampled_from([1, 1, 1, 2, 3]),
+    st.sampled_from([None, None, 100]),
+)
+"""Few names, and now and then one on several seats, so that most who want one are not alone."""
+key_lists = st.one_of(st.just(()), st.lists(keys, min_size=1, max_size=2).map(tuple))
+
+drafts = st.builds(
+    Draft, st.booleans(), picks, tasks, queues, st.integers(0, 3), st.sampled_from([0, 0, 50, 300]), key_lists
+)
 room_lists = st.lists(st.builds(Room, queues, st.integers(1, 4)), min_size=1, max_size=3)
 settled_states = st.sampled_from([*sorted(FINAL), State.SCHEDULED, State.QUEUED])
-fates = st.builds(Fate, picks, errors, settled_states, spans, st.booleans(), st.booleans())
+fates = st.builds(Fate, picks, errors, settled_states, spans, st.booleans(), st.booleans(), key_lists)
 remarks = st.builds(Remark, picks, errors, st.integers(0, 100), st.integers(0, 2))
 
 id_sets = st.lists(st.integers(1, 30).map(job_id), max_size=6, unique=True).map(tuple)
@@ -104,8 +122,10 @@ changes = st.one_of(
     st.builds(LimitQueue, queues, st.one_of(st.none(), st.integers(0, 4))).map(at),
     st.builds(DefineQueue, queues, st.one_of(st.none(), st.integers(1, 4))).map(at),
     st.builds(PauseQueue, queues, st.sampled_from([True, False, False])).map(at),
-    st.tuples(schedules, st.sampled_from([100, 200]), spans, st.integers(0, 3)).map(
-        lambda it: lambda now: PutSchedule(it[0], "mail", f'{{"every":{it[1]}}}', now + it[2], "a", priority=it[3])
+    st.tuples(schedules, st.sampled_from([100, 200]), spans, st.integers(0, 3), key_lists).map(
+        lambda it: (
+            lambda now: PutSchedule(it[0], "mail", f'{{"every":{it[1]}}}', now + it[2], "a", priority=it[3], keys=it[4])
+        )
     ),
     st.tuples(schedules, spans).map(lambda it: lambda now: PauseSchedule(it[0], it[1] % 2 == 0, now + it[1])),
     st.builds(PauseSchedule, schedules, st.just(False)).map(at),

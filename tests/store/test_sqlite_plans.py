@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.model.job import NewJob, Note
+from mainspring.model.job import Conflict, Key, NewJob, Note
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     AlterRequest,
@@ -52,7 +52,17 @@ def grow(scene: Scene, size: int, mark: str) -> None:
     """Add `size` jobs that are queued, as many that are scheduled, and as many that are final."""
     for begin in range(0, size, 5000):
         numbers = range(begin, min(begin + 5000, size))
-        scene.insert(*(NewJob(f"{mark} queued {n}", f"task {n % 5}", f"queue {n % 3}") for n in numbers))
+        scene.insert(
+            *(
+                NewJob(
+                    f"{mark} queued {n}",
+                    f"task {n % 5}",
+                    f"queue {n % 3}",
+                    keys=(Key(f"{mark} {n}", expires_ms=LATER),),
+                )
+                for n in numbers
+            )
+        )
         later = (NewJob(f"{mark} later {n}", f"task {n % 5}", f"queue {n % 3}", delay_ms=LATER + n) for n in numbers)
         scene.insert(*later)
         scene.insert(*(NewJob(f"{mark} final {n}", f"task {n % 5}", "finish") for n in numbers))
@@ -151,7 +161,7 @@ def machine(request: pytest.FixtureRequest, filled: Machine) -> Iterator[Machine
 
 
 BACKLOGS = re.compile(
-    r"SCAN (mainspring_jobs|mainspring_finished|mainspring_log|j|f|l)\b"  # walks a table or an index from end to end
+    r"SCAN (mainspring_(jobs|finished|log|keys)|j|f|l|k)\b"  # walks a table or an index from end to end
     r"|\(state=\?\)$"  # walks all jobs of one state
     r"|TEMP B-TREE|AUTOMATIC"  # sorts, or makes an index first
 )
@@ -162,6 +172,7 @@ EXCEPTIONS = {
     ("cancel_requests", "USE TEMP B-TREE FOR ORDER BY"): "sorts what is to be cancelled of one worker's jobs",
     ("orphans", RUNNING): "an index of running jobs alone",
     ("forget_workers", RUNNING): "an index of running jobs alone",
+    ("any_key", "SCAN mainspring_keys USING COVERING INDEX mainspring_keys_job"): "ends at the first row",
     ("list_workers", "USE TEMP B-TREE FOR ORDER BY"): "sorts as many rows as there are workers",
 }
 
@@ -283,6 +294,10 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
             yield small, large
 
 
+def wanting(id: str, key: str) -> NewJob:
+    return NewJob(id, "task", keys=(Key(key, on_conflict=Conflict.REPLACE), Key("one of many", seats=5)))
+
+
 def prepared(scene: Scene) -> dict[str, Request[Any]]:
     """Each operation, on jobs and workers that are there for it."""
     now = scene.now
@@ -310,6 +325,8 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
         **{f"claim {name}": ClaimRequest("worker", (Room(queue, 10),), 10, at) for name, (queue, at) in claim.items()},
         "claim from all": ClaimRequest("worker", tuple(Room(f"queue {n}", 10) for n in range(3)), 30, now),
         "insert": InsertRequest(tuple(NewJob(f"new {n}", "task") for n in range(10)), now=now),
+        "insert with keys": InsertRequest(tuple(wanting(f"new {n}", f"new {n}") for n in range(10)), now=now),
+        "insert instead of others": InsertRequest(tuple(wanting(f"new {n}", f"first {n}") for n in range(10)), now=now),
         "insert what is there": InsertRequest((NewJob("first final 1", "t"), NewJob("first queued 1", "t")), now=now),
         "settle": SettleRequest(ended, now=now),
         "settle with notes": SettleRequest(ended, notes, now=now),

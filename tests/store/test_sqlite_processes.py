@@ -7,9 +7,10 @@ import os
 import signal
 import sqlite3
 import statistics
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -18,14 +19,15 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.model.job import NewJob
+from mainspring.model.job import Key, NewJob
 from mainspring.model.states import State
+from mainspring.store.base import Inserted
 from mainspring.store.sqlite import SqliteStore
 from mainspring.store.sqlite import forks as forks_of_the_store
 from mainspring.store.sqlite.drivers import SqliteDriver
 
 from .conformance.scene import Scene, settlement
-from .files import ids_at, insert, scene_at, sound
+from .files import ids_at, insert, scene_at, sound, store_at
 from .processes import PATIENCE, fork, forks, running
 
 pytestmark = forks
@@ -35,6 +37,18 @@ pytestmark = forks
 def path(tmp_path: Path) -> Path:
     """Where there is no store yet."""
     return tmp_path / "jobs.db"
+
+
+def wants_the_key(round: int, name: str) -> NewJob:
+    """One of several jobs that race for the key of this round."""
+    return NewJob(f"round {round}: {name}", "task", keys=(Key(f"round {round}"),))
+
+
+def assert_one_won(replies: Sequence[Inserted], scene: Scene, round: int) -> None:
+    """One job is there, it is new to one of its rivals, and all were given it."""
+    assert Counter(reply.existed for reply in replies) == {False: 1, True: len(replies) - 1}
+    (winner,) = {reply.id for reply in replies}
+    assert [id for id in scene.ids() if id.startswith(f"round {round}:")] == [winner]
 
 
 class TestAtOnce:
@@ -94,6 +108,49 @@ class TestAtOnce:
         assert scene.count()["default", State.COMPLETED] == len(claimed)
         scene.driver.close()
 
+    RIVALS = 64
+
+    def test_threads_that_race_for_one_key(self, path: Path) -> None:
+        """With a driver each, and all with one."""
+        insert(path, "the file is there")
+        for round, drivers in enumerate((self.RIVALS, 1)):
+            scenes = [scene_at(path) for _ in range(drivers)]
+            start = threading.Barrier(self.RIVALS)
+
+            def enqueue(rival: int, round: int, scenes: list[Scene], start: threading.Barrier) -> Inserted:
+                start.wait(PATIENCE)
+                return scenes[rival % len(scenes)].insert(wants_the_key(round, f"{rival}"))[0]
+
+            with ThreadPoolExecutor(self.RIVALS) as pool:
+                replies = list(pool.map(partial(enqueue, round=round, scenes=scenes, start=start), range(self.RIVALS)))
+            assert_one_won(replies, scenes[0], round)
+            for scene in scenes:
+                scene.driver.close()
+
+    def test_processes_whose_threads_race_for_one_key(self, path: Path) -> None:
+        processes, threads, rounds = 8, 8, 5
+        insert(path, "the file is there")
+        start, reports = fork.Barrier(processes), fork.Queue()
+
+        def race(process: int) -> None:
+            scene = scene_at(path)
+            with ThreadPoolExecutor(threads) as pool:
+                for round in range(rounds):
+                    start.wait(PATIENCE)
+                    rivals = [wants_the_key(round, f"{process} {thread}") for thread in range(threads)]
+                    reports.put((round, [reply for replies in pool.map(scene.insert, rivals) for reply in replies]))
+            scene.driver.close()
+
+        with running(*(partial(race, process) for process in range(processes))):
+            shares = [reports.get(timeout=PATIENCE) for _ in range(processes * rounds)]
+        scene = scene_at(path)
+        for round in range(rounds):
+            replies = [reply for of, share in shares if of == round for reply in share]
+            assert len(replies) == self.RIVALS
+            assert_one_won(replies, scene, round)
+        scene.driver.close()
+        assert sound(path)
+
     def test_processes_that_race_to_make_a_store(self, tmp_path: Path) -> None:
         rounds = 20
         start = fork.Barrier(2)
@@ -109,10 +166,11 @@ class TestAtOnce:
 
         with running(partial(make, migrate), partial(make, lambda path: insert(path, "of its own accord"))):
             pass
+        versions = [(version + 1,) for version in range(store_at(tmp_path / "0.db").schema().wanted)]
         for number in range(rounds):
             assert ids_at(tmp_path / f"{number}.db") == {"after a migration", "of its own accord"}
             with sqlite3.connect(tmp_path / f"{number}.db") as raw:
-                assert raw.execute("SELECT version FROM mainspring_schema").fetchall() == [(1,)]
+                assert raw.execute("SELECT version FROM mainspring_schema").fetchall() == versions
             raw.close()
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import Phase, settings
 
-from mainspring.model.job import Claim, JobRecord, NewJob
+from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Until
 from mainspring.model.states import State
 from mainspring.store.base import BeatReply, BeatRequest, Inserted, Operation, ReapRequest
 
-from .conformance import beat, claim, insert, reap, settle
+from .conformance import beat, claim, insert, keys, reap, settle
 from .conformance.scene import Scene
 from .reference import ReferenceStore
 from .state_machine import operations_like_the_reference
@@ -87,6 +87,28 @@ class WithoutWords(ReferenceStore):
         return replace(reply, cancelled=())
 
 
+class WithoutHolders(ReferenceStore):
+    """Every key is free."""
+
+    def _holder(self, name: str, now: int) -> str | None:
+        return None
+
+
+class WithoutGivingBack(ReferenceStore):
+    """A key stays with its job."""
+
+    def _give_back_keys(self, job: str, *until: Until) -> None:
+        pass
+
+
+class WithoutTheLastOnes(ReferenceStore):
+    """Who comes last replaces nothing."""
+
+    def _refuse(self, new: NewJob, key: Key, now: int) -> Inserted:
+        milder = Conflict.EXISTING if key.on_conflict is Conflict.REPLACE else key.on_conflict
+        return super()._refuse(new, replace(key, on_conflict=milder), now)
+
+
 @pytest.mark.parametrize(
     ("broken", "test"),
     [
@@ -101,6 +123,12 @@ class WithoutWords(ReferenceStore):
         (WithoutIdentity, insert.TestInsert().test_an_insert_sent_twice_has_one_effect),
         (WithoutLimits, claim.TestConcurrency().test_two_rooms_of_one_queue_share_its_limit),
         (WithoutExpiry, claim.TestClaim().test_a_worker_past_its_lease_gets_nothing),
+        (WithoutHolders, keys.TestKeys().test_a_key_is_held_by_one_job),
+        (WithoutHolders, keys.TestKeys().test_also_among_jobs_of_one_request),
+        (WithoutGivingBack, keys.TestGivingBack().test_until_started_means_the_first_claim),
+        (WithoutGivingBack, keys.TestTogether().test_a_follow_up_gets_the_key_that_its_parent_gives_back),
+        (WithoutTheLastOnes, keys.TestReplacing().test_the_last_of_one_request_wins),
+        (WithoutTheLastOnes, keys.TestReplacing().test_arguments_priority_options_and_time_are_the_new_ones),
         (WithoutWords, beat.TestBeat().test_a_beat_tells_of_jobs_to_cancel),
     ],
     ids=lambda value: value.__name__,
@@ -111,7 +139,10 @@ def test_a_broken_promise_is_noticed(broken: type[ReferenceStore], test: Callabl
         test(Scene(store := broken(), store.driver()))
 
 
-@pytest.mark.parametrize("broken", [WithoutLeaseGuard, WithoutPriority, WithoutReaping, WithoutIdentity])
+@pytest.mark.parametrize(
+    "broken",
+    [WithoutLeaseGuard, WithoutPriority, WithoutReaping, WithoutIdentity, WithoutGivingBack, WithoutTheLastOnes],
+)
 def test_random_operations_notice_it_too(broken: type[ReferenceStore]) -> None:
     case = operations_like_the_reference(broken)
     case.settings = settings(  # type: ignore[attr-defined]

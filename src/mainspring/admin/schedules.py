@@ -45,14 +45,16 @@ class DeclaredSchedule:
 
     def put(self, now: int) -> PutSchedule:
         """As the store takes it, first due after `now`. Raises `ValidationError` for arguments that do not fit."""
+        args = self.task.codec.encode((), self.args)
         return PutSchedule(
             name=check_name("schedule", self.name),
             task=self.task.name,
             timing=self.timing.to_text(),
             next_at=self.timing.spec.next(now),
             queue=self.task.options.queue,
-            args=self.task.codec.encode((), self.args),
+            args=args,
             priority=self.task.options.priority,
+            keys=self.task.keys_of(args),
         )
 
 

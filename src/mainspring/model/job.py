@@ -7,10 +7,52 @@ in one place (`codec`), so that no store ever has to understand, and can never s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from mainspring.model.states import State
 
-__all__ = ["Claim", "JobRecord", "LogLine", "NewJob", "Note"]
+__all__ = ["Claim", "Conflict", "JobRecord", "Key", "LogLine", "NewJob", "Note", "Until"]
+
+
+class Until(StrEnum):
+    """What gives a key back."""
+
+    STARTED = "started"
+    """The job's first claim, or its end before that."""
+    SETTLED = "settled"
+    """The job's end."""
+    EXPIRY = "expiry"
+    """Time alone; the job may long have ended."""
+
+
+class Conflict(StrEnum):
+    """What becomes of a job whose key another job holds."""
+
+    EXISTING = "existing"
+    """It is not stored; whoever enqueued it gets the holder instead."""
+    REJECT = "reject"
+    """It is not stored; whoever enqueued it gets an error."""
+    REPLACE = "replace"
+    """It takes the holder's place, if that still waits: its arguments, priority, options and time; else EXISTING."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A name that at most one job holds. Taken when the job is inserted, given back by the state change itself."""
+
+    name: str
+    until: Until = Until.SETTLED
+    expires_ms: int | None = None
+    """How long after the insert it is given back at the latest. None: not by time."""
+    on_conflict: Conflict = Conflict.EXISTING
+    seats: int = 1
+    """How many jobs may hold it, each on a seat of its own: `name#1`, `name#2` …"""
+    max_delay_ms: int | None = None
+    """REPLACE: no later than so long after the holder was inserted is it put off."""
+
+    def held_as(self) -> tuple[str, ...]:
+        """The names under which it can be held."""
+        return (self.name,) if self.seats == 1 else tuple(f"{self.name}#{seat}" for seat in range(1, self.seats + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +72,8 @@ class NewJob:
     """How long after the insert to run, counted by the store's clock. Ignored when `run_at` is given."""
     options: str | None = None
     """JSON object text: what this job overrides of its task's options (`JobOptions`)."""
+    keys: tuple[Key, ...] = ()
+    """Looked at in this order; the first that is held decides."""
 
 
 @dataclass(frozen=True, slots=True)

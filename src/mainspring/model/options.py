@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from mainspring.errors import InvalidOption
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import MAX_MS
+from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.states import State
 from mainspring.model.text import quote
 
@@ -81,6 +82,8 @@ class TaskOptions:
     retry: Retry = field(default_factory=Retry)
     timeout_ms: int | None = None
     executor: Executor = "auto"
+    keys: tuple[KeyRule, ...] = ()
+    """Which keys its jobs take."""
 
     def __post_init__(self) -> None:
         check_name("queue", self.queue)
@@ -89,6 +92,9 @@ class TaskOptions:
         _check_timeout(self.timeout_ms)
         if self.executor not in get_args(Executor):
             raise InvalidOption(f"executor={quote(self.executor)} is not one of {', '.join(get_args(Executor))}")
+        for rule in self.keys:
+            if not isinstance(rule, Unique | Debounce | Throttle):
+                raise InvalidOption(f"{quote(rule)} is no Unique, Debounce or Throttle")
 
 
 @dataclass(frozen=True, slots=True)

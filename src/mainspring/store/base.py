@@ -35,7 +35,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 from mainspring.clock import now_ms
-from mainspring.model.job import Claim, JobRecord, NewJob, Note
+from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
 
@@ -76,16 +76,25 @@ class Inserted:
 
     id: str
     existed: bool
-    """True: a job of that id was there already, live or finished, and was left as it is."""
+    """True: the job was not stored. One of that id is there already, live or finished; or `id` is that of the job that
+    holds one of its keys."""
+    rejected: str | None = None
+    """The key because of which the job was turned away (`Conflict.REJECT`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class InsertRequest(Request[tuple[Inserted, ...]]):
-    """Jobs appear together or not at all. The reply is in the order of the jobs, ticks' jobs last (won ticks only)."""
+    """Jobs appear together or not at all. The reply is in the order of the jobs, ticks' jobs last (won ticks only).
+
+    Jobs take their keys one after the other, as if each were inserted alone. A key is free if no job holds it, if its
+    time is over, or if it is held until a job starts or settles that has done so, or is gone. Where `all_or_none`, one
+    rejected job raises `DuplicateJob` and nothing is stored.
+    """
 
     operation: ClassVar[str] = "insert"
     jobs: tuple[NewJob, ...] = ()
     ticks: tuple[Tick, ...] = ()
+    all_or_none: bool = False
     now: int | None = None
 
 
@@ -289,7 +298,8 @@ class AlterRequest(Request[AlterReply]):
 
 @dataclass(frozen=True, slots=True)
 class PruneRequest(Request[int]):
-    """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number."""
+    """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number. Keys
+    whose time is over go too."""
 
     operation: ClassVar[str] = "prune"
     keep_ms: Mapping[State, int]
@@ -393,6 +403,8 @@ class PutSchedule:
     args: str = "{}"
     priority: int = 5
     options: str | None = None
+    keys: tuple[Key, ...] = ()
+    """Which keys each of its jobs takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +460,7 @@ class ScheduleRecord:
     last_at: int | None
     """The slot that was served last."""
     paused_at: int | None
+    keys: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ def _tick(due: ScheduleRecord, now: int) -> Tick:
             priority=due.priority,
             run_at=slot + schedule.jitter(due.name, slot, timing.jitter_ms),
             options=due.options,
+            keys=due.keys,
         )
         for slot in turn.slots
     )

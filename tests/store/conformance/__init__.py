@@ -18,6 +18,7 @@ from .count import TestCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
 from .find import TestFilter, TestFind
 from .insert import TestInsert, TestTicks
+from .keys import TestConflicts, TestGivingBack, TestKeys, TestReplacing, TestSeats, TestTicksKeys, TestTogether
 from .note import TestLog, TestNote
 from .prune import TestPrune
 from .reap import TestReap
@@ -36,6 +37,7 @@ __all__ = [
     "TestClock",
     "TestCommands",
     "TestConcurrency",
+    "TestConflicts",
     "TestCount",
     "TestDelete",
     "TestDrivers",
@@ -43,7 +45,9 @@ __all__ = [
     "TestFilter",
     "TestFind",
     "TestFollowUps",
+    "TestGivingBack",
     "TestInsert",
+    "TestKeys",
     "TestLog",
     "TestNextDue",
     "TestNote",
@@ -51,13 +55,17 @@ __all__ = [
     "TestPrune",
     "TestQueues",
     "TestReap",
+    "TestReplacing",
     "TestReprioritise",
     "TestReschedule",
     "TestRevive",
     "TestSchedules",
+    "TestSeats",
     "TestSettle",
     "TestTexts",
     "TestTicks",
+    "TestTicksKeys",
+    "TestTogether",
     "TestWatch",
     "TestWorkers",
 ]

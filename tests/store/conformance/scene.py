@@ -70,8 +70,10 @@ class Scene:
 
     # --- jobs ---
 
-    def insert(self, *jobs: NewJob | str, ticks: Iterable[Tick] = ()) -> tuple[Inserted, ...]:
-        return self.ask(InsertRequest(tuple(map(as_job, jobs)), tuple(ticks), now=self.now))
+    def insert(
+        self, *jobs: NewJob | str, ticks: Iterable[Tick] = (), all_or_none: bool = False
+    ) -> tuple[Inserted, ...]:
+        return self.ask(InsertRequest(tuple(map(as_job, jobs)), tuple(ticks), all_or_none, now=self.now))
 
     def claim(self, worker: str = "worker", *rooms: Room, limit: int = 100) -> tuple[Claim, ...]:
         return self.claim_reply(worker, *rooms, limit=limit).claims

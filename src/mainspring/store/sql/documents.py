@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-__all__ = ["document"]
+from mainspring.model.job import Conflict, Key, Until
+
+__all__ = ["document", "keys_of"]
 
 
 def document(rows: Sequence[Any]) -> str:
@@ -19,3 +21,11 @@ def document(rows: Sequence[Any]) -> str:
     except (PydanticSerializationError, UnicodeEncodeError):
         # Text that is no valid UTF-8, in a reason or a name: the standard library writes it as escapes.
         return json.dumps([asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows])
+
+
+def keys_of(text: str) -> tuple[Key, ...]:
+    """The keys in a document of them."""
+    return tuple(
+        Key(**{**key, "until": Until(key["until"]), "on_conflict": Conflict(key["on_conflict"])})
+        for key in json.loads(text)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mainspring.errors import DuplicateJob
 from mainspring.model.job import Claim, NewJob, Note
 from mainspring.model.states import FINAL
 from mainspring.store.base import (
@@ -19,6 +20,7 @@ from mainspring.store.base import (
     SettleRequest,
 )
 from mainspring.store.sql.documents import document
+from mainspring.store.sql.keys import Holder, plan
 from mainspring.store.sql.statements import WRITE, Row, Statements
 from mainspring.store.sqlite.clock import time_of
 
@@ -37,10 +39,33 @@ def insert(request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
     if request.ticks:
         won = {row[0] for row in (yield sql("move_schedules", doc=document(request.ticks)))}
         jobs += tuple(job for tick in request.ticks if tick.schedule in won for job in tick.jobs)
-    return (yield from add(jobs, now))
+    return (yield from _insert(jobs, now, request.all_or_none))
 
 
-def add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
+def _insert(jobs: Sequence[NewJob], now: int, all_or_none: bool = False) -> Operation[tuple[Inserted, ...]]:
+    if any(job.keys for job in jobs):
+        return (yield from _insert_with_keys(jobs, now, all_or_none))
+    return (yield from _add(jobs, now))
+
+
+def _insert_with_keys(jobs: Sequence[NewJob], now: int, all_or_none: bool) -> Operation[tuple[Inserted, ...]]:
+    known = yield sql("known_jobs", doc=document([job.id for job in jobs]))
+    names = sorted({name for job in jobs for key in job.keys for name in key.held_as()})
+    held = yield sql("key_holders", doc=document(names), now=now)
+    holders = {name: Holder(job, bool(waiting), *times) for name, job, waiting, *times in held}
+    planned = plan(jobs, {row[0] for row in known}, holders, now)
+    rejected = next((reply for reply in planned.replies if reply.rejected is not None), None)
+    if all_or_none and rejected is not None:
+        raise DuplicateJob(rejected.id, rejected.rejected or "")
+    yield from _add(planned.jobs, now)
+    if planned.taken:
+        yield sql("take_keys", doc=document(planned.taken))
+    if planned.replacements:
+        yield sql("replace_jobs", doc=document(list(planned.replacements.values())), now=now)
+    return tuple(planned.replies)
+
+
+def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     """Insert jobs inside an operation that writes already."""
     if not jobs:
         return ()
@@ -72,6 +97,8 @@ def claim(request: ClaimRequest) -> Operation[ClaimReply]:
                 taken = yield from _serve(Room(room.queue, limit), request.worker, now)
                 survey.took(room.queue, len(taken))
                 claims += taken
+        if claims and (yield sql("any_key")):
+            yield sql("give_back_keys_of_started", doc=document([claim.id for claim in claims]))
     return ClaimReply(tuple(claims), now, survey.next_due(), survey.alive)
 
 
@@ -135,13 +162,17 @@ def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     final = [settlement for settlement in request.settlements if settlement.state in FINAL]
     if final:
         moved = [row[0] for row in (yield sql("finish_jobs", doc=document(final), now=now))]
-        yield sql("forget_finished", doc=document(moved))
+        doc = document(moved)
+        yield sql("forget_finished", doc=doc)
+        if (yield sql("any_key")):
+            yield sql("give_back_keys_of_ended", doc=doc)
         applied.update(moved)
     back = [settlement for settlement in request.settlements if settlement.state not in FINAL]
     if back:
         applied.update(row[0] for row in (yield sql("give_back", doc=document(back), now=now)))
     follow_ups = [job for done in request.settlements if done.id in applied for job in done.follow_ups]
-    yield from add(follow_ups, now)
+    if follow_ups:
+        yield from _insert(follow_ups, now)
     return frozenset(applied)
 
 

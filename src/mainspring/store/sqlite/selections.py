@@ -199,6 +199,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
             moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
             yield sql("forget_finished", doc=_ids(moved))
+            yield sql("give_back_keys_of_ended", doc=_ids(moved))
             changed += moved
         case Verb.REVIVE:
             changed = yield sql("hurry_scheduled", doc=live, now=now)
@@ -213,6 +214,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("delete_live", doc=live)
             changed += yield sql("delete_finished", doc=finished)
             yield sql("delete_log", doc=_ids(changed))
+            yield sql("give_back_keys_of_deleted", doc=_ids(changed))
     return AlterReply(len(changed), walk.cursor)
 
 
@@ -229,4 +231,5 @@ def prune(request: PruneRequest) -> Operation[int]:
         outdated += [row[0] for row in (yield sql("outdated", state=state.value, before=now - keep_ms, limit=room))]
     gone = yield sql("delete_finished", doc=document(outdated))
     yield sql("delete_log", doc=_ids(gone))
+    yield sql("give_back_expired_keys", now=now, limit=request.limit)
     return len(gone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from mainspring.store.base import (
     Change,
@@ -22,6 +23,7 @@ from mainspring.store.base import (
     Settings,
     WorkerRecord,
 )
+from mainspring.store.sql.documents import document, keys_of
 from mainspring.store.sql.statements import READ, WRITE, Row
 from mainspring.store.sqlite.clock import time_of
 from mainspring.store.sqlite.jobs import sql
@@ -44,7 +46,7 @@ def configure(request: ConfigureRequest) -> Operation[Settings]:
     yield WRITE if request.changes else READ
     now = time_of(request.now)
     for change in request.changes:
-        changed += len((yield sql(_STATEMENTS[type(change)], now=now, **asdict(change))))
+        changed += len((yield sql(_STATEMENTS[type(change)], now=now, **_parameters(change))))
     queues = (yield sql("list_queues")) if "queues" in request.read else ()
     schedules = (yield sql("list_schedules")) if "schedules" in request.read else ()
     if "due" in request.read:
@@ -55,10 +57,22 @@ def configure(request: ConfigureRequest) -> Operation[Settings]:
         now,
         changed,
         queues=tuple(QueueRecord(*row) for row in queues),
-        schedules=tuple(ScheduleRecord(*row) for row in schedules),
+        schedules=tuple(_schedule(row) for row in schedules),
         workers=tuple(_worker(row) for row in workers),
         next_tick=next_tick[0][0],
     )
+
+
+def _parameters(change: Change) -> dict[str, Any]:
+    columns = asdict(change)
+    if isinstance(change, PutSchedule):
+        columns["keys"] = document(change.keys)
+    return columns
+
+
+def _schedule(row: Row) -> ScheduleRecord:
+    columns: Row = (*row[:-1], keys_of(row[-1]))
+    return ScheduleRecord(*columns)
 
 
 def _worker(row: Row) -> WorkerRecord:

@@ -21,6 +21,60 @@ WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = new.id)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
+-- name: known_jobs
+-- Takes :doc (ids). Gives those that are there, live or finished.
+SELECT value FROM json_each(:doc)
+WHERE EXISTS (SELECT 1 FROM mainspring_jobs WHERE id = value)
+   OR EXISTS (SELECT 1 FROM mainspring_finished WHERE id = value);
+
+-- name: key_holders
+-- Takes :doc (names), :now. Gives name, job, waiting?, created_at, expires_at of the keys among them that are held.
+SELECT k.name, k.job, coalesce(j.state <> 'running', 0), coalesce(j.created_at, 0), k.expires_at
+FROM json_each(:doc) AS n CROSS JOIN mainspring_keys AS k ON k.name = n.value
+LEFT JOIN mainspring_jobs AS j ON j.id = k.job
+WHERE (k.expires_at IS NULL OR k.expires_at > :now) AND (k.until = 'expiry' OR j.id IS NOT NULL)
+  AND NOT (k.until = 'started' AND j.state = 'running');
+
+-- name: take_keys
+-- Takes :doc (Taken). Whoever held such a key before held it in vain.
+INSERT INTO mainspring_keys (name, job, until, expires_at)
+SELECT json_extract(value, '$.name'), json_extract(value, '$.job'), json_extract(value, '$.until'),
+       json_extract(value, '$.expires_at')
+FROM json_each(:doc) WHERE true
+ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, expires_at = excluded.expires_at;
+
+-- name: replace_jobs
+-- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later.
+UPDATE mainspring_jobs
+SET args = json_extract(r.value, '$.args'), priority = json_extract(r.value, '$.priority'),
+    options = json_extract(r.value, '$.options'), run_at = json_extract(r.value, '$.run_at'),
+    state = CASE WHEN state = 'blocked' THEN state
+                 WHEN json_extract(r.value, '$.run_at') > :now THEN 'scheduled' ELSE 'queued' END
+FROM json_each(:doc) AS r
+WHERE mainspring_jobs.id = json_extract(r.value, '$.id') AND +state <> 'running';
+
+-- name: any_key
+-- Whether any job holds any key: most stores have none, and need not look for each job's.
+SELECT 1 FROM mainspring_keys LIMIT 1;
+
+-- name: give_back_keys_of_started
+-- Takes :doc (ids).
+DELETE FROM mainspring_keys WHERE +until = 'started' AND job IN (SELECT value FROM json_each(:doc));
+
+-- name: give_back_keys_of_ended
+-- Takes :doc (ids). Those that are held for a time stay for that time.
+DELETE FROM mainspring_keys WHERE +until <> 'expiry' AND job IN (SELECT value FROM json_each(:doc));
+
+-- name: give_back_keys_of_deleted
+-- Takes :doc (ids).
+DELETE FROM mainspring_keys WHERE job IN (SELECT value FROM json_each(:doc));
+
+-- name: give_back_expired_keys
+-- Takes :now, :limit.
+DELETE FROM mainspring_keys WHERE name IN (
+    SELECT name FROM mainspring_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit
+);
+
 -- name: insert_queues
 -- Takes :doc (names). A queue is known from its first job on.
 INSERT INTO mainspring_queues (name) SELECT value FROM json_each(:doc) WHERE true ON CONFLICT (name) DO NOTHING;
@@ -299,11 +353,12 @@ RETURNING 1;
 
 -- name: put_schedule
 -- Takes the columns of a schedule by name.
-INSERT INTO mainspring_schedules (name, task, queue, args, priority, options, timing, next_at)
-VALUES (:name, :task, :queue, :args, :priority, :options, :timing, :next_at)
+INSERT INTO mainspring_schedules (name, task, queue, args, priority, options, timing, next_at, keys)
+VALUES (:name, :task, :queue, :args, :priority, :options, :timing, :next_at, :keys)
 ON CONFLICT (name) DO UPDATE
 SET next_at = CASE WHEN timing = :timing THEN next_at ELSE :next_at END,
-    task = :task, queue = :queue, args = :args, priority = :priority, options = :options, timing = :timing
+    task = :task, queue = :queue, args = :args, priority = :priority, options = :options, timing = :timing,
+    keys = :keys
 RETURNING 1;
 
 -- name: pause_schedule
@@ -328,12 +383,12 @@ SELECT name, paused_at, CASE WHEN limited THEN limit_concurrency ELSE defined_co
 FROM mainspring_queues ORDER BY name;
 
 -- name: list_schedules
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys
 FROM mainspring_schedules ORDER BY name;
 
 -- name: due_schedules
 -- Takes :now, :limit.
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys
 FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY next_at, name LIMIT :limit;
 
 -- name: next_tick

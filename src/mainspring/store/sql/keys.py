@@ -1,0 +1,110 @@
+"""Who gets which key: decided for a whole set of new jobs at once, from one look at who holds what.
+
+The jobs take their keys one after the other, as if each were inserted alone; here that happens in memory, and what
+comes out are sets to write: jobs to insert, keys to take, waiting jobs to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from mainspring.model.job import Conflict, Key, NewJob
+from mainspring.store.base import Inserted
+
+__all__ = ["Holder", "Plan", "Replacement", "Taken", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The job that holds a key."""
+
+    job: str
+    waiting: bool
+    """Not running, so that another may take its place."""
+    created_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A key that a new job gets, as it is written."""
+
+    name: str
+    job: str
+    until: str
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What becomes of a waiting job whose place another one takes."""
+
+    id: str
+    args: str
+    priority: int
+    options: str | None
+    run_at: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to write, and what to reply."""
+
+    jobs: list[NewJob] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    replacements: dict[str, Replacement] = field(default_factory=dict)
+    replies: list[Inserted] = field(default_factory=list)
+
+
+def plan(jobs: Sequence[NewJob], known: Collection[str], holders: Mapping[str, Holder], now: int) -> Plan:
+    """What inserting `jobs` comes to. `known` are those of their ids that are there already."""
+    made = Plan()
+    held = dict(holders)
+    ids = set(known)
+    for job in jobs:
+        if job.id in ids:
+            made.replies.append(Inserted(job.id, existed=True))
+            continue
+        seats, refused = _seats(job.keys, held)
+        if refused is not None:
+            made.replies.append(_refuse(job, refused, held, made, now))
+            continue
+        for name, key in seats.items():
+            expires_at = None if key.expires_ms is None else now + key.expires_ms
+            held[name] = Holder(job.id, waiting=True, created_at=now, expires_at=expires_at)
+            made.taken.append(Taken(name, job.id, key.until, expires_at))
+        ids.add(job.id)
+        made.jobs.append(job)
+        made.replies.append(Inserted(job.id, existed=False))
+    return made
+
+
+def _seats(keys: Sequence[Key], held: Mapping[str, Holder]) -> tuple[dict[str, Key], Key | None]:
+    """A free seat for each key; else the first key that has none. A key that is named twice is taken once."""
+    seats: dict[str, Key] = {}
+    for key in keys:
+        names = key.held_as()
+        if any(name in seats for name in names):
+            continue
+        free = next((name for name in names if name not in held), None)
+        if free is None:
+            return {}, key
+        seats[free] = key
+    return seats, None
+
+
+def _refuse(job: NewJob, key: Key, held: Mapping[str, Holder], made: Plan, now: int) -> Inserted:
+    """What becomes of a job that does not get its key."""
+    # Of several holders it is the one that will hold longest: the latest, and among equals the one on the last seat.
+    holders = (held[name] for name in reversed(key.held_as()) if name in held)
+    holder = max(holders, key=lambda each: inf if each.expires_at is None else each.expires_at)
+    if key.on_conflict is Conflict.REJECT:
+        return Inserted(holder.job, existed=True, rejected=key.name)
+    if key.on_conflict is Conflict.REPLACE and holder.waiting:
+        run_at = now + job.delay_ms if job.run_at is None else job.run_at
+        if key.max_delay_ms is not None:
+            run_at = min(run_at, holder.created_at + key.max_delay_ms)
+        made.replacements[holder.job] = Replacement(holder.job, job.args, job.priority, job.options, run_at)
+    return Inserted(holder.job, existed=True)
