@@ -7,7 +7,7 @@ comes out are sets to write: jobs to insert, keys to take, waiting jobs to chang
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from mainspring.model.job import Conflict, Key, NewJob
@@ -62,6 +62,7 @@ def plan(jobs: Sequence[NewJob], known: Collection[str], holders: Mapping[str, H
     """What inserting `jobs` comes to. `known` are those of their ids that are there already."""
     made = Plan()
     held = dict(holders)
+    holding = {holder.job for holder in holders.values()}
     ids = set(known)
     for job in jobs:
         if job.id in ids:
@@ -75,10 +76,17 @@ def plan(jobs: Sequence[NewJob], known: Collection[str], holders: Mapping[str, H
             expires_at = None if key.expires_ms is None else now + key.expires_ms
             held[name] = Holder(job.id, waiting=True, created_at=now, expires_at=expires_at)
             made.taken.append(Taken(name, job.id, key.until, expires_at))
+        if job.id in holding:
+            # It holds a key since an earlier life of this id, which was pruned since: now it waits again.
+            held = {name: _waiting(holder, now) if holder.job == job.id else holder for name, holder in held.items()}
         ids.add(job.id)
         made.jobs.append(job)
         made.replies.append(Inserted(job.id, existed=False))
     return made
+
+
+def _waiting(holder: Holder, now: int) -> Holder:
+    return replace(holder, waiting=True, created_at=now)
 
 
 def _seats(keys: Sequence[Key], held: Mapping[str, Holder]) -> tuple[dict[str, Key], Key | None]:
