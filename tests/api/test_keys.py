@@ -57,6 +57,17 @@ def test_by_a_function_of_the_arguments(app: Mainspring) -> None:
     assert greet.enqueue("A@b.c").id == greet.enqueue("a@B.c").id != greet.enqueue("b@b.c").id
 
 
+def test_a_function_that_gives_no_text_is_refused(app: Mainspring) -> None:
+    """A set is written in another order in every process: as a key it would tell the same jobs apart."""
+
+    @app.task(unique=Unique(by=lambda args: {args["mail"], "x"}))
+    def greet(mail: str) -> None: ...
+
+    with pytest.raises(InvalidOption, match="'greet' gave"):
+        greet.enqueue("a@b.c")
+    assert app.jobs.count() == 0
+
+
 def test_a_rejected_job_among_many_and_none_is_stored(app: Mainspring) -> None:
     @app.task(unique=Unique(on_conflict="reject"))
     def add(a: int) -> int:
@@ -162,6 +173,7 @@ def test_sixty_four_at_once_get_one_job(app: Mainspring) -> None:
         lambda: Unique(on_conflict="fight"),
         lambda: Debounce(0),
         lambda: Debounce("1s", max_delay=-1),
+        lambda: Debounce("1m", max_delay="1s"),
         lambda: Throttle(0, per="1s"),
         lambda: Throttle(True, per="1s"),
         lambda: Throttle(1, per=0),

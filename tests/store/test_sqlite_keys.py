@@ -53,7 +53,7 @@ def test_a_key_that_is_given_back_leaves_no_row(scene: Scene, path: Path) -> Non
     assert held(path) == {"settled", "seats#1"}
     scene.settle(settlement(claim))
     assert held(path) == set()
-    scene.insert(keyed("b", Key("1", Until.EXPIRY, 1000)), keyed("c", Key("2")))
+    scene.insert(keyed("b", Key("1", Until.EXPIRY, 1000)), keyed("c", Key("2"), Key("3", Until.STARTED)))
     scene.alter(Verb.CANCEL, "c")
     assert held(path) == {"1"}
     scene.alter(Verb.DELETE, "b")

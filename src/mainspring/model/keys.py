@@ -76,6 +76,8 @@ class Debounce:
         _check_by(self.by)
         _positive("wait", self.wait)
         _positive("max_delay", self.max_delay)
+        if self.max_delay is not None and to_ms(self.max_delay) < self.wait_ms:
+            raise InvalidOption(f"max_delay={quote(self.max_delay)} is shorter than wait={quote(self.wait)}; give more")
 
     @property
     def wait_ms(self) -> int:
@@ -127,7 +129,7 @@ def idempotency(task: str, key: str, for_: Duration) -> Key:
     if not isinstance(key, str) or not key.strip() or clean(key) != key or len(key) > 200:
         raise InvalidOption(f"idempotency_key={quote(key)} is not a text of 1 to 200 printable characters")
     _positive("idempotency_for", for_)
-    return Key(f"idempotency:{task}:{key}", Until.EXPIRY, to_ms(for_))
+    return Key(f"idempotency:{task}:{json.dumps(key, ensure_ascii=False)}", Until.EXPIRY, to_ms(for_))
 
 
 def _name(kind: str, task: str, by: By, args: Mapping[str, Any]) -> str:
@@ -138,7 +140,13 @@ def _name(kind: str, task: str, by: By, args: Mapping[str, Any]) -> str:
         told = {name: args.get(name) for name in by}
     else:
         told = by(args)
-    text = "" if told == {} else json.dumps(told, sort_keys=True, separators=(",", ":"), default=str)
+    try:
+        text = "" if told == {} else json.dumps(told, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError):
+        # A set, or an object's repr, would be another text in every process, and no key.
+        raise InvalidOption(
+            f"the `by` function of task {task!r} gave {quote(told)}; give text, numbers, or lists and mappings of them"
+        ) from None
     if len(text) > _LONGEST_NAME:
         text = hashlib.sha256(text.encode()).hexdigest()
     return f"{kind}:{task}:{text}"

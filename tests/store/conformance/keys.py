@@ -454,6 +454,24 @@ class TestGivingBack:
         scene.later(50)
         assert scene.insert(keyed("b")) == (stored("b"),)
 
+    def test_a_job_of_a_pruned_jobs_id_holds_what_that_held(self, scene: Scene) -> None:
+        scene.settle(settlement(started(scene, keyed("a", Key("k", EXPIRY, 100)))))
+        scene.later(50)
+        scene.prune({State.COMPLETED: 0})
+        replacing = keyed("b", Key("k", on_conflict=REPLACE, max_delay_ms=10), args='{"n":2}', delay_ms=20)
+        assert scene.insert("a", replacing) == (stored("a"), held_by("a"))
+        assert (scene.job("a").args, scene.job("a").run_at) == ('{"n":2}', T0 + 60)
+
+    def test_who_takes_a_key_over_holds_it_on_its_own_terms(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert(keyed("a", Key("k", EXPIRY, 100), delay_ms=1000))
+        scene.later(100)
+        scene.insert(keyed("b", Key("k", STARTED)))
+        scene.later(1000)
+        assert holder(scene) == "b"
+        scene.claim(limit=2)
+        assert holder(scene) is None
+
     def test_pruning_leaves_the_keys_alone_whose_time_is_not_over(self, scene: Scene) -> None:
         scene.insert(keyed("a", Key("1", SETTLED, 100)), keyed("b", Key("2", EXPIRY, 101)), keyed("c", Key("3")))
         scene.later(100)
