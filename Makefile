@@ -37,7 +37,8 @@ docs: $(VENV)/.dev ## Run every code block in the README and docs
 	$(RUN)/python -m pytest tests/docs
 
 .PHONY: lock
-lock: $(VENV)/.dev ## Resolve the development lock anew
+lock: $(VENV)/bin/python ## Resolve the development lock anew
+	$(RUN)/pip install --quiet --disable-pip-version-check uv
 	$(RUN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-annotate --no-header --upgrade -o requirements-dev.lock pyproject.toml
 
 .PHONY: clean
