@@ -9,6 +9,9 @@
     │       └── Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
     ├── UnknownTask (LookupError)  JobNotFound (LookupError)  ScheduleNotFound (LookupError)
     ├── DuplicateJob                         a unique job that is there already, where that is to be an error
+    ├── QueueFull                            a queue or partition that holds as many waiting jobs as it may
+    ├── InvalidFlow (ValueError)             a flow that cannot be: a cycle, too many jobs
+    │   └── UnknownParent                    a job that is to wait for one that is not there
     ├── JobFailed  JobCancelled              what `result()` raises for a job that ended badly
     ├── ResultTimeout (TimeoutError)         the job has not ended in the time given
     ├── JobTimeout (TimeoutError)            the job ran longer than its `timeout`
@@ -21,6 +24,7 @@
     Directive                                not errors: a task raises them to direct its own job
     ├── RetryAfter   run again after that long (uses an attempt)
     ├── Snooze       run again after that long (uses no attempt)
+    ├── RateLimited  no job starts through this one's gate for so long; it runs again then (uses no attempt)
     ├── Bury         to the dead letters now
     └── Cancel       cancelled now
 
@@ -40,6 +44,7 @@ __all__ = [
     "DuplicateTask",
     "InvalidCron",
     "InvalidDuration",
+    "InvalidFlow",
     "InvalidOption",
     "InvalidURL",
     "JobCancelled",
@@ -51,6 +56,8 @@ __all__ = [
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "QueueFull",
+    "RateLimited",
     "ResultTimeout",
     "RetryAfter",
     "ScheduleNotFound",
@@ -62,6 +69,7 @@ __all__ = [
     "StoreFull",
     "StoreReadOnly",
     "StoreUnavailable",
+    "UnknownParent",
     "UnknownTask",
     "UnsafeText",
     "Unserialisable",
@@ -144,6 +152,36 @@ class DuplicateJob(MainspringError):
         super().__init__(f"not enqueued: job {job_id} is there already and holds the key {key!r}")
         self.job_id = job_id
         self.key = key
+
+
+class QueueFull(MainspringError):
+    """A queue, or a partition of one, holds as many waiting jobs as its `max_queued` allows. Nothing was stored.
+
+    `partition` is None where it is the queue as a whole.
+    """
+
+    def __init__(self, queue: str, partition: str | None, limit: int) -> None:
+        place = f"queue {queue!r}" if partition is None else f"partition {partition!r} of queue {queue!r}"
+        super().__init__(f"not enqueued: {place} has {limit} jobs waiting, as many as it may; try again later")
+        self.queue = queue
+        self.partition = partition
+        self.limit = limit
+
+
+class InvalidFlow(MainspringError, ValueError):
+    """A flow that cannot be: its jobs wait for each other, or are too many. Nothing was stored."""
+
+
+class UnknownParent(InvalidFlow):
+    """A job was to wait for one that is not there; it may have been pruned or deleted. Nothing was stored.
+
+    `job_id` is the job, `parent_id` the one that it was to wait for.
+    """
+
+    def __init__(self, job_id: str, parent_id: str) -> None:
+        super().__init__(f"not enqueued: job {job_id} is to wait for job {parent_id}, which is not there")
+        self.job_id = job_id
+        self.parent_id = parent_id
 
 
 class JobFailed(MainspringError):
@@ -242,6 +280,20 @@ class Snooze(Directive):
     def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
         super().__init__(reason or f"snooze {delay}")
         self.delay = delay
+        self.reason = reason
+
+
+class RateLimited(Directive):
+    """Others said "too many requests": `raise RateLimited(retry_after="20s")`.
+
+    Until then no job starts through the gate of this one, in any worker; then this job runs again, and has used no
+    attempt. The gate is the narrowest with a rate (the job's partition, its task, its queue); where none has one, the
+    partition if the queue is partitioned, else the queue.
+    """
+
+    def __init__(self, retry_after: float | str | timedelta, reason: str = "") -> None:
+        super().__init__(reason or f"rate limited for {retry_after}")
+        self.retry_after = retry_after
         self.reason = reason
 
 

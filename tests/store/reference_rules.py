@@ -50,6 +50,9 @@ def created(new: NewJob, now: int) -> JobRecord:
         reason=None,
         history="[]",
         options=new.options,
+        partition=new.partition,
+        cost=new.cost,
+        flow=new.flow,
     )
 
 
@@ -68,8 +71,9 @@ def settled(job: JobRecord, settlement: Settlement, now: int) -> JobRecord:
     )
     if settlement.state in FINAL:
         return replace(job, state=settlement.state, finished_at=now)
-    delayed = settlement.state is State.SCHEDULED and not job.cancel_requested
-    run_at = now + settlement.delay_ms if delayed else now
+    if settlement.state is State.QUEUED:
+        return replace(job, state=State.QUEUED)
+    run_at = now if job.cancel_requested else now + settlement.delay_ms
     return replace(job, state=due_state(run_at, now), run_at=run_at)
 
 
@@ -134,6 +138,9 @@ def as_claim(job: JobRecord, worker: str | None) -> Claim:
         history=job.history,
         options=job.options,
         cancel_requested=job.cancel_requested,
+        partition=job.partition,
+        cost=job.cost,
+        flow=job.flow,
     )
 
 

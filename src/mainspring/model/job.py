@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from mainspring.model.states import State
 
-__all__ = ["Claim", "Conflict", "JobRecord", "Key", "LogLine", "NewJob", "Note", "Until"]
+__all__ = ["Claim", "Conflict", "Edge", "JobRecord", "Key", "LogLine", "NewJob", "Note", "Parent", "Policy", "Until"]
 
 
 class Until(StrEnum):
@@ -55,6 +55,45 @@ class Key:
         return (self.name,) if self.seats == 1 else tuple(f"{self.name}#{seat}" for seat in range(1, self.seats + 1))
 
 
+class Policy(StrEnum):
+    """What becomes of a child whose parent ends badly (dead, cancelled, deleted)."""
+
+    FAIL = "fail"
+    """It is cancelled, and so are its own children whose policy that is, all the way down."""
+    IGNORE = "ignore"
+    """Nothing: it runs as if the parent had completed, with no result of it."""
+    RUN = "run"
+    """It runs, and sees what failed."""
+    DEAD = "dead"
+    """It waits for just that: the first parent that is dead releases it. Where all have ended otherwise, it is
+    cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A new job waits for a parent."""
+
+    parent: str
+    """The id of a job in the same request or in the store."""
+    policy: Policy = Policy.FAIL
+    wants_result: bool = False
+    """Its result is to be handed to the child."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A parent, as its child sees it."""
+
+    id: str
+    policy: Policy
+    state: State | None
+    """How it ended; CANCELLED for a deleted one. None: it has not ended."""
+    result: str | None = None
+    """JSON text; only where the edge wants it, and the parent has completed."""
+    reason: str | None = None
+    """Why it ended badly."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to insert. The id is made by the client, so that an insert sent twice has one effect."""
@@ -74,6 +113,14 @@ class NewJob:
     """JSON object text: what this job overrides of its task's options (`JobOptions`)."""
     keys: tuple[Key, ...] = ()
     """Looked at in this order; the first that is held decides."""
+    partition: str = ""
+    """Whose turn of its queue it takes; "" where the queue is not partitioned."""
+    cost: int = 1
+    """How many starts it counts for, where a rate limits them."""
+    flow: str | None = None
+    """The flow that it belongs to."""
+    parents: tuple[Edge, ...] = ()
+    """It is blocked until these have ended. No parent is named twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +151,11 @@ class Claim:
     options: str | None = None
     cancel_requested: bool = False
     """Somebody asked to cancel it before this try began."""
+    partition: str = ""
+    cost: int = 1
+    flow: str | None = None
+    parents: tuple[Parent, ...] = ()
+    """In the order of its edges. Empty in a reaped claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,5 +209,10 @@ class JobRecord:
     history: str
     """JSON array text of `Attempt`s, oldest first."""
     options: str | None
+    partition: str = ""
+    cost: int = 1
+    flow: str | None = None
     log: tuple[LogLine, ...] = ()
     """Filled only when asked for."""
+    parents: tuple[Parent, ...] = ()
+    """Filled only when asked for; in the order of its edges."""

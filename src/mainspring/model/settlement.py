@@ -29,4 +29,8 @@ class Settlement:
     error: str | None = None
     reason: str | None = None
     follow_ups: tuple[NewJob, ...] = ()
-    """Jobs that appear together with this settlement, or not at all."""
+    """Jobs that appear together with this settlement, or not at all; they are there before the job's end releases its
+    children."""
+    closed_ms: int | None = None
+    """For so long, from now by the store's clock, nothing starts through the job's gate: the narrowest that has a rate
+    (its partition, its task, its queue); where none has one, its partition if it is in one, else its queue."""

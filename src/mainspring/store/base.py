@@ -18,7 +18,12 @@ Rules that hold for every store:
 - Every request may carry `now` (milliseconds since 1970 UTC); without it the store's own clock counts.
 - A claimed job is written only by who names its `lease`: settle and note change nothing where the number differs or
   the job is not running, and say so by leaving the id out of their reply. That is the fence.
-- Claims are served by priority, then `run_at`, then id: a job's place in the queue is when it became due.
+- Claims are served by priority, then `run_at`, then id: a job's place in the queue is when it became due. Partitions
+  of a queue take turns; the order holds within each.
+- Limits are kept by gates, which are looked at in the claim: a queue, a partition of it, a task. Nothing is counted
+  that could drift: slots in use are the running jobs, and what a rate looks back on are the starts themselves.
+- A child is released by the very request that ends its last parent, and a bad end passes down its edges in that request
+  too: a store does so for 1,000 jobs at least, and for the rest with the next requests of any worker.
 - Live and finished jobs are kept apart, so that the cost of the live ones never depends on the history.
 - Text other than `args`, `result`, `error`, `history` and `options` (reasons, names, progress and log lines) reaches a
   store clean of NUL and lone surrogates; those five are JSON, where such characters are escapes.
@@ -35,7 +40,8 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 from mainspring.clock import now_ms
-from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note
+from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note, Policy
+from mainspring.model.limits import KEEP, NO_LIMITS, Keep, Limits, Rate
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
 
@@ -54,6 +60,35 @@ class Request(Generic[Reply]):
 
 
 # --- insert ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A job of a flow that waits for all others of it, also for those that come later, as long as it is blocked."""
+
+    job: str
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class NewFlow:
+    """A flow: jobs that belong together. One of that id that is there already stays as it is."""
+
+    id: str
+    name: str
+    parent: str | None = None
+    """The flow that it is a part of: its jobs are waited for by that one's callbacks too."""
+    callbacks: tuple[Callback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Why a job was turned away: its queue, or its partition, holds as many waiting jobs as it may."""
+
+    queue: str
+    partition: str | None
+    """None: it is the queue as a whole that is full."""
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +115,8 @@ class Inserted:
     holds one of its keys."""
     rejected: str | None = None
     """The key because of which the job was turned away (`Conflict.REJECT`)."""
+    full: Full | None = None
+    """The limit because of which it was turned away; then `existed` is false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +125,22 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
 
     Jobs take their keys one after the other, as if each were inserted alone. A key is free if no job holds it, if its
     time is over, or if it is held until a job starts or settles that has done so, or is gone. Where `all_or_none`, one
-    rejected job raises `DuplicateJob` and nothing is stored.
+    rejected job raises `DuplicateJob`, one for which there is no room raises `QueueFull`, and nothing is stored.
+
+    A queue or partition with `max_queued` takes a job only while fewer are waiting in it (scheduled or queued); that
+    goes for `jobs`, not for ticks.
+
+    A job with parents is blocked until they have ended, as their edges say; parents that have ended already count at
+    once. A job of a flow becomes a parent of the flow's callbacks, and of those of the flows that it is a part of, as
+    far as they are blocked still. Raises `UnknownParent` for a parent that is neither in the request nor in the store;
+    nothing is stored then.
     """
 
     operation: ClassVar[str] = "insert"
     jobs: tuple[NewJob, ...] = ()
     ticks: tuple[Tick, ...] = ()
     all_or_none: bool = False
+    flows: tuple[NewFlow, ...] = ()
     now: int | None = None
 
 
@@ -117,8 +163,9 @@ class ClaimReply:
     now: int
     """The store's clock when it answered."""
     next_due: int | None
-    """When the earliest scheduled job of the named queues is due; None: nothing is scheduled there. Exact when fewer
-    claims than asked for came back; otherwise the caller comes back at once anyway."""
+    """When it is worth asking again: when the earliest scheduled job of the named queues is due, or a gate opens that
+    time alone keeps closed and that jobs wait at. None: there is neither. Exact when fewer claims than asked for came
+    back; otherwise the caller comes back at once anyway."""
     alive: bool
     """False: the store does not know this worker, or its lease ran out. Nothing was claimed; register anew."""
 
@@ -129,8 +176,15 @@ class ClaimRequest(Request[ClaimReply]):
 
     At most 1,000 due jobs of each named queue are promoted, the longest overdue first, those of paused and full queues
     too; so no claim takes long, and `next_due` lies in the past only while there are more of them.
-    Paused queues give nothing; a queue with a concurrency limit gives no more than is left of it, counted from the
-    running jobs of all workers.
+    Paused queues and partitions give nothing. A queue, a partition, or a task with a concurrency limit gives no more
+    than is left of it, counted from the running jobs of all workers; one with rates no more than these allow, by the
+    jobs' cost, in any stretch of time. A job whose own gates are closed does not hold up those of other partitions and
+    tasks; within its partition and task the next one waits behind it, however cheap.
+
+    A queue with jobs in partitions serves them by turns: always the one with the smallest virtual time, which then
+    moves on by cost / weight; who comes (back) begins at the queue's present virtual time. In a queue with `sequence`
+    each partition runs one job at a time, and the next only when that one has ended for good (retries included);
+    "block" waits for a dead one too, until it is revived or deleted.
     """
 
     operation: ClassVar[str] = "claim"
@@ -145,6 +199,8 @@ class SettleRequest(Request[frozenset[str]]):
     """Applies each settlement whose lease holds, and gives their ids; notes of the same jobs are written first.
 
     No job is named twice in `settlements`, nor in `notes`, and `notes` are about jobs that are settled here.
+
+    A job that goes back QUEUED keeps its `run_at`, and so its place in the queue.
 
     A job that goes back (QUEUED, SCHEDULED) while somebody asks to cancel it is due at once, whatever its delay: the
     request stays with it, and the next claim brings it to a worker that ends it. Until then, and when it is CANCELLED,
@@ -252,22 +308,29 @@ class Filter:
     task: str | None = None
     since: int | None = None
     until: int | None = None
+    partition: str | None = None
+    flow: str | None = None
+    """Jobs of that flow and of the flows that are a part of it."""
 
 
 class Verb(StrEnum):
     """What can be done to selected jobs."""
 
     CANCEL = "cancel"
-    """Waiting jobs become cancelled; running ones are asked to (`cancel_requested`); final ones stay."""
+    """Waiting jobs become cancelled; running ones are asked to (`cancel_requested`); final ones stay. Jobs that go
+    down with a cancelled parent are not counted."""
     REVIVE = "revive"
     """Final jobs become queued again: attempt, crashes and postponed 0, result, error, reason, progress gone, history
-    and lease kept. Scheduled ones become due now. Others stay."""
+    and lease kept. Scheduled ones become due now. Others stay. What was cancelled because the job had ended badly is
+    revived too, all the way down, and is blocked again; such jobs are not counted. Children that are blocked still wait
+    for it anew. A job that is itself revived alone, while its parent is as it was, no longer waits for anything."""
     RESCHEDULE = "reschedule"
     """Waiting jobs (scheduled, queued) get `value` as their run_at, and the state that follows from it."""
     REPRIORITISE = "reprioritise"
     """Waiting jobs (blocked, scheduled, queued) get `value` as their priority."""
     DELETE = "delete"
-    """Jobs that are not running are gone, with their logs. Running ones stay."""
+    """Jobs that are not running are gone, with their logs. Running ones stay. For the children of one that had not
+    ended that is a bad end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +362,7 @@ class AlterRequest(Request[AlterReply]):
 @dataclass(frozen=True, slots=True)
 class PruneRequest(Request[int]):
     """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number. Keys
-    whose time is over go too."""
+    whose time is over go too, and flows and partitions of which nothing is left."""
 
     operation: ClassVar[str] = "prune"
     keep_ms: Mapping[State, int]
@@ -311,6 +374,19 @@ class PruneRequest(Request[int]):
 
 
 @dataclass(frozen=True, slots=True)
+class FlowRecord:
+    """A flow as the store has it."""
+
+    id: str
+    name: str
+    parent: str | None
+    created_at: int
+    callbacks: tuple[Callback, ...]
+    counts: tuple[tuple[State, int], ...]
+    """How many of its jobs, and of its parts' jobs, are in each state; states with none are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some of the jobs that were asked for."""
 
@@ -318,6 +394,8 @@ class Page:
     cursor: str | None
     """Where the next page goes on; None: there is no more. A page may be short, even empty, and still have a cursor:
     a store reads only so many jobs for one page, however few of them fit."""
+    flows: tuple[FlowRecord, ...] = ()
+    """Instead of jobs, where flows were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +407,9 @@ class FindRequest(Request[Page]):
     limit: int = 50
     cursor: str | None = None
     with_log: bool = False
+    with_parents: bool = False
+    flows: bool = False
+    """The flows themselves, newest first, instead of jobs; of `filter` only `flow` counts, and means that one alone."""
     now: int | None = None
 
 
@@ -363,28 +444,72 @@ class CountRequest(Request[CountReply]):
 # --- configure -------------------------------------------------------------------------------------------------------
 
 
+Sequence = Literal["block", "skip"]
+"""What a job of a sequence that is dead does to those behind it."""
+
+
 @dataclass(frozen=True, slots=True)
 class DefineQueue:
-    """What the code says about a queue; an operator's `LimitQueue` outlives it."""
+    """What the code says about a queue; what an operator says outlives it, setting by setting."""
 
     name: str
     concurrency: int | None = None
+    rates: tuple[Rate, ...] = ()
+    max_queued: int | None = None
+    each: Limits = NO_LIMITS
+    """What holds for every partition that has no word of its own."""
+    partitions: tuple[tuple[str, Limits], ...] = ()
+    """What holds for single ones, setting by setting."""
+    sequence: Sequence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DefineTask:
+    """What the code says about a task's gate; what an operator says outlives it, setting by setting."""
+
+    name: str
+    concurrency: int | None = None
+    rates: tuple[Rate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LimitQueue:
-    """What an operator says about a queue's limit. None: no limit."""
+    """What an operator says about a queue's limits. None, (): no limit."""
 
     name: str
-    concurrency: int | None
+    concurrency: int | Keep | None = KEEP
+    rates: tuple[Rate, ...] | Keep = KEEP
+    max_queued: int | Keep | None = KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPartition:
+    """What an operator says about one partition, or (None) about every one that has no word of its own."""
+
+    queue: str
+    partition: str | None
+    concurrency: int | Keep | None = KEEP
+    rates: tuple[Rate, ...] | Keep = KEEP
+    max_queued: int | Keep | None = KEEP
+    weight: float | Keep = KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTask:
+    """What an operator says about a task's gate."""
+
+    name: str
+    concurrency: int | Keep | None = KEEP
+    rates: tuple[Rate, ...] | Keep = KEEP
 
 
 @dataclass(frozen=True, slots=True)
 class PauseQueue:
-    """Stop or go on claiming from a queue."""
+    """Stop or go on claiming from a queue, or from one partition of it."""
 
     name: str
     paused: bool
+    partition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +530,8 @@ class PutSchedule:
     options: str | None = None
     keys: tuple[Key, ...] = ()
     """Which keys each of its jobs takes."""
+    partition: str = ""
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,17 +559,57 @@ class CommandWorker:
     command: Command
 
 
-Change = DefineQueue | LimitQueue | PauseQueue | PutSchedule | PauseSchedule | RemoveSchedule | CommandWorker
+Change = (
+    DefineQueue
+    | DefineTask
+    | LimitQueue
+    | LimitPartition
+    | LimitTask
+    | PauseQueue
+    | PutSchedule
+    | PauseSchedule
+    | RemoveSchedule
+    | CommandWorker
+)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRecord:
-    """A queue's settings."""
+    """A queue's settings, as they are in force: the operator's word where there is one, else the code's."""
 
     name: str
     paused_at: int | None = None
     concurrency: int | None = None
-    """The limit in force: the operator's if there is one, else the code's."""
+    rates: tuple[Rate, ...] = ()
+    max_queued: int | None = None
+    each: Limits = NO_LIMITS
+    """What holds for every partition that has no word of its own."""
+    sequence: Sequence | None = None
+    opens_at: int | None = None
+    """When time lets the next job of cost 1 through; None: at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRecord:
+    """A partition's settings, as they are in force."""
+
+    queue: str
+    name: str
+    paused_at: int | None = None
+    limits: Limits = NO_LIMITS
+    opens_at: int | None = None
+    holder: str | None = None
+    """In a sequence: the job that has started and not ended for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task's gate, as it is in force."""
+
+    name: str
+    concurrency: int | None = None
+    rates: tuple[Rate, ...] = ()
+    opens_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +628,8 @@ class ScheduleRecord:
     """The slot that was served last."""
     paused_at: int | None
     keys: tuple[Key, ...] = ()
+    partition: str = ""
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +661,12 @@ class Settings:
     workers: tuple[WorkerRecord, ...] = ()
     next_tick: int | None = None
     """The smallest `next_at` of all schedules that are not paused."""
+    tasks: tuple[TaskRecord, ...] = ()
+    """Those that have, or had, a gate."""
+    partitions: tuple[PartitionRecord, ...] = ()
+
+
+Readable = Literal["queues", "schedules", "due", "workers", "tasks", "partitions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,12 +674,15 @@ class ConfigureRequest(Request[Settings]):
     """Applies `changes` together, then reads what `read` names.
 
     "due": the schedules that are not paused and whose `next_at` has come, at most `limit`, earliest first.
+    "partitions": those with settings of their own (limits, a pause), at most `limit`, by queue and name; and the one
+    that `partition` names, by queue and name, whatever it has.
     """
 
     operation: ClassVar[str] = "configure"
     changes: tuple[Change, ...] = ()
-    read: frozenset[Literal["queues", "schedules", "due", "workers"]] = field(default_factory=frozenset)
+    read: frozenset[Readable] = field(default_factory=frozenset)
     limit: int = 1000
+    partition: tuple[str, str] | None = None
     now: int | None = None
 
 
@@ -541,8 +719,8 @@ class Driver(Protocol):
         """Perform one request, atomically, within the store's deadline."""
 
     def watch(self, topics: tuple[str, ...]) -> Watch:
-        """Listen for hints about `queue:NAME` (a job was queued or scheduled there, the queue resumed, its limit rose,
-        or a slot of it came free) and `job:ID` (anything about it changed).
+        """Listen for hints about `queue:NAME` (a job was queued or scheduled there, the queue resumed, a limit rose,
+        or a slot came free) and `job:ID` (anything about it changed).
 
         Hints may merge, may miss, may be false alarms.
         """

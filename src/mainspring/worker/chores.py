@@ -120,6 +120,8 @@ def _tick(due: ScheduleRecord, now: int) -> Tick:
             run_at=slot + schedule.jitter(due.name, slot, timing.jitter_ms),
             options=due.options,
             keys=due.keys,
+            partition=due.partition,
+            cost=due.cost,
         )
         for slot in turn.slots
     )

@@ -22,6 +22,7 @@ from mainspring.store.base import (
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.keys import Holder, plan
 from mainspring.store.sql.statements import WRITE, Row, Statements
+from mainspring.store.sqlite import gates
 from mainspring.store.sqlite.clock import time_of
 
 __all__ = ["claim", "insert", "note", "settle"]
@@ -62,6 +63,7 @@ def _insert_with_keys(jobs: Sequence[NewJob], now: int, all_or_none: bool) -> Op
         yield sql("take_keys", doc=document(planned.taken))
     if planned.replacements:
         yield sql("replace_jobs", doc=document(list(planned.replacements.values())), now=now)
+        yield from gates.wake(planned.replacements)
     return tuple(planned.replies)
 
 
@@ -71,6 +73,7 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
         return ()
     rows = yield sql("insert_jobs", doc=document(jobs), now=now)
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
+    yield from gates.enter(jobs)
     new = {row[0] for row in rows}
     replies = []
     for job in jobs:
@@ -89,7 +92,8 @@ def claim(request: ClaimRequest) -> Operation[ClaimReply]:
         yield WRITE
         now = time_of(request.now)
         for queue in survey.due(now):
-            yield sql("promote_due", queue=queue, now=now, limit=PROMOTED_AT_ONCE)
+            promoted = yield sql("promote_due", queue=queue, now=now, limit=PROMOTED_AT_ONCE)
+            yield from gates.wake([row[0] for row in promoted])
         survey = yield from _survey(request, names, now)
         for room in request.rooms:
             limit = survey.room(room.queue, min(room.limit, request.limit - len(claims)))
@@ -116,7 +120,7 @@ def _serve(room: Room, worker: str, now: int) -> Operation[list[Claim]]:
 
 def claim_of(row: Row) -> Claim:
     """A claim from its columns; SQLite has no booleans."""
-    columns: Row = (*row[:-1], bool(row[-1]))
+    columns: Row = (*row[:-4], bool(row[-4]), *row[-3:])
     return Claim(*columns)
 
 
@@ -170,6 +174,8 @@ def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     back = [settlement for settlement in request.settlements if settlement.state not in FINAL]
     if back:
         applied.update(row[0] for row in (yield sql("give_back", doc=document(back), now=now)))
+    yield from gates.close([settlement for settlement in back if settlement.id in applied], now)
+    yield from gates.wake(applied)
     follow_ups = [job for done in request.settlements if done.id in applied for job in done.follow_ups]
     if follow_ups:
         yield from _insert(follow_ups, now)

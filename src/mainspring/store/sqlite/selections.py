@@ -27,6 +27,7 @@ from mainspring.store.base import (
 )
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Row, Statement
+from mainspring.store.sqlite import gates
 from mainspring.store.sqlite.clock import time_of
 from mainspring.store.sqlite.jobs import sql
 
@@ -215,6 +216,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed += yield sql("delete_finished", doc=finished)
             yield sql("delete_log", doc=_ids(changed))
             yield sql("give_back_keys_of_deleted", doc=_ids(changed))
+    yield from gates.wake([row[0] for row in changed])
     return AlterReply(len(changed), walk.cursor)
 
 

@@ -5,8 +5,13 @@
 
 -- name: insert_jobs
 -- Takes :doc (NewJob), :now. Gives the ids that were not there yet, live or finished.
-INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, options)
-SELECT id, task, queue, CASE WHEN run_at > :now THEN 'scheduled' ELSE 'queued' END, args, priority, :now, run_at, options
+INSERT INTO mainspring_jobs (
+    id, task, queue, state, args, priority, created_at, run_at, options, partition, cost, flow, gate
+)
+SELECT id, task, queue,
+       CASE WHEN blocked THEN 'blocked' WHEN run_at > :now THEN 'scheduled' ELSE 'queued' END,
+       args, priority, :now, run_at, options, partition, cost, flow,
+       coalesce((SELECT name FROM mainspring_tasks WHERE name = task), '')
 FROM (
     SELECT json_extract(value, '$.id') AS id,
            json_extract(value, '$.task') AS task,
@@ -14,7 +19,11 @@ FROM (
            json_extract(value, '$.args') AS args,
            json_extract(value, '$.priority') AS priority,
            coalesce(json_extract(value, '$.run_at'), :now + json_extract(value, '$.delay_ms')) AS run_at,
-           json_extract(value, '$.options') AS options
+           json_extract(value, '$.options') AS options,
+           json_extract(value, '$.partition') AS partition,
+           json_extract(value, '$.cost') AS cost,
+           json_extract(value, '$.flow') AS flow,
+           json_array_length(value, '$.parents') > 0 AS blocked
     FROM json_each(:doc)
 ) AS new
 WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = new.id)
@@ -100,8 +109,8 @@ SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
 -- anything queued?, the earliest scheduled time.
 SELECT q.value,
        s.paused_at IS NULL,
-       CASE WHEN s.limited THEN s.limit_concurrency ELSE s.defined_concurrency END AS slots,
-       CASE WHEN coalesce(CASE WHEN s.limited THEN s.limit_concurrency ELSE s.defined_concurrency END, -1) >= 0
+       json_extract(json_patch(s.defined, s.limited), '$.concurrency') AS slots,
+       CASE WHEN json_extract(json_patch(s.defined, s.limited), '$.concurrency') >= 0
             THEN (SELECT count(*) FROM mainspring_jobs INDEXED BY mainspring_jobs_running
                   WHERE state = 'running' AND queue = q.value) END,
        EXISTS (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_queued WHERE state = 'queued' AND queue = q.value),
@@ -110,13 +119,14 @@ SELECT q.value,
 FROM json_each(:doc) AS q LEFT JOIN mainspring_queues AS s ON s.name = q.value;
 
 -- name: promote_due
--- Takes :queue, :now, :limit. The longest overdue first; what is left over waits for the next claim.
+-- Takes :queue, :now, :limit. The longest overdue first; what is left over waits for the next claim. Gives ids.
 UPDATE mainspring_jobs SET state = 'queued'
 WHERE rowid IN (
     SELECT rowid FROM mainspring_jobs INDEXED BY mainspring_jobs_scheduled
     WHERE state = 'scheduled' AND queue = :queue AND run_at <= :now
     ORDER BY run_at LIMIT :limit
-);
+)
+RETURNING id;
 
 -- name: claim_jobs
 -- Takes :queue, :worker, :now, :limit. Gives claims, in no order.
@@ -124,11 +134,11 @@ UPDATE mainspring_jobs
 SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worker, started_at = :now
 WHERE rowid IN (
     SELECT rowid FROM mainspring_jobs INDEXED BY mainspring_jobs_queued
-    WHERE state = 'queued' AND queue = :queue
+    WHERE state = 'queued' AND queue = :queue AND partition = '' AND gate = ''
     ORDER BY priority, run_at, id LIMIT :limit
 )
 RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-          history, options, cancel_requested;
+          history, options, cancel_requested, partition, cost, flow;
 
 -- name: finish_jobs
 -- Takes :doc (Settlement, final ones), :now. Copies each job whose lease holds to the finished ones. Gives ids.
@@ -139,7 +149,7 @@ SELECT j.id, j.task, j.queue, json_extract(s.value, '$.state'), j.args, j.priori
        json_extract(s.value, '$.result'), json_extract(s.value, '$.error'),
        coalesce(CASE WHEN j.cancel_requested AND json_extract(s.value, '$.state') = 'cancelled' THEN j.reason END,
                 json_extract(s.value, '$.reason')),
-       json_extract(s.value, '$.history'), j.options
+       json_extract(s.value, '$.history'), j.options, j.partition, j.cost, j.flow
 FROM json_each(:doc) AS s CROSS JOIN mainspring_jobs AS j ON j.id = json_extract(s.value, '$.id')
 WHERE j.lease = json_extract(s.value, '$.lease') AND j.state = 'running'
 ON CONFLICT (id) DO NOTHING
@@ -152,7 +162,7 @@ DELETE FROM mainspring_jobs WHERE id IN (SELECT value FROM json_each(:doc));
 -- name: give_back
 -- Takes :doc (Settlement, QUEUED and SCHEDULED ones), :now. Gives ids of those whose lease held.
 UPDATE mainspring_jobs
-SET run_at = :now + CASE WHEN cancel_requested OR back.state = 'queued' THEN 0 ELSE back.delay_ms END,
+SET run_at = CASE WHEN back.state = 'queued' THEN run_at WHEN cancel_requested THEN :now ELSE :now + back.delay_ms END,
     state = CASE WHEN cancel_requested OR back.state = 'queued' OR back.delay_ms <= 0 THEN 'queued' ELSE 'scheduled' END,
     attempt = back.attempt, crashes = back.crashes, postponed = back.postponed,
     history = back.history, error = back.error,
@@ -229,7 +239,7 @@ LIMIT :limit;
 -- name: claims_of
 -- Takes :doc (rowids). Gives claims as they stand.
 SELECT j.id, j.lease + 1, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
-       j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested
+       j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost, j.flow
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
 
 -- name: lease_anew
@@ -259,7 +269,7 @@ RETURNING id;
 INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, 'cancelled', j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, :reason,
-       j.history, j.options
+       j.history, j.options, j.partition, j.cost, j.flow
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value
 WHERE j.state <> 'running'
 RETURNING id;
@@ -267,10 +277,12 @@ RETURNING id;
 -- name: revive_finished
 -- Takes :doc (rowids), :now. Copies final jobs back among the live ones. Gives ids.
 INSERT INTO mainspring_jobs (
-    id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options
+    id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options,
+    partition, cost, flow, gate
 )
 SELECT f.id, f.task, f.queue, 'queued', f.args, f.priority, f.lease, f.created_at, :now, f.started_at, f.worker,
-       f.history, f.options
+       f.history, f.options, f.partition, f.cost, f.flow,
+       coalesce((SELECT name FROM mainspring_tasks WHERE name = f.task), '')
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value
 WHERE true
 RETURNING id;
@@ -319,14 +331,14 @@ SELECT rowid FROM mainspring_finished WHERE state = :state AND finished_at < :be
 -- Takes :doc (rowids). Gives records, in no order.
 SELECT j.id, j.task, j.queue, j.state, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, NULL, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, j.reason,
-       j.history, j.options
+       j.history, j.options, j.partition, j.cost, j.flow
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
 
 -- name: finished_jobs
 -- Takes :doc (rowids). Gives records, in no order.
 SELECT f.id, f.task, f.queue, f.state, f.args, f.priority, f.attempt, f.crashes, f.postponed, f.lease, f.created_at,
        f.run_at, f.started_at, f.finished_at, f.worker, f.cancel_requested, f.progress, f.progress_text, f.result,
-       f.error, f.reason, f.history, f.options
+       f.error, f.reason, f.history, f.options, f.partition, f.cost, f.flow
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value;
 
 -- name: log_of
@@ -334,15 +346,19 @@ FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.val
 SELECT job, at, text FROM mainspring_log WHERE job IN (SELECT value FROM json_each(:doc)) ORDER BY job, seq;
 
 -- name: define_queue
--- Takes :name, :concurrency. What the code says; a limit set by an operator stays in force.
-INSERT INTO mainspring_queues (name, defined_concurrency) VALUES (:name, :concurrency)
-ON CONFLICT (name) DO UPDATE SET defined_concurrency = :concurrency
+-- Takes :name, :defined (Limits), :each (Limits), :sequence. What the code says; what an operator says stays in force.
+INSERT INTO mainspring_queues (name, defined, each_defined, sequence) VALUES (:name, :defined, :each, :sequence)
+ON CONFLICT (name) DO UPDATE SET defined = :defined, each_defined = :each, sequence = :sequence
 RETURNING 1;
 
+-- name: queue_limited
+-- Takes :name. What an operator has said about its limits.
+SELECT limited FROM mainspring_queues WHERE name = :name;
+
 -- name: limit_queue
--- Takes :name, :concurrency.
-INSERT INTO mainspring_queues (name, limited, limit_concurrency) VALUES (:name, 1, :concurrency)
-ON CONFLICT (name) DO UPDATE SET limited = 1, limit_concurrency = :concurrency
+-- Takes :name, :limited (JSON object; null: no limit, whatever the code says).
+INSERT INTO mainspring_queues (name, limited) VALUES (:name, :limited)
+ON CONFLICT (name) DO UPDATE SET limited = :limited
 RETURNING 1;
 
 -- name: pause_queue
@@ -353,12 +369,13 @@ RETURNING 1;
 
 -- name: put_schedule
 -- Takes the columns of a schedule by name.
-INSERT INTO mainspring_schedules (name, task, queue, args, priority, options, timing, next_at, keys)
-VALUES (:name, :task, :queue, :args, :priority, :options, :timing, :next_at, :keys)
+INSERT INTO mainspring_schedules (name, task, queue, args, priority, options, timing, next_at, keys,
+                                  partition, cost)
+VALUES (:name, :task, :queue, :args, :priority, :options, :timing, :next_at, :keys, :partition, :cost)
 ON CONFLICT (name) DO UPDATE
 SET next_at = CASE WHEN timing = :timing THEN next_at ELSE :next_at END,
     task = :task, queue = :queue, args = :args, priority = :priority, options = :options, timing = :timing,
-    keys = :keys
+    keys = :keys, partition = :partition, cost = :cost
 RETURNING 1;
 
 -- name: pause_schedule
@@ -379,16 +396,18 @@ UPDATE mainspring_workers SET command = CASE WHEN command = 'stop' THEN 'stop' E
 RETURNING 1;
 
 -- name: list_queues
-SELECT name, paused_at, CASE WHEN limited THEN limit_concurrency ELSE defined_concurrency END
+SELECT name, paused_at, defined, limited, each_defined, each_limited, sequence, closed_until, spent
 FROM mainspring_queues ORDER BY name;
 
 -- name: list_schedules
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition,
+       cost
 FROM mainspring_schedules ORDER BY name;
 
 -- name: due_schedules
 -- Takes :now, :limit.
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition,
+       cost
 FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY next_at, name LIMIT :limit;
 
 -- name: next_tick

@@ -1,0 +1,30 @@
+-- Edges: a child waits for a parent. `state` is how the parent ended, NULL until then; `broke` marks the edge because of
+-- which the child was cancelled. An edge lives as long as its child.
+CREATE TABLE mainspring_edges (
+    child  TEXT    NOT NULL,
+    parent TEXT    NOT NULL,
+    place  INTEGER NOT NULL,
+    policy TEXT    NOT NULL CHECK (policy IN ('fail', 'ignore', 'run', 'dead')),
+    wants  INTEGER NOT NULL DEFAULT 0,
+    state  TEXT    CHECK (state IN ('completed', 'dead', 'cancelled')),
+    result TEXT,
+    reason TEXT,
+    broke  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (child, parent)
+) WITHOUT ROWID;
+CREATE INDEX mainspring_edges_parent ON mainspring_edges (parent, state);
+-- What a child waits for still.
+CREATE INDEX mainspring_edges_open ON mainspring_edges (child) WHERE state IS NULL;
+
+CREATE TABLE mainspring_flows (
+    id         TEXT PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    parent     TEXT,
+    created_at INTEGER NOT NULL,
+    callbacks  TEXT    NOT NULL DEFAULT '[]'
+) WITHOUT ROWID;
+CREATE INDEX mainspring_flows_page ON mainspring_flows (created_at, id);
+CREATE INDEX mainspring_flows_parent ON mainspring_flows (parent) WHERE parent IS NOT NULL;
+
+CREATE INDEX mainspring_jobs_flow ON mainspring_jobs (flow, state) WHERE flow IS NOT NULL;
+CREATE INDEX mainspring_finished_flow ON mainspring_finished (flow, state) WHERE flow IS NOT NULL;
