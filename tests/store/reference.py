@@ -7,12 +7,12 @@ driver to ask, so they are generators in name only, and the drivers run them to 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from math import inf
 
-from mainspring.errors import DuplicateJob
-from mainspring.model.job import Claim, Conflict, JobRecord, Key, LogLine, NewJob, Note, Until
+from mainspring.errors import DuplicateJob, MainspringError, QueueFull
+from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Until
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
@@ -21,79 +21,42 @@ from mainspring.store.base import (
     AlterRequest,
     BeatReply,
     BeatRequest,
-    Change,
     ClaimReply,
     ClaimRequest,
-    CommandWorker,
-    ConfigureRequest,
     CountReply,
     CountRequest,
-    DefineQueue,
     Filter,
     FindRequest,
     Inserted,
     InsertRequest,
-    LimitQueue,
     NoteRequest,
     Operation,
     Page,
-    PauseQueue,
-    PauseSchedule,
     Presence,
     PruneRequest,
-    PutSchedule,
-    QueueRecord,
     ReapRequest,
-    RemoveSchedule,
-    ScheduleRecord,
     SchemaStatus,
-    Settings,
     SettleRequest,
     Tally,
-    Tick,
+    Verb,
     WorkerRecord,
 )
 
+from .reference_contents import Hold
 from .reference_drivers import AsyncReferenceDriver, Bell, ReferenceDriver
+from .reference_gates import Look
 from .reference_rules import WAITING, altered, as_claim, clock, created, due_state, fits, place, settled
+from .reference_settings import Configured
 
 
-@dataclass(slots=True)
-class Queue:
-    """A queue's settings, code's and operator's word kept apart."""
-
-    paused_at: int | None = None
-    defined: int | None = None
-    limit: int | None = None
-    limited: bool = False
-    """An operator has spoken, if only to say that there is no limit."""
-
-    @property
-    def concurrency(self) -> int | None:
-        return self.limit if self.limited else self.defined
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A key in the hands of a job."""
-
-    job: str
-    until: Until
-    expires_at: int | None
-
-
-class ReferenceStore:
-    """A `Store` in dicts."""
+class ReferenceStore(Configured):
+    """A `Store` in dicts. What it remembers is in `Contents`; `Gates`, `Edges` and `Configured` each have a part of
+    its rules."""
 
     url = "reference://"
 
     def __init__(self) -> None:
-        self.jobs: dict[str, JobRecord] = {}
-        self.logs: defaultdict[str, list[LogLine]] = defaultdict(list)
-        self.workers: dict[str, WorkerRecord] = {}
-        self.queues: dict[str, Queue] = {}
-        self.schedules: dict[str, ScheduleRecord] = {}
-        self.keys: dict[str, Hold] = {}
+        super().__init__()
         self.bell = Bell()
 
     def driver(self) -> ReferenceDriver:
@@ -113,38 +76,63 @@ class ReferenceStore:
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
         yield from ()
         now = clock(request.now)
-        before = dict(self.jobs), dict(self.keys), dict(self.schedules)
-        inserted = [self._insert(job, now) for job in request.jobs]
+        before = {name: copy(value) for name, value in vars(self).items() if isinstance(value, dict)}
+        try:
+            return self._insert_all(request, now)
+        except MainspringError:
+            vars(self).update(before)
+            raise
+
+    def _insert_all(self, request: InsertRequest, now: int) -> tuple[Inserted, ...]:
+        for flow in request.flows:
+            self.flows.setdefault(flow.id, (flow, now))
+        replies = [(job, self._offer(job, now)) for job in request.jobs]
         for tick in request.ticks:
             if self._win(tick):
-                inserted += [self._insert(job, now) for job in tick.jobs]
-        rejected = [each for each in inserted if each.rejected is not None]
-        if request.all_or_none and rejected:
-            self.jobs, self.keys, self.schedules = before
-            raise DuplicateJob(rejected[0].id, str(rejected[0].rejected))
-        return tuple(inserted)
+                replies += [(job, self._insert(job, now)) for job in tick.jobs]
+        for _, reply in replies if request.all_or_none else ():
+            if reply.rejected is not None:
+                raise DuplicateJob(reply.id, reply.rejected)
+            if reply.full is not None:
+                raise QueueFull(reply.full.queue, reply.full.partition, reply.full.limit)
+        self._follow(self._tie_new(replies), now)
+        return tuple(reply for _, reply in replies)
+
+    def _tie_new(self, replies: list[tuple[NewJob, Inserted]], strict: bool = True) -> set[str]:
+        """Tie the new jobs among these to their parents; gives all who may wait no longer for that."""
+        instead = {job.id: reply.id for job, reply in replies if reply.id != job.id}
+        return self._link([job for job, reply in replies if not reply.existed and reply.full is None], instead, strict)
+
+    def _offer(self, new: NewJob, now: int) -> Inserted:
+        """Insert a job if there is room for one more. Who is there already, or meets its key, takes none."""
+        known = new.id in self.jobs or not isinstance(self._seats(new, now), dict)
+        full = None if known else self._full(new.queue, new.partition)
+        return self._insert(new, now) if full is None else Inserted(new.id, existed=False, full=full)
 
     def _insert(self, new: NewJob, now: int) -> Inserted:
         if new.id in self.jobs:
             return Inserted(new.id, existed=True)
+        seats = self._seats(new, now)
+        if isinstance(seats, Key):
+            return self._refuse(new, seats, now)
+        self.keys |= seats
+        self.jobs[new.id] = created(new, now, blocked=bool(new.parents) or self._is_callback(new.id))
+        if new.partition:
+            self.gates.setdefault(partition := ("partition", new.queue, new.partition), self._gate(partition))
+        return Inserted(new.id, existed=False)
+
+    def _seats(self, new: NewJob, now: int) -> dict[str, Hold] | Key:
+        """A free seat for each of a job's keys; else the first key that has none."""
         taken: dict[str, Hold] = {}
         for key in new.keys:
             if not taken.keys().isdisjoint(key.held_as()):
                 continue  # named twice
             free = [name for name in key.held_as() if self._holder(name, now) is None]
             if not free:
-                return self._refuse(new, key, now)
+                return key
             expires_at = None if key.expires_ms is None else now + key.expires_ms
             taken[free[0]] = Hold(new.id, key.until, expires_at)
-        self.keys |= taken
-        self.jobs[new.id] = created(new, now)
-        return Inserted(new.id, existed=False)
-
-    def _holder(self, name: str, now: int) -> str | None:
-        hold = self.keys.get(name)
-        if hold is None or (hold.expires_at is not None and hold.expires_at <= now):
-            return None
-        return hold.job
+        return taken
 
     def _refuse(self, new: NewJob, key: Key, now: int) -> Inserted:
         held = [self.keys[name] for name in reversed(key.held_as()) if self._holder(name, now) is not None]
@@ -162,16 +150,6 @@ class ReferenceStore:
             )
         return Inserted(holder, existed=True)
 
-    def _give_back_keys(self, job: str, *until: Until) -> None:
-        self.keys = {name: hold for name, hold in self.keys.items() if hold.job != job or hold.until not in until}
-
-    def _win(self, tick: Tick) -> bool:
-        schedule = self.schedules.get(tick.schedule)
-        if schedule is None or schedule.paused_at is not None or schedule.next_at != tick.expected_at:
-            return False
-        self.schedules[tick.schedule] = replace(schedule, next_at=tick.next_at, last_at=tick.expected_at)
-        return True
-
     # --- claim, reap -------------------------------------------------------------------------------------------------
 
     def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
@@ -180,40 +158,35 @@ class ReferenceStore:
         if not self._alive(request.worker, now):
             return ClaimReply(claims=(), now=now, next_due=None, alive=False)
         named = {room.queue for room in request.rooms}
-        for job in self._select(lambda job: job.queue in named and job.state is State.SCHEDULED and job.run_at <= now):
+        for job in self.select(lambda job: job.queue in named and job.state is State.SCHEDULED and job.run_at <= now):
             self.jobs[job.id] = replace(job, state=State.QUEUED)
         claims: list[Claim] = []
         for room in request.rooms:
-            queued = self._select(lambda job, queue=room.queue: job.queue == queue and job.state is State.QUEUED)  # type: ignore[misc]
-            queued.sort(key=self._order)
-            room_left = min(room.limit, request.limit - len(claims), self._capacity(room.queue))
-            claims += [self._claim(job, request.worker, now) for job in queued[: max(0, room_left)]]
+            look = Look(self, room.queue, now)
+            limit = min(room.limit, request.limit - len(claims))
+            for job in iter(look.next, None) if limit > 0 else ():
+                look.took(job)
+                claims.append(self._claim(job, request.worker, now))
+                limit -= 1
+                if limit == 0:
+                    break
         due = [job.run_at for job in self.jobs.values() if job.queue in named and job.state is State.SCHEDULED]
-        return ClaimReply(claims=tuple(claims), now=now, next_due=min(due, default=None), alive=True)
+        opening = [at for queue in named if (at := self._opening(queue, now)) is not None]
+        return ClaimReply(claims=tuple(claims), now=now, next_due=min(due + opening, default=None), alive=True)
 
     def _claim(self, job: JobRecord, worker: str, now: int) -> Claim:
+        self._pass(job, now)
         job = replace(
             job, state=State.RUNNING, attempt=job.attempt + 1, lease=job.lease + 1, started_at=now, worker=worker
         )
         self.jobs[job.id] = job
         self._give_back_keys(job.id, Until.STARTED)
-        return as_claim(job, worker)
-
-    def _order(self, job: JobRecord) -> tuple[int, int, str]:
-        return job.priority, job.run_at, job.id
-
-    def _capacity(self, name: str) -> int:
-        queue = self.queues.get(name, Queue())
-        if queue.paused_at is not None:
-            return 0
-        if queue.concurrency is None:
-            return len(self.jobs)
-        return queue.concurrency - len(self._select(lambda job: job.queue == name and job.state is State.RUNNING))
+        return as_claim(job, worker, self._parents(job.id))
 
     def reap(self, request: ReapRequest) -> Operation[tuple[Claim, ...]]:
         yield from ()
         now = clock(request.now)
-        orphans = self._select(lambda job: job.state is State.RUNNING and not self._alive(job.worker, now))
+        orphans = self.select(lambda job: job.state is State.RUNNING and not self._alive(job.worker, now))
         reaped = []
         for job in orphans[: request.limit if self._alive(request.worker, now) else 0]:
             self.jobs[job.id] = replace(job, lease=job.lease + 1, worker=request.worker)
@@ -235,17 +208,21 @@ class ReferenceStore:
         for note in request.notes:
             self._note(note)
         applied = [settlement for settlement in request.settlements if self._settle(settlement, now)]
+        follow_ups = [job for settlement in applied for job in settlement.follow_ups]
+        touched = self._tie_new([(job, self._insert(job, now)) for job in follow_ups], strict=False)
         for settlement in applied:
-            for follow_up in settlement.follow_ups:
-                self._insert(follow_up, now)
+            if settlement.state in FINAL:
+                touched |= self._tell_children(settlement.id)
+        self._follow(touched, now)
         return frozenset(settlement.id for settlement in applied)
 
     def _settle(self, settlement: Settlement, now: int) -> bool:
         if not self._holds(settlement.id, settlement.lease):
             return False
-        self.jobs[settlement.id] = settled(self.jobs[settlement.id], settlement, now)
-        if settlement.state in FINAL:
-            self._give_back_keys(settlement.id, Until.STARTED, Until.SETTLED)
+        job = self.jobs[settlement.id] = settled(self.jobs[settlement.id], settlement, now)
+        if job.state in FINAL:
+            self._give_back_at_end(job)
+        self._close(job, settlement, now)
         return True
 
     def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
@@ -280,7 +257,7 @@ class ReferenceStore:
             return BeatReply(alive=False, now=now)
         if request.phase != "look":
             self._renew(presence, now)
-        cancelled = self._select(
+        cancelled = self.select(
             lambda job: job.state is State.RUNNING and job.worker == presence.id and job.cancel_requested
         )
         return BeatReply(
@@ -311,26 +288,39 @@ class ReferenceStore:
     def alter(self, request: AlterRequest) -> Operation[AlterReply]:
         yield from ()
         now = clock(request.now)
-        selected = self._select(lambda job: fits(job, request.filter) and job.id > (request.cursor or ""))
-        batch = sorted(selected, key=lambda job: job.id)[: request.limit]
-        count = sum(self._alter(job, request, now) for job in batch)
-        return AlterReply(count, cursor=batch[-1].id if len(batch) < len(selected) else None)
+        concerned = [job for job in self._found(request.filter) if altered(job, request, now) is not job]
+        if request.cursor is not None:
+            concerned = [job for job in concerned if place(job) < place_in(request.cursor)]
+        batch = concerned[: request.limit]
+        cursor = cursor_at(batch[-1]) if len(batch) < len(concerned) else None
+        if request.verb is Verb.REVIVE:
+            batch = self._revived_first(batch)
+        count = sum(self._alter(job.id, request, now) for job in batch)
+        touched: set[str] = set()
+        for job in batch:
+            if job.state not in FINAL and (job.id not in self.jobs or self.jobs[job.id].state in FINAL):
+                touched |= self._tell_children(job.id)
+        self._follow(touched, now)
+        return AlterReply(count, cursor)
 
-    def _alter(self, job: JobRecord, request: AlterRequest, now: int) -> bool:
+    def _alter(self, id: str, request: AlterRequest, now: int) -> bool:
+        job = self.jobs[id]
         changed = altered(job, request, now)
         if changed is None:
             self._delete(job)
-            self._give_back_keys(job.id, *Until)
-        else:
-            self.jobs[job.id] = changed
-            if changed.state is State.CANCELLED:
-                self._give_back_keys(job.id, Until.STARTED, Until.SETTLED)
+            self._give_back_keys(id, *Until)
+            return True
+        self.jobs[id] = changed
+        if changed.state is State.CANCELLED:
+            self._give_back_at_end(changed)
+        if job.state in FINAL and changed is not job:
+            self._revive_children(id, now)
         return changed is not job
 
     def prune(self, request: PruneRequest) -> Operation[int]:
         yield from ()
         now = clock(request.now)
-        old = self._select(
+        old = self.select(
             lambda job: (
                 job.finished_at is not None
                 and job.state in request.keep_ms
@@ -340,33 +330,45 @@ class ReferenceStore:
         old.sort(key=lambda job: (job.finished_at, job.id))
         for job in old[: request.limit]:
             self._delete(job)
+            self._give_back_keys(job.id, Until.RESOLVED)
+        self._forget_empty_flows()
         return len(old[: request.limit])
 
     def _delete(self, job: JobRecord) -> None:
         del self.jobs[job.id]
         self.logs.pop(job.id, None)
+        self.links.pop(job.id, None)
 
     # --- find, count -------------------------------------------------------------------------------------------------
 
     def find(self, request: FindRequest) -> Operation[Page]:
         yield from ()
-        found = sorted(self._select(lambda job: fits(job, request.filter)), key=place, reverse=True)
+        if request.flows:
+            return self._flow_page(request)
+        found = self._found(request.filter)
         if request.cursor is not None:
-            was_live, was_at, last_id = request.cursor.split(" ", 2)
-            found = [job for job in found if place(job) < (was_live == "1", int(was_at), last_id)]
+            found = [job for job in found if place(job) < place_in(request.cursor)]
         jobs = found[: request.limit]
+        cursor = cursor_at(jobs[-1]) if len(jobs) < len(found) else None
         if request.with_log:
             jobs = [replace(job, log=tuple(self.logs.get(job.id, ()))) for job in jobs]
-        if len(jobs) == len(found):
-            return Page(tuple(jobs), cursor=None)
-        live, at, id = place(jobs[-1])
-        return Page(tuple(jobs), cursor=f"{int(live)} {at} {id}")
+        if request.with_parents:
+            jobs = [replace(job, parents=self._parents(job.id)) for job in jobs]
+        return Page(tuple(jobs), cursor)
+
+    def _flow_page(self, request: FindRequest) -> Page:
+        flows = sorted(self.flows.values(), key=lambda flow: (flow[1], flow[0].id), reverse=True)
+        flows = [flow for flow in flows if request.filter.flow in (None, flow[0].id)]
+        start = int(request.cursor or 0)
+        page = tuple(self._flow_record(*flow) for flow in flows[start : start + request.limit])
+        end = start + len(page)
+        return Page((), cursor=str(end) if end < len(flows) else None, flows=page)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
         yield from ()
         plain = replace(request.filter, states=(), queue=None) == Filter()
         groups: defaultdict[tuple[str, State], list[JobRecord]] = defaultdict(list)
-        for job in self._select(lambda job: fits(job, request.filter)):
+        for job in self._found(request.filter):
             groups[job.queue, job.state].append(job)
         tallies = (
             Tally(queue, state, len(jobs), min(job.run_at for job in jobs) if plain and state is State.QUEUED else None)
@@ -374,76 +376,18 @@ class ReferenceStore:
         )
         return CountReply(tuple(tallies), clock(request.now))
 
-    def _select(self, fits: Callable[[JobRecord], bool]) -> list[JobRecord]:
-        return [job for job in self.jobs.values() if fits(job)]
-
-    # --- configure ---------------------------------------------------------------------------------------------------
-
-    def configure(self, request: ConfigureRequest) -> Operation[Settings]:
-        yield from ()
-        now = clock(request.now)
-        changed = sum(self._configure(change, now) for change in request.changes)
-        ticking = sorted((s for s in self.schedules.values() if s.paused_at is None), key=lambda s: (s.next_at, s.name))
-        due = [schedule for schedule in ticking if schedule.next_at <= now][: request.limit]
-        queues = (QueueRecord(name, queue.paused_at, queue.concurrency) for name, queue in self.queues.items())
-        return Settings(
-            now=now,
-            changed=changed,
-            queues=tuple(queues) if "queues" in request.read else (),
-            schedules=tuple(
-                self.schedules.values() if "schedules" in request.read else due if "due" in request.read else ()
-            ),
-            workers=tuple(self.workers.values()) if "workers" in request.read else (),
-            next_tick=ticking[0].next_at if ticking else None,
-        )
-
-    def _configure(self, change: Change, now: int) -> bool:
-        match change:
-            case DefineQueue(name, concurrency):
-                self.queues.setdefault(name, Queue()).defined = concurrency
-            case LimitQueue(name, concurrency):
-                queue = self.queues.setdefault(name, Queue())
-                queue.limit, queue.limited = concurrency, True
-            case PauseQueue(name, paused):
-                queue = self.queues.setdefault(name, Queue())
-                queue.paused_at = paused_since(paused, queue.paused_at, now)
-            case PutSchedule(name):
-                self._put(change)
-            case PauseSchedule(name) if name in self.schedules:
-                self._pause(change, self.schedules[name], now)
-            case RemoveSchedule(name) if name in self.schedules:
-                del self.schedules[name]
-            case CommandWorker(id, command) if id in self.workers:
-                self.workers[id] = replace(self.workers[id], command=command)
-            case _:
-                return False
-        return True
-
-    def _pause(self, pause: PauseSchedule, schedule: ScheduleRecord, now: int) -> None:
-        resumed = schedule.paused_at is not None and not pause.paused
-        self.schedules[pause.name] = replace(
-            schedule,
-            paused_at=paused_since(pause.paused, schedule.paused_at, now),
-            next_at=pause.next_at if resumed and pause.next_at is not None else schedule.next_at,
-        )
-
-    def _put(self, put: PutSchedule) -> None:
-        known = self.schedules.get(put.name)
-        self.schedules[put.name] = ScheduleRecord(
-            name=put.name,
-            task=put.task,
-            queue=put.queue,
-            args=put.args,
-            priority=put.priority,
-            options=put.options,
-            timing=put.timing,
-            next_at=known.next_at if known and known.timing == put.timing else put.next_at,
-            last_at=known.last_at if known else None,
-            paused_at=known.paused_at if known else None,
-            keys=put.keys,
-        )
+    def _found(self, filter: Filter) -> list[JobRecord]:
+        """All jobs that fit, newest first."""
+        found = self.select(lambda job: fits(job, filter) and (filter.flow is None or self._is_in(job, filter.flow)))
+        return sorted(found, key=place, reverse=True)
 
 
-def paused_since(paused: bool, since: int | None, now: int) -> int | None:
-    """A pause counts from the first time that it was asked for."""
-    return (since if since is not None else now) if paused else None
+def cursor_at(job: JobRecord) -> str:
+    live, at, id = place(job)
+    return f"{int(live)} {at} {id}"
+
+
+def place_in(cursor: str) -> tuple[bool, int, str]:
+    """The place at which a cursor stands."""
+    live, at, id = cursor.split(" ", 2)
+    return live == "1", int(at), id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from mainspring.model.job import Claim, JobRecord, NewJob
+from mainspring.model.job import Claim, JobRecord, NewJob, Parent
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import AlterRequest, Filter, Verb
@@ -23,14 +23,14 @@ def due_state(run_at: int, now: int) -> State:
     return State.SCHEDULED if run_at > now else State.QUEUED
 
 
-def created(new: NewJob, now: int) -> JobRecord:
+def created(new: NewJob, now: int, blocked: bool = False) -> JobRecord:
     """A job as it is when it has just been inserted."""
     run_at = now + new.delay_ms if new.run_at is None else new.run_at
     return JobRecord(
         id=new.id,
         task=new.task,
         queue=new.queue,
-        state=due_state(run_at, now),
+        state=State.BLOCKED if blocked else due_state(run_at, now),
         args=new.args,
         priority=new.priority,
         attempt=0,
@@ -117,7 +117,7 @@ def revived(job: JobRecord, now: int) -> JobRecord:
     )
 
 
-def as_claim(job: JobRecord, worker: str | None) -> Claim:
+def as_claim(job: JobRecord, worker: str | None, parents: tuple[Parent, ...] = ()) -> Claim:
     """The job as its owner sees it; `worker` runs it, or died with it."""
     assert job.started_at is not None
     assert worker is not None
@@ -141,17 +141,19 @@ def as_claim(job: JobRecord, worker: str | None) -> Claim:
         partition=job.partition,
         cost=job.cost,
         flow=job.flow,
+        parents=parents,
     )
 
 
 def fits(job: JobRecord, filter: Filter) -> bool:
-    """Whether all conditions hold."""
+    """Whether all conditions hold, but for that about flows."""
     at = place(job)[1]
     return (
         (not filter.ids or job.id in filter.ids)
         and (not filter.states or job.state in filter.states)
         and (filter.queue is None or job.queue == filter.queue)
         and (filter.task is None or job.task == filter.task)
+        and (filter.partition is None or job.partition == filter.partition)
         and (filter.since is None or at >= filter.since)
         and (filter.until is None or at <= filter.until)
     )

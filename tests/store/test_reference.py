@@ -8,7 +8,7 @@ from .conformance import *  # noqa: F403
 from .reference import ReferenceStore
 from .state_machine import operations_like_the_reference
 
-LACKS = frozenset({"processes"})
+LACKS = frozenset({"processes", "scale"})
 
 
 @pytest.fixture

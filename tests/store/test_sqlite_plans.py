@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from mainspring.model.job import Conflict, Key, NewJob, Note
+from mainspring.model.job import Claim, Conflict, Edge, Key, NewJob, Note, Policy
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
+    Callback,
     ClaimRequest,
     ConfigureRequest,
     CountRequest,
@@ -29,6 +30,7 @@ from mainspring.store.base import (
     FindRequest,
     InsertRequest,
     LimitQueue,
+    NewFlow,
     NoteRequest,
     PruneRequest,
     ReapRequest,
@@ -39,8 +41,8 @@ from mainspring.store.base import (
     start,
 )
 from mainspring.store.sql.statements import READ, WRITE
-from mainspring.store.sqlite import selections
-from mainspring.store.sqlite.jobs import sql
+from mainspring.store.sqlite import edges, gates, selections
+from mainspring.store.sqlite.statements import sql
 
 from .conformance.scene import T0, Scene, lines, presence, settlement
 from .files import scene_at
@@ -49,7 +51,8 @@ LATER = 10**9
 
 
 def grow(scene: Scene, size: int, mark: str) -> None:
-    """Add `size` jobs that are queued, as many that are scheduled, and as many that are final."""
+    """Add `size` jobs that are queued, as many that are scheduled, and as many that are final; each of the latter two
+    kinds with a child in a flow, which waits, or went down, or was released."""
     for begin in range(0, size, 5000):
         numbers = range(begin, min(begin + 5000, size))
         scene.insert(
@@ -68,6 +71,17 @@ def grow(scene: Scene, size: int, mark: str) -> None:
         scene.insert(*(NewJob(f"{mark} final {n}", f"task {n % 5}", "finish") for n in numbers))
         claims = scene.claim("worker", Room("finish", len(numbers)), limit=len(numbers))
         scene.settle(*(settlement(claim, sorted(FINAL)[n % 3]) for n, claim in enumerate(claims)))
+        for kind in ("later", "final"):
+            flow = f"{mark} {kind} {begin}"
+            of_all = Callback(f"{flow} callback", Policy.RUN)
+            parents = [(n, Edge(f"{mark} {kind} {n}", policy_of(n), wants_result=True)) for n in numbers]
+            children = (NewJob(f"{mark} {kind} child {n}", "child", flow=flow, parents=(edge,)) for n, edge in parents)
+            flows = NewFlow(f"{mark} flows", "flows"), NewFlow(flow, flow, f"{mark} flows", (of_all,))
+            scene.insert(NewJob(of_all.job, "child"), *children, flows=flows)
+
+
+def policy_of(number: int) -> Policy:
+    return sorted(Policy)[number % 4]
 
 
 @dataclass(frozen=True)
@@ -161,7 +175,8 @@ def machine(request: pytest.FixtureRequest, filled: Machine) -> Iterator[Machine
 
 
 BACKLOGS = re.compile(
-    r"SCAN (mainspring_(jobs|finished|log|keys)|j|f|l|k)\b"  # walks a table or an index from end to end
+    # walks a table or an index from end to end
+    r"SCAN (mainspring_(jobs|finished|log|keys|edges|flows|partitions|lanes)|j|f|l|k|e|b|own|below)\b"
     r"|\(state=\?\)$"  # walks all jobs of one state
     r"|TEMP B-TREE|AUTOMATIC"  # sorts, or makes an index first
 )
@@ -174,19 +189,27 @@ EXCEPTIONS = {
     ("forget_workers", RUNNING): "an index of running jobs alone",
     ("any_key", "SCAN mainspring_keys USING COVERING INDEX mainspring_keys_job"): "ends at the first row",
     ("list_workers", "USE TEMP B-TREE FOR ORDER BY"): "sorts as many rows as there are workers",
+    ("any_lane", "SCAN mainspring_lanes USING COVERING INDEX mainspring_lanes_cost"): "ends at the first row",
+    ("gate_running", RUNNING): "an index of running jobs alone",
+    ("any_edge", "SCAN mainspring_edges USING COVERING INDEX mainspring_edges_parent"): "ends at the first row",
+    ("parents_of", "USE TEMP B-TREE FOR ORDER BY"): "sorts the parents of the jobs that it is asked for",
+    ("oldest_flows", "SCAN mainspring_flows USING COVERING INDEX mainspring_flows_page"): "in order, up to a limit",
+    ("flow_counts", "USE TEMP B-TREE FOR GROUP BY"): "exact, so it grows with the flows that it is asked for",
 }
+STATEMENTS = sql._texts | edges.sql._texts | gates.sql._texts
 
 
 class TestStatements:
-    """The statements of statements.sql."""
+    """The statements in .sql files."""
 
-    @pytest.mark.parametrize("name", sorted(sql._texts))
+    @pytest.mark.parametrize("name", sorted(STATEMENTS))
     def test_it_walks_no_backlog(self, machine: Machine, name: str) -> None:
-        walks = {line.text for line in machine.explain(sql._texts[name]) if BACKLOGS.search(line.text)}
+        walks = {line.text for line in machine.explain(STATEMENTS[name]) if BACKLOGS.search(line.text)}
         assert walks == {text for statement, text in EXCEPTIONS if statement == name}
 
     def test_every_exception_is_of_a_statement_that_exists(self) -> None:
-        assert {name for name, _ in EXCEPTIONS} <= sql._texts.keys()
+        assert {name for name, _ in EXCEPTIONS} <= STATEMENTS.keys()
+        assert len(STATEMENTS) == sum(len(each._texts) for each in (sql, edges.sql, gates.sql)), "a name given twice"
 
     @pytest.mark.parametrize(
         ("table", "index"),
@@ -202,13 +225,17 @@ class TestStatements:
 
 
 FILTERS = [
-    Filter(states=states, queue=queue, task=task, since=since, until=until)
-    for states, queue, task, (since, until) in product(
-        [(), (State.QUEUED,), (State.QUEUED, State.DEAD)],
-        [None, "queue 1"],
-        [None, "task 1"],
-        [(None, None), (T0, None), (T0, T0 + 1)],
-    )
+    *(
+        Filter(states=states, queue=queue, task=task, since=since, until=until)
+        for states, queue, task, (since, until) in product(
+            [(), (State.QUEUED,), (State.QUEUED, State.DEAD)],
+            [None, "queue 1"],
+            [None, "task 1"],
+            [(None, None), (T0, None), (T0, T0 + 1)],
+        )
+    ),
+    Filter(partition="p"),
+    Filter(partition="", queue="queue 1", states=(State.QUEUED,)),
 ]
 CURSORS = [None, f"mainspring_jobs:{T0}:first queued 7", f"mainspring_finished:{T0}:first final 7"]
 BY_ID = Filter(ids=("first queued 1", "first later 1", "first final 1", "nowhere"))
@@ -225,6 +252,9 @@ INDEX_RANGES = re.compile(
     r"(INTEGER PRIMARY KEY \(rowid=\?\)|PRIMARY KEY \(job=\?\)"
     r"|INDEX sqlite_autoindex_mainspring_(jobs|finished)_1 \(id=\?\)"
     r"|COVERING INDEX mainspring_(jobs|finished)_page \(state=\?)"
+)
+FLOW_RANGES = re.compile(
+    r"SEARCH mainspring_(jobs|finished) USING (COVERING )?INDEX mainspring_(jobs|finished)_flow \(flow=\? AND state=\?"
 )
 IDS = re.compile(r"\((id|rowid|job)=\?\)$")
 TABLES = re.compile(r"(SCAN|SEARCH) (mainspring_(jobs|finished|log)|[jf])\b")
@@ -273,6 +303,20 @@ class TestSelections:
             for read in self.reads_of(machine.plans(request)):
                 assert IDS.search(read), request
 
+    @pytest.mark.parametrize("others", [{}, {"states": (State.BLOCKED,)}, {"queue": "default"}, {"until": T0}])
+    @pytest.mark.parametrize("flow", ["first later 0", "first flows"])
+    def test_a_flow_is_read_in_an_index_of_flows(self, machine: Machine, flow: str, others: dict[str, Any]) -> None:
+        """Whose jobs stand in it in the order of pages; only those of several flows have to be sorted."""
+        of_flow = Filter(flow=flow, **others)
+        requests: list[Request[Any]] = [FindRequest(of_flow), CountRequest(of_flow)]
+        requests += [AlterRequest(verb, of_flow, value, limit=5) for verb, value in ALTERATIONS.items()]
+        for request in requests:
+            plans = machine.plans(request)
+            for read in (line.text for line in plans if TABLES.match(line.text)):
+                assert FLOW_RANGES.match(read) or IDS.search(read) or "_edges" in read, request
+            inside = [line for line in plans if "TEMP B-TREE" in line.text and "CO-ROUTINE" in "".join(line.within)]
+            assert flow == "first flows" or isinstance(request, CountRequest) or inside == [], request
+
 
 # --- steps -----------------------------------------------------------------------------------------------------------
 
@@ -318,7 +362,14 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
         "what is due": ("due", now + 5),
         "under a limit": ("limited", now),
     }
+    trees = {name: tree(scene, name) for name in ("tree", "felled")}
+    scene.settle(*(settlement(claim, State.DEAD) for claim in trees["felled"]))
+    roots = Filter(ids=tuple(claim.id for claim in trees["tree"]))
+    felled = Filter(ids=tuple(claim.id for claim in trees["felled"]))
+    leaves = tuple(NewJob(f"new leaf {n}", "t", flow="tree", parents=(Edge(f"tree {n}"),)) for n in range(10))
+    later = tuple(NewJob(f"new child {n}", "t", parents=(Edge(f"first final {n}", policy_of(n)),)) for n in range(10))
     by_id = Filter(ids=("first queued 1", "first final 1"))
+    of_flow = Filter(flow="first later 0")
     batch = Filter(queue="queue 0")
     nobodys = Filter(task="nobody's", states=(State.QUEUED,))
     return {
@@ -349,7 +400,37 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
             for verb, value in ALTERATIONS.items()
         },
         "cancel what is not there": AlterRequest(Verb.CANCEL, nobodys, now=now),
+        "insert children": InsertRequest(leaves, now=now),
+        "insert children of ended ones": InsertRequest(later, now=now),
+        "insert a flow": InsertRequest((NewJob("of all", "t"), *later), flows=(of_all("new", "of all"),), now=now),
+        "settle parents": SettleRequest(tuple(map(settlement, trees["tree"])), now=now),
+        "settle dead parents": SettleRequest(tuple(settlement(c, State.DEAD) for c in trees["tree"]), now=now),
+        "cancel parents": AlterRequest(Verb.CANCEL, Filter(ids=("first later 1", "first later 2")), now=now),
+        "revive parents": AlterRequest(Verb.REVIVE, felled, now=now),
+        "delete parents": AlterRequest(Verb.DELETE, Filter(ids=("first later 1", "first final 1")), now=now),
+        "claim children": ClaimRequest("worker", (Room("tree", 10),), 10, now),
+        "find parents": FindRequest(roots, with_parents=True, now=now),
+        "find a flow's jobs": FindRequest(of_flow, now=now),
+        "count a flow's jobs": CountRequest(of_flow, now=now),
+        "cancel a flow": AlterRequest(Verb.CANCEL, of_flow, limit=10, now=now),
+        "find a flow": FindRequest(of_flow, flows=True, now=now),
+        "find flows": FindRequest(Filter(), limit=1, flows=True, now=now),
     }
+
+
+def tree(scene: Scene, name: str) -> tuple[Claim, ...]:
+    """Ten jobs that run, each with children, and these with theirs; a callback waits for them all."""
+    jobs = [NewJob(f"{name} {n}", "task", name, flow=name) for n in range(10)]
+    for parent in list(jobs):
+        children = [NewJob(f"{parent.id} {p}", "task", name, flow=name, parents=(Edge(parent.id, p),)) for p in Policy]
+        below = [NewJob(f"{child.id} below", "task", name, parents=(Edge(child.id),)) for child in children]
+        jobs += [*children, *below]
+    scene.insert(*jobs, NewJob(f"all of {name}", "task"), flows=(of_all(name, f"all of {name}"),))
+    return scene.claim("worker", Room(name, 10), limit=10)
+
+
+def of_all(flow: str, callback: str) -> NewFlow:
+    return NewFlow(flow, flow, None, (Callback(callback, Policy.RUN),))
 
 
 def test_no_operation_takes_more_steps_with_fifty_times_the_jobs(

@@ -8,7 +8,7 @@ from datetime import timedelta
 from mainspring.errors import InvalidDuration
 from mainspring.model.text import quote
 
-__all__ = ["MAX_MS", "Duration", "format_ms", "to_ms"]
+__all__ = ["MAX_MS", "Duration", "format_ms", "span", "to_ms"]
 
 Duration = float | int | str | timedelta
 """Seconds, a `timedelta`, or text: a number and a unit (ms s m h d w), or several of them, the largest first."""
@@ -59,6 +59,25 @@ def format_ms(ms: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def span(seconds: float) -> str:
+    """A duration for people, in its largest unit or two: "850 ms", "42 s", "3 min", "2 h 5 min", "4 d"."""
+    # The bounds are those of what is shown: 59.9 s would be shown as 60 s, which is a minute.
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = max(1, int(seconds // 60))
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours and days < 3 else f"{days} d"
 
 
 def _read(text: str) -> float:

@@ -21,6 +21,8 @@ class Until(StrEnum):
     """The job's first claim, or its end before that."""
     SETTLED = "settled"
     """The job's end."""
+    RESOLVED = "resolved"
+    """The job's end, unless it is dead: then its revival and a better end, or that it is gone."""
     EXPIRY = "expiry"
     """Time alone; the job may long have ended."""
 

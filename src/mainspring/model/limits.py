@@ -15,15 +15,32 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mainspring.errors import InvalidOption
 from mainspring.model.durations import Duration, format_ms, to_ms
 from mainspring.model.text import quote
 
-__all__ = ["KEEP", "NO_LIMITS", "Keep", "Limits", "Rate", "Spent", "share"]
+__all__ = [
+    "KEEP",
+    "NO_LIMITS",
+    "Keep",
+    "Limits",
+    "Rate",
+    "Rates",
+    "Spent",
+    "check_concurrency",
+    "check_cost",
+    "check_max_queued",
+    "check_rates",
+    "check_weight",
+    "share",
+]
 
 BUCKETS = 100
+MAX_RATES = 10
+"""How many rates one gate can have."""
+MAX_COST = 1_000_000
 SHARE_UNIT = 1_000_000
 """How far one start of cost 1 moves the virtual time of a partition of weight 1."""
 
@@ -75,26 +92,40 @@ class Rate:
         return f"{self.limit}/{self.per}"
 
 
+Rates = Rate | str | Sequence[Rate | str]
+"""One rate or several, all of which hold; as text such as "50/1m" too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a gate lets through. None and (): no limit."""
+    """What a gate lets through. None and (): no limit.
+
+        app.queue("api", partition="tenant_id", per_partition=Limits(concurrency=5, rate="50/1m"))
+
+    Raises `InvalidOption`, `InvalidDuration`.
+    """
 
     concurrency: int | None = None
     """How many jobs may run at once."""
-    rate: Rate | tuple[Rate, ...] = ()
-    """How many may start in a time; all of them hold."""
+    rate: Rates = ()
+    """How many may start in a time; all of them hold. Kept as a tuple of `Rate`."""
     max_queued: int | None = None
     """How many jobs may wait; enqueuing more is an error."""
     weight: float = 1.0
     """Of a partition: its share beside the others'."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", self.rates)
+        # Stores keep a limit of 0 too, where nothing runs; people are told to pause (`app.queue`, `set_limits`).
+        if self.concurrency != 0:
+            check_concurrency(self.concurrency)
+        check_max_queued(self.max_queued)
+        check_weight(self.weight)
+        object.__setattr__(self, "rate", check_rates(self.rate))
 
     @property
     def rates(self) -> tuple[Rate, ...]:
-        """`rate`, always as several."""
-        return (self.rate,) if isinstance(self.rate, Rate) else tuple(self.rate)
+        """`rate`, as the type checker knows it."""
+        return cast("tuple[Rate, ...]", self.rate)
 
     def to_json(self) -> dict[str, Any]:
         """What is set, as JSON values; what is not, is left out."""
@@ -121,6 +152,52 @@ class Limits:
             merged.get("max_queued"),
             merged.get("weight") or 1.0,
         )
+
+
+def check_concurrency(value: int | None) -> int | None:
+    """`value`, if it can be a limit of running jobs; else raises `InvalidOption`."""
+    if value is not None and (type(value) is not int or value < 1):
+        raise InvalidOption(
+            f"concurrency={quote(value)} is not a whole number from 1 on; None: no limit (to stop all, pause it)"
+        )
+    return value
+
+
+def check_max_queued(value: int | None) -> int | None:
+    """`value`, if it can be a limit of waiting jobs; else raises `InvalidOption`."""
+    if value is not None and (type(value) is not int or value < 1):
+        raise InvalidOption(f"max_queued={quote(value)} is not a whole number from 1 on; None: no limit")
+    return value
+
+
+def check_weight(value: float) -> float:
+    """`value`, if it can be a partition's share; else raises `InvalidOption`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.001 <= value <= 1000:
+        raise InvalidOption(f"weight={quote(value)} is not a number from 0.001 to 1000")
+    return value
+
+
+def check_cost(value: int) -> int:
+    """`value`, if it can be how many starts a job counts for; else raises `InvalidOption`."""
+    if type(value) is not int or not 1 <= value <= MAX_COST:
+        raise InvalidOption(f"cost={quote(value)} is not a whole number from 1 to {MAX_COST:,}")
+    return value
+
+
+def check_rates(value: Rates | None) -> tuple[Rate, ...]:
+    """One rate, several, or none, each perhaps as text; raises `InvalidOption`, `InvalidDuration` for what is none."""
+    if value is None:
+        return ()
+    several = (value,) if isinstance(value, (Rate, str)) else value
+    if not isinstance(several, Sequence):
+        raise InvalidOption(f'rate={quote(value)} is neither a Rate, such as Rate(50, per="1m"), nor a list of them')
+    if len(several) > MAX_RATES:
+        raise InvalidOption(f"rate={quote(value)} are {len(several)} rates; give {MAX_RATES} at most")
+    rates = tuple(Rate.parse(each) if isinstance(each, str) else each for each in several)
+    for rate in rates:
+        if not isinstance(rate, Rate):
+            raise InvalidOption(f'rate={quote(rate)} is not a Rate, such as Rate(50, per="1m") or "50/1m"')
+    return rates
 
 
 NO_LIMITS: Final = Limits()

@@ -133,7 +133,8 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
     A job with parents is blocked until they have ended, as their edges say; parents that have ended already count at
     once. A job of a flow becomes a parent of the flow's callbacks, and of those of the flows that it is a part of, as
     far as they are blocked still. Raises `UnknownParent` for a parent that is neither in the request nor in the store;
-    nothing is stored then.
+    nothing is stored then. A job that is there already gets no new edges, whatever became of its parents; where a key
+    gave another job in place of a parent, that one is waited for.
     """
 
     operation: ClassVar[str] = "insert"
@@ -179,12 +180,13 @@ class ClaimRequest(Request[ClaimReply]):
     Paused queues and partitions give nothing. A queue, a partition, or a task with a concurrency limit gives no more
     than is left of it, counted from the running jobs of all workers; one with rates no more than these allow, by the
     jobs' cost, in any stretch of time. A job whose own gates are closed does not hold up those of other partitions and
-    tasks; within its partition and task the next one waits behind it, however cheap.
+    tasks; within its partition and task the next one waits behind it, however cheap. One whose turn it is, and that is
+    too dear for what is left of the queue's own rate, keeps its turn: nothing else of that queue goes before it.
 
     A queue with jobs in partitions serves them by turns: always the one with the smallest virtual time, which then
-    moves on by cost / weight; who comes (back) begins at the queue's present virtual time. In a queue with `sequence`
-    each partition runs one job at a time, and the next only when that one has ended for good (retries included);
-    "block" waits for a dead one too, until it is revived or deleted.
+    moves on by cost / weight; who comes (back) begins at the queue's present virtual time, or at its own if that is
+    later. In a queue with `sequence` each partition runs one job at a time, and the next only when that one has ended
+    for good (retries included); "block" waits for a dead one too, until it is revived or deleted.
     """
 
     operation: ClassVar[str] = "claim"
@@ -198,7 +200,8 @@ class ClaimRequest(Request[ClaimReply]):
 class SettleRequest(Request[frozenset[str]]):
     """Applies each settlement whose lease holds, and gives their ids; notes of the same jobs are written first.
 
-    No job is named twice in `settlements`, nor in `notes`, and `notes` are about jobs that are settled here.
+    No job is named twice in `settlements`, nor in `notes`, and `notes` are about jobs that are settled here. Of the
+    follow-ups, a parent that is not there counts as one that was deleted: a settle does not fail for them.
 
     A job that goes back QUEUED keeps its `run_at`, and so its place in the queue.
 
@@ -322,8 +325,9 @@ class Verb(StrEnum):
     REVIVE = "revive"
     """Final jobs become queued again: attempt, crashes and postponed 0, result, error, reason, progress gone, history
     and lease kept. Scheduled ones become due now. Others stay. What was cancelled because the job had ended badly is
-    revived too, all the way down, and is blocked again; such jobs are not counted. Children that are blocked still wait
-    for it anew. A job that is itself revived alone, while its parent is as it was, no longer waits for anything."""
+    revived too, all the way down, and is blocked again, once none of its parents stands in the way any more; such jobs
+    are not counted. Children that are blocked still wait for it anew. A job that is itself revived alone, while its
+    parent is as it was, no longer waits for anything; in one batch with its parent it waits for that one."""
     RESCHEDULE = "reschedule"
     """Waiting jobs (scheduled, queued) get `value` as their run_at, and the state that follows from it."""
     REPRIORITISE = "reprioritise"
@@ -719,8 +723,8 @@ class Driver(Protocol):
         """Perform one request, atomically, within the store's deadline."""
 
     def watch(self, topics: tuple[str, ...]) -> Watch:
-        """Listen for hints about `queue:NAME` (a job was queued or scheduled there, the queue resumed, a limit rose,
-        or a slot came free) and `job:ID` (anything about it changed).
+        """Listen for hints about `queue:NAME` (a job was queued or scheduled there, it or a partition resumed, a
+        limit of it or of a task rose, or a slot came free) and `job:ID` (anything about it changed).
 
         Hints may merge, may miss, may be false alarms.
         """

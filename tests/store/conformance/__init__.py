@@ -11,61 +11,122 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 """
 
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
+from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
 from .claim import TestClaim, TestConcurrency, TestNextDue, TestPaused
+from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
 from .count import TestCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
+from .edges import TestDuplicates, TestFollowUpEdges, TestParentsInserted, TestParentsSeen, TestWaiting
 from .find import TestFilter, TestFind
+from .flows import TestAddedToLater, TestCallbacks, TestCancellingFlows, TestFindingFlows, TestNested, TestPruningFlows
+from .gates import TestChangedLimits, TestRates
+from .graphs import TestLargeGraphs, TestRandomGraphs
 from .insert import TestInsert, TestTicks
 from .keys import TestConflicts, TestGivingBack, TestKeys, TestReplacing, TestSeats, TestTicksKeys, TestTogether
 from .note import TestLog, TestNote
+from .opening import TestClosing, TestOpening
+from .partitions import TestPartitionLimits, TestPausedPartitions, TestPlaces
 from .prune import TestPrune
 from .reap import TestReap
+from .revive import (
+    TestRevivingChildren,
+    TestRevivingDiamonds,
+    TestRevivingMany,
+    TestRevivingOneOfTwo,
+    TestRevivingParents,
+)
+from .room import TestAllOrNone, TestKeysAndRoom, TestPartitionsRoom, TestRoom, TestSentTwice, TestTicksRoom
+from .sequence import TestDeadHeads, TestKilledHeads, TestSequence
 from .settle import TestFence, TestFollowUps, TestSettle
+from .slots import TestSlots
+from .task_gates import TestTaskGates
 from .texts import TestTexts
+from .turns import TestTurns
 from .watch import TestAsyncWatch, TestWatch
 
 __all__ = [
+    "TestAddedToLater",
+    "TestAllOrNone",
     "TestAlter",
     "TestAsync",
     "TestAsyncWatch",
     "TestAtomicity",
     "TestBeat",
+    "TestCallbacks",
     "TestCancel",
+    "TestCancellingFlows",
+    "TestCascades",
+    "TestChangedLimits",
     "TestClaim",
     "TestClock",
+    "TestClosing",
+    "TestComingBack",
     "TestCommands",
     "TestConcurrency",
     "TestConflicts",
     "TestCount",
+    "TestDeadHeads",
     "TestDelete",
     "TestDrivers",
+    "TestDuplicates",
     "TestFence",
     "TestFilter",
     "TestFind",
+    "TestFindingFlows",
+    "TestFollowUpEdges",
     "TestFollowUps",
     "TestGivingBack",
     "TestInsert",
     "TestKeys",
+    "TestKeysAndRoom",
+    "TestKilledHeads",
+    "TestLargeGraphs",
     "TestLog",
+    "TestMixedPolicies",
+    "TestNested",
     "TestNextDue",
     "TestNote",
+    "TestOpening",
+    "TestParentsInserted",
+    "TestParentsSeen",
+    "TestPartitionLimits",
+    "TestPartitionsRoom",
     "TestPaused",
+    "TestPausedPartitions",
+    "TestPlaces",
+    "TestPolicies",
     "TestPrune",
+    "TestPruningFlows",
     "TestQueues",
+    "TestRandomGraphs",
+    "TestRates",
     "TestReap",
     "TestReplacing",
     "TestReprioritise",
     "TestReschedule",
     "TestRevive",
+    "TestRevivingChildren",
+    "TestRevivingDiamonds",
+    "TestRevivingMany",
+    "TestRevivingOneOfTwo",
+    "TestRevivingParents",
+    "TestRoom",
     "TestSchedules",
     "TestSeats",
+    "TestSentTwice",
+    "TestSequence",
     "TestSettle",
+    "TestSlots",
+    "TestTaskGates",
     "TestTexts",
     "TestTicks",
     "TestTicksKeys",
+    "TestTicksRoom",
     "TestTogether",
+    "TestTurns",
+    "TestWaiting",
     "TestWatch",
     "TestWorkers",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from mainspring.model.job import Claim, JobRecord, LogLine, NewJob, Note
+from mainspring.model.job import Claim, Edge, JobRecord, LogLine, NewJob, Note, Parent, Policy
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
 from mainspring.store.base import (
@@ -24,11 +24,15 @@ from mainspring.store.base import (
     Driver,
     Filter,
     FindRequest,
+    FlowRecord,
     Inserted,
     InsertRequest,
+    NewFlow,
     NoteRequest,
+    PartitionRecord,
     Presence,
     PruneRequest,
+    Readable,
     ReapRequest,
     Reply,
     Request,
@@ -48,6 +52,7 @@ needs = pytest.mark.needs
 
 hints       drivers of one store in one process hear of each other's changes
 processes   a forked process sees the same store
+scale       ten thousand partitions are no more work than one
 """
 
 
@@ -71,9 +76,14 @@ class Scene:
     # --- jobs ---
 
     def insert(
-        self, *jobs: NewJob | str, ticks: Iterable[Tick] = (), all_or_none: bool = False
+        self,
+        *jobs: NewJob | str,
+        ticks: Iterable[Tick] = (),
+        all_or_none: bool = False,
+        flows: Iterable[NewFlow] = (),
     ) -> tuple[Inserted, ...]:
-        return self.ask(InsertRequest(tuple(map(as_job, jobs)), tuple(ticks), all_or_none, now=self.now))
+        request = InsertRequest(tuple(map(as_job, jobs)), tuple(ticks), all_or_none, tuple(flows), now=self.now)
+        return self.ask(request)
 
     def claim(self, worker: str = "worker", *rooms: Room, limit: int = 100) -> tuple[Claim, ...]:
         return self.claim_reply(worker, *rooms, limit=limit).claims
@@ -84,6 +94,16 @@ class Scene:
     def claim_one(self, worker: str = "worker", *rooms: Room) -> Claim:
         (claim,) = self.claim(worker, *rooms, limit=1)
         return claim
+
+    def drain(self, worker: str = "worker", *rooms: Room, limit: int = 100) -> list[str]:
+        """The ids of all that can be claimed now: asks until nothing comes and nothing is promised for now."""
+        ids = list[str]()
+        for _ in range(1000):
+            reply = self.claim_reply(worker, *rooms, limit=limit)
+            ids += [claim.id for claim in reply.claims]
+            if not reply.claims and (reply.next_due is None or reply.next_due > self.now):
+                return ids
+        raise AssertionError("a claim that always promises more")
 
     def settle(self, *settlements: Settlement, notes: Iterable[Note] = ()) -> frozenset[str]:
         return self.ask(SettleRequest(settlements, tuple(notes), now=self.now))
@@ -96,6 +116,16 @@ class Scene:
         self.insert(*(NewJob(id, "finish", queue="finish") for id in ids))
         claims = self.claim(worker, Room("finish", len(ids)), limit=len(ids))
         assert self.settle(*(settlement(claim, state) for claim in claims)) == set(ids)
+
+    def start(self, *ids: str) -> tuple[Claim, ...]:
+        """Claim jobs that have each a queue of their own (`own`)."""
+        claims = self.claim("worker", *(Room(id, 1) for id in ids), limit=len(ids))
+        assert [claim.id for claim in claims] == list(ids)
+        return claims
+
+    def end(self, *ids: str, state: State = State.COMPLETED, **changes: Any) -> None:
+        """Claim such jobs, and settle them all in one request."""
+        assert self.settle(*(settlement(claim, state, **changes) for claim in self.start(*ids))) == set(ids)
 
     # --- workers ---
 
@@ -137,14 +167,27 @@ class Scene:
 
     def configure(self, *changes: Change) -> Settings:
         """Apply changes, and read everything there is."""
-        read = frozenset[Literal["queues", "schedules", "due", "workers"]]({"queues", "schedules", "workers"})
+        read = frozenset[Readable]({"queues", "schedules", "workers", "tasks", "partitions"})
         return self.ask(ConfigureRequest(changes, read, now=self.now))
+
+    def partition(self, name: str, queue: str = "default") -> PartitionRecord:
+        """One partition, whatever is known of it."""
+        read = frozenset[Readable]({"partitions"})
+        partitions = self.ask(ConfigureRequest(read=read, partition=(queue, name), now=self.now)).partitions
+        (record,) = (record for record in partitions if (record.queue, record.name) == (queue, name))
+        return record
 
     # --- reading ---
 
-    def find(self, filter: Filter = Filter(), limit: int = 100, with_log: bool = False) -> list[JobRecord]:  # noqa: B008
+    def find(
+        self,
+        filter: Filter = Filter(),  # noqa: B008
+        limit: int = 100,
+        with_log: bool = False,
+        with_parents: bool = False,
+    ) -> list[JobRecord]:
         """All pages of what fits."""
-        request = FindRequest(filter, limit, with_log=with_log, now=self.now)
+        request = FindRequest(filter, limit, with_log=with_log, with_parents=with_parents, now=self.now)
         found: list[JobRecord] = []
         for _ in range(10_000):
             page = self.ask(request)
@@ -166,6 +209,21 @@ class Scene:
     def state(self, id: str) -> State:
         return self.job(id).state
 
+    def states(self, *ids: str) -> list[State]:
+        """The states of jobs, in the order of their ids given."""
+        states = {job.id: job.state for job in self.find(Filter(ids=ids))}
+        return [states[id] for id in ids]
+
+    def parents(self, id: str) -> tuple[Parent, ...]:
+        """The parents of the one job of that id."""
+        (job,) = self.find(Filter(ids=(id,)), with_parents=True)
+        return job.parents
+
+    def flow(self, id: str) -> FlowRecord:
+        """The one flow of that id."""
+        (flow,) = self.ask(FindRequest(Filter(flow=id), flows=True, now=self.now)).flows
+        return flow
+
     def count(self, filter: Filter = Filter()) -> dict[tuple[str, State], int]:  # noqa: B008
         """How many jobs fit, by queue and state."""
         tallies = self.ask(CountRequest(filter, now=self.now)).tallies
@@ -177,6 +235,12 @@ class Scene:
 def as_job(job: NewJob | str) -> NewJob:
     """A plain job where only its id matters."""
     return NewJob(job, "task") if isinstance(job, str) else job
+
+
+def own(id: str, *parents: Edge | str, policy: Policy = Policy.FAIL, **fields: Any) -> NewJob:
+    """A job in a queue of its own, of its name, so that a test can run it when it likes; a child of `parents`."""
+    edges = tuple(Edge(parent, policy) if isinstance(parent, str) else parent for parent in parents)
+    return NewJob(id, "task", queue=id, parents=edges, **fields)
 
 
 def presence(worker: str, lease_ms: int = LEASE_MS) -> Presence:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from mainspring.model.job import NewJob, Note
+from mainspring.model.limits import Limits, Rate
 from mainspring.model.states import State
-from mainspring.store.base import LimitQueue, PauseQueue, Store, Verb, Watch
+from mainspring.store.base import DefineQueue, LimitPartition, LimitQueue, PauseQueue, Store, Verb, Watch
 
 from .scene import Scene, needs, settlement
 
@@ -73,6 +74,26 @@ def raise_limit(scene: Scene) -> None:
     scene.configure(LimitQueue("default", 5))
 
 
+def resume_partition(scene: Scene) -> None:
+    scene.configure(PauseQueue("default", True, "p"))
+    scene.configure(PauseQueue("default", False, "p"))
+
+
+def raise_partition_limit(scene: Scene) -> None:
+    scene.configure(LimitPartition("default", "p", 1))
+    scene.configure(LimitPartition("default", "p", 2))
+
+
+def raise_each_limit(scene: Scene) -> None:
+    scene.configure(DefineQueue("default", each=Limits(1)))
+    scene.configure(DefineQueue("default", each=Limits(2)))
+
+
+def raise_rate(scene: Scene) -> None:
+    scene.configure(LimitQueue("default", rates=(Rate(1, "1m"),)))
+    scene.configure(LimitQueue("default", rates=(Rate(2, "1m"),)))
+
+
 def free_a_slot(scene: Scene) -> None:
     scene.configure(LimitQueue("default", 1))
     scene.settle(settlement(scene.claim_one()))
@@ -87,6 +108,10 @@ HINTS = pytest.mark.parametrize(
     [
         *(("queue:default", change) for change in (insert, schedule, hand_back, follow_up, revive, hurry)),
         *(("queue:default", change) for change in (resume, raise_limit, free_a_slot)),
+        *(
+            ("queue:default", change)
+            for change in (resume_partition, raise_partition_limit, raise_each_limit, raise_rate)
+        ),
         *(("job:old", change) for change in (claim, progress, hand_back, end, cancel, cancel_running, revive)),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from mainspring.model.job import Conflict, Key, NewJob
-from mainspring.store.base import Inserted
+from mainspring.store.base import Full, Inserted
 
-__all__ = ["Holder", "Plan", "Replacement", "Taken", "plan"]
+__all__ = ["Capacity", "Holder", "Plan", "Replacement", "Taken", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class Replacement:
 
 
 @dataclass(slots=True)
+class Capacity:
+    """How many jobs may wait in a queue or a partition, and how many do."""
+
+    limit: int
+    waiting: int
+
+
+@dataclass(slots=True)
 class Plan:
     """What to write, and what to reply."""
 
@@ -58,19 +66,31 @@ class Plan:
     replies: list[Inserted] = field(default_factory=list)
 
 
-def plan(jobs: Sequence[NewJob], known: Collection[str], holders: Mapping[str, Holder], now: int) -> Plan:
-    """What inserting `jobs` comes to. `known` are those of their ids that are there already."""
+def plan(
+    jobs: Sequence[NewJob],
+    known: Collection[str],
+    holders: Mapping[str, Holder],
+    now: int,
+    capacities: Mapping[tuple[str, str | None], Capacity],
+    limited: int,
+) -> Plan:
+    """What inserting `jobs` comes to. `known` are those of their ids that are there already; `capacities` are those of
+    queues (None) and partitions that take only so many waiting jobs, which goes for the first `limited` jobs."""
     made = Plan()
     held = dict(holders)
     holding = {holder.job for holder in holders.values()}
     ids = set(known)
-    for job in jobs:
+    for number, job in enumerate(jobs):
         if job.id in ids:
             made.replies.append(Inserted(job.id, existed=True))
             continue
         seats, refused = _seats(job.keys, held)
         if refused is not None:
             made.replies.append(_refuse(job, refused, held, made, now))
+            continue
+        full = _full(job, capacities) if number < limited else None
+        if full is not None:
+            made.replies.append(Inserted(job.id, existed=False, full=full))
             continue
         for name, key in seats.items():
             expires_at = None if key.expires_ms is None else now + key.expires_ms
@@ -81,8 +101,21 @@ def plan(jobs: Sequence[NewJob], known: Collection[str], holders: Mapping[str, H
             held = {name: _waiting(holder, now) if holder.job == job.id else holder for name, holder in held.items()}
         ids.add(job.id)
         made.jobs.append(job)
+        if not job.parents:
+            for place in (None, job.partition):
+                if (job.queue, place) in capacities:
+                    capacities[job.queue, place].waiting += 1
         made.replies.append(Inserted(job.id, existed=False))
     return made
+
+
+def _full(job: NewJob, capacities: Mapping[tuple[str, str | None], Capacity]) -> Full | None:
+    """Where there is no room for a job."""
+    for place in (None, job.partition):
+        capacity = capacities.get((job.queue, place))
+        if capacity is not None and capacity.waiting >= capacity.limit:
+            return Full(job.queue, place, capacity.limit)
+    return None
 
 
 def _waiting(holder: Holder, now: int) -> Holder:

@@ -27,9 +27,9 @@ from mainspring.store.base import (
 )
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Row, Statement
-from mainspring.store.sqlite import gates
+from mainspring.store.sqlite import edges, endings, flows, gates
 from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.jobs import sql
+from mainspring.store.sqlite.statements import sql
 
 __all__ = ["alter", "count", "find", "prune"]
 
@@ -44,10 +44,11 @@ class _Side:
     time: str
     states: frozenset[State]
     records: str
+    flow_index: str
 
 
-_LIVE = _Side("mainspring_jobs", "created_at", LIVE, "live_jobs")
-_FINISHED = _Side("mainspring_finished", "finished_at", FINAL, "finished_jobs")
+_LIVE = _Side("mainspring_jobs", "created_at", LIVE, "live_jobs", "mainspring_jobs_flow")
+_FINISHED = _Side("mainspring_finished", "finished_at", FINAL, "finished_jobs", "mainspring_finished_flow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
     """Up to `limit` jobs that fit, from `cursor` on."""
     found: dict[str, tuple[int, ...]] = {_LIVE.table: (), _FINISHED.table: ()}
     start = cursor.split(":", 2) if cursor else None
+    parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
     for side in (_LIVE, _FINISHED):
         if start and start[0] != side.table:
             continue
@@ -75,12 +77,13 @@ def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
         if room <= 0:
             # Full exactly at the end of the live jobs: the next call begins with the finished ones.
             return _Walk(found[_LIVE.table], (), f"{side.table}:{_END_OF_TIME}:")
-        rows = yield _scan(side, filter, states, after, 1 + (SCANNED_AT_ONCE if filter.queue or filter.task else room))
+        reach = 1 + (SCANNED_AT_ONCE if _sifts(filter) else room)
+        rows = yield _scan(side, filter, parts, states, after, reach)
         fitting = [row for row in rows if row[3]]
         found[side.table] = tuple(row[0] for row in fitting[:room])
         if len(fitting) > room:
             last = fitting[room - 1]
-        elif (filter.queue or filter.task) and len(rows) > SCANNED_AT_ONCE:
+        elif _sifts(filter) and len(rows) > SCANNED_AT_ONCE:
             last = rows[-1]
         else:
             continue
@@ -91,30 +94,57 @@ def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
 _END_OF_TIME = 2**62
 
 
-def _scan(side: _Side, filter: Filter, states: Iterable[State], after: tuple[int, str] | None, limit: int) -> Statement:
+def _sifts(filter: Filter) -> bool:
+    """Whether not all that a walk meets may fit."""
+    return bool(filter.queue or filter.task or filter.partition is not None)
+
+
+def _scan(
+    side: _Side,
+    filter: Filter,
+    parts: Sequence[str],
+    states: Iterable[State],
+    after: tuple[int, str] | None,
+    limit: int,
+) -> Statement:
     """Gives rowid, time, id, fits?: newest first, one index range per state, merged."""
-    conditions, parameters = _conditions(filter, side)
+    conditions, parameters = _conditions(filter, side, parts)
     if after:
         conditions.append(f"({side.time}, id) < (:after_at, :after_id)")
         parameters |= {"after_at": after[0], "after_id": after[1]}
     where = "".join(f" AND {condition}" for condition in conditions)
-    # With ids given, a "+" keeps the planner off the index by state: looking up the ids beats walking a backlog.
-    column = "+state" if filter.ids else "state"
+    column, index = _way(filter, side)
     ranges = []
     for number, state in enumerate(sorted(states)):
         parameters[f"state{number}"] = state.value
         ranges.append(
             f"SELECT * FROM (SELECT rowid, {side.time} AS at, id, "
-            "coalesce(queue = :queue, true) AND coalesce(task = :task, true) AS fits "
-            f"FROM {side.table} WHERE {column} = :state{number}{where} ORDER BY {side.time} DESC, id DESC LIMIT :limit)"
+            "coalesce(queue = :queue, true) AND coalesce(task = :task, true) "
+            "AND coalesce(partition = :partition, true) AS fits "
+            f"FROM {side.table} {index} WHERE {column} = :state{number}{where} "
+            f"ORDER BY {side.time} DESC, id DESC LIMIT :limit)"
         )
-    parameters |= {"queue": filter.queue, "task": filter.task, "limit": limit}
+    parameters |= {"queue": filter.queue, "task": filter.task, "partition": filter.partition, "limit": limit}
     return Statement(f"{' UNION ALL '.join(ranges)} ORDER BY at DESC, id DESC LIMIT :limit", parameters)
 
 
-def _conditions(filter: Filter, side: _Side) -> tuple[list[str], dict[str, Any]]:
+def _way(filter: Filter, side: _Side) -> tuple[str, str]:
+    """How the column of the state is written, and which index is named, so that no backlog is walked."""
+    if filter.ids:
+        # A "+" keeps the planner off the index by state: looking up the ids is better.
+        return "+state", ""
+    return "state", f"INDEXED BY {side.flow_index}" if filter.flow is not None else ""
+
+
+def _conditions(filter: Filter, side: _Side, parts: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     conditions: list[str] = []
     parameters: dict[str, Any] = {}
+    if filter.flow is not None:
+        column = "+flow" if filter.ids else "flow"
+        # One flow's jobs stand in order in the index; those of several are sorted.
+        several = "IN (SELECT value FROM json_each(:parts))" if len(parts) > 1 else "= :flow"
+        conditions.append(f"{column} {several}")
+        parameters |= {"parts": document(parts)} if len(parts) > 1 else {"flow": filter.flow}
     if filter.ids:
         conditions.append("id IN (SELECT value FROM json_each(:ids))")
         parameters["ids"] = document(filter.ids)
@@ -129,6 +159,8 @@ def _conditions(filter: Filter, side: _Side) -> tuple[list[str], dict[str, Any]]
 
 def find(request: FindRequest) -> Operation[Page]:
     yield READ
+    if request.flows:
+        return (yield from flows.page(request))
     walk: _Walk = yield from _walk(request.filter, request.limit, request.cursor)
     jobs: list[JobRecord] = []
     for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
@@ -138,6 +170,8 @@ def find(request: FindRequest) -> Operation[Page]:
             jobs += sorted(records, key=lambda job, key=key: (getattr(job, key), job.id), reverse=True)  # type: ignore[misc]
     if request.with_log and jobs:
         jobs = _with_log(jobs, (yield sql("log_of", doc=document([job.id for job in jobs]))))
+    if request.with_parents:
+        jobs = yield from edges.with_parents(jobs)
     return Page(tuple(jobs), walk.cursor)
 
 
@@ -156,21 +190,22 @@ def _with_log(jobs: Sequence[JobRecord], rows: Sequence[Row]) -> list[JobRecord]
 def count(request: CountRequest) -> Operation[CountReply]:
     yield READ
     filter = request.filter
+    parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
     tallies: list[Tally] = []
     for side in (_LIVE, _FINISHED):
         for state in sorted(side.states & set(filter.states or side.states)):
-            conditions, parameters = _conditions(filter, side)
-            for name in ("queue", "task"):
+            conditions, parameters = _conditions(filter, side, parts)
+            for name in ("queue", "task", "partition"):
                 if getattr(filter, name) is not None:
                     conditions.append(f"{name} = :{name}")
                     parameters[name] = getattr(filter, name)
             # The state is written out, not a parameter: only so does SQLite use the partial index of that state.
-            column = "+state" if filter.ids else "state"
+            column, index = _way(filter, side)
             where = " AND ".join([f"{column} = '{state.value}'", *conditions])
             plain = replace(filter, states=(), queue=None) == Filter()
             oldest = "min(run_at)" if state is State.QUEUED and plain else "NULL"
             # Left to itself SQLite reads each row for its `run_at`; the index in which they wait has it.
-            index = "INDEXED BY mainspring_jobs_queued" if oldest != "NULL" else ""
+            index = "INDEXED BY mainspring_jobs_queued" if oldest != "NULL" else index
             text = f"SELECT queue, count(*), {oldest} FROM {side.table} {index} WHERE {where} GROUP BY queue"
             tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Statement(text, parameters))]
     return CountReply(tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state))), time_of(request.now))
@@ -200,22 +235,26 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
             moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
             yield sql("forget_finished", doc=_ids(moved))
-            yield sql("give_back_keys_of_ended", doc=_ids(moved))
+            yield from endings.ended([row[0] for row in moved], now)
             changed += moved
         case Verb.REVIVE:
             changed = yield sql("hurry_scheduled", doc=live, now=now)
             moved = yield sql("revive_finished", doc=finished, now=now)
             yield sql("forget_revived", doc=_ids(moved))
             changed += moved
+            if moved and (yield edges.sql("any_edge")):
+                blocked = yield from edges.reopen([row[0] for row in moved], now)
+                changed = [row for row in changed if row[0] not in blocked]
         case Verb.RESCHEDULE:
             changed = yield sql("reschedule", doc=live, value=request.value, now=now)
         case Verb.REPRIORITISE:
             changed = yield sql("reprioritise", doc=live, value=request.value)
         case Verb.DELETE:
+            yield from gates.leave(walk.live, walk.finished)
             changed = yield sql("delete_live", doc=live)
             changed += yield sql("delete_finished", doc=finished)
             yield sql("delete_log", doc=_ids(changed))
-            yield sql("give_back_keys_of_deleted", doc=_ids(changed))
+            yield from endings.ended([row[0] for row in changed], now, deleted=True)
     yield from gates.wake([row[0] for row in changed])
     return AlterReply(len(changed), walk.cursor)
 
@@ -231,7 +270,12 @@ def prune(request: PruneRequest) -> Operation[int]:
     for state, keep_ms in request.keep_ms.items():
         room = request.limit - len(outdated)
         outdated += [row[0] for row in (yield sql("outdated", state=state.value, before=now - keep_ms, limit=room))]
+    yield from gates.leave(finished=outdated)
     gone = yield sql("delete_finished", doc=document(outdated))
     yield sql("delete_log", doc=_ids(gone))
+    if gone and (yield edges.sql("any_edge")):
+        yield from edges.drop([row[0] for row in gone])
+    yield from flows.forget_empty(request.limit)
+    yield from gates.prune([row[0] for row in gone], now, request.limit)
     yield sql("give_back_expired_keys", now=now, limit=request.limit)
     return len(gone)

@@ -71,8 +71,10 @@ SELECT 1 FROM mainspring_keys LIMIT 1;
 DELETE FROM mainspring_keys WHERE +until = 'started' AND job IN (SELECT value FROM json_each(:doc));
 
 -- name: give_back_keys_of_ended
--- Takes :doc (ids). Those that are held for a time stay for that time.
-DELETE FROM mainspring_keys WHERE +until <> 'expiry' AND job IN (SELECT value FROM json_each(:doc));
+-- Takes :doc (ids). Those that are held for a time stay for that time, and those of a sequence with one that is dead.
+DELETE FROM mainspring_keys
+WHERE +until <> 'expiry' AND job IN (SELECT value FROM json_each(:doc))
+  AND NOT (until = 'resolved' AND EXISTS (SELECT 1 FROM mainspring_finished WHERE id = job AND state = 'dead'));
 
 -- name: give_back_keys_of_deleted
 -- Takes :doc (ids).
@@ -106,7 +108,7 @@ SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
 
 -- name: survey_queues
 -- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
--- anything queued?, the earliest scheduled time.
+-- anything queued?, the earliest scheduled time, whether it has gates other than its slots.
 SELECT q.value,
        s.paused_at IS NULL,
        json_extract(json_patch(s.defined, s.limited), '$.concurrency') AS slots,
@@ -115,7 +117,9 @@ SELECT q.value,
                   WHERE state = 'running' AND queue = q.value) END,
        EXISTS (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_queued WHERE state = 'queued' AND queue = q.value),
        (SELECT min(run_at) FROM mainspring_jobs INDEXED BY mainspring_jobs_scheduled
-        WHERE state = 'scheduled' AND queue = q.value)
+        WHERE state = 'scheduled' AND queue = q.value),
+       EXISTS (SELECT 1 FROM mainspring_tasks) OR EXISTS (SELECT 1 FROM mainspring_partitions WHERE queue = q.value)
+       OR s.partitioned OR s.sequence IS NOT NULL OR s.closed_until > :now OR instr(s.defined, 'rates') OR instr(s.limited, 'rates')
 FROM json_each(:doc) AS q LEFT JOIN mainspring_queues AS s ON s.name = q.value;
 
 -- name: promote_due

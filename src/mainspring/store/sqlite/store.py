@@ -30,7 +30,7 @@ from mainspring.store.base import (
     SettleRequest,
 )
 from mainspring.store.migrate import migrations, pending
-from mainspring.store.sqlite import jobs, selections, settings, workers
+from mainspring.store.sqlite import claims, jobs, selections, settings, workers
 from mainspring.store.sqlite.connection import Connection
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
 from mainspring.store.sqlite.forks import using
@@ -60,7 +60,7 @@ class SqliteStore:
         return jobs.insert(request)
 
     def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
-        return jobs.claim(request)
+        return claims.claim(request)
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
         return jobs.settle(request)

@@ -6,8 +6,9 @@ from mainspring.model.job import Claim
 from mainspring.store.base import BeatReply, BeatRequest, Command, Operation, ReapRequest
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Statement
+from mainspring.store.sqlite.claims import claim_of
 from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.jobs import claim_of, sql
+from mainspring.store.sqlite.statements import sql
 
 __all__ = ["beat", "reap"]
 

@@ -10,11 +10,15 @@ CREATE TABLE mainspring_edges (
     result TEXT,
     reason TEXT,
     broke  INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (child, parent)
+    PRIMARY KEY (child, place)
 ) WITHOUT ROWID;
-CREATE INDEX mainspring_edges_parent ON mainspring_edges (parent, state);
+CREATE UNIQUE INDEX mainspring_edges_parent ON mainspring_edges (parent, child);
 -- What a child waits for still.
 CREATE INDEX mainspring_edges_open ON mainspring_edges (child) WHERE state IS NULL;
+-- What waited for a dead parent, and one is.
+CREATE INDEX mainspring_edges_fired ON mainspring_edges (child) WHERE policy = 'dead' AND state = 'dead';
+-- What was cancelled because of a parent.
+CREATE INDEX mainspring_edges_broke ON mainspring_edges (child) WHERE broke;
 
 CREATE TABLE mainspring_flows (
     id         TEXT PRIMARY KEY,
@@ -26,5 +30,6 @@ CREATE TABLE mainspring_flows (
 CREATE INDEX mainspring_flows_page ON mainspring_flows (created_at, id);
 CREATE INDEX mainspring_flows_parent ON mainspring_flows (parent) WHERE parent IS NOT NULL;
 
-CREATE INDEX mainspring_jobs_flow ON mainspring_jobs (flow, state) WHERE flow IS NOT NULL;
-CREATE INDEX mainspring_finished_flow ON mainspring_finished (flow, state) WHERE flow IS NOT NULL;
+-- Pages and counts of a flow's jobs.
+CREATE INDEX mainspring_jobs_flow ON mainspring_jobs (flow, state, created_at, id) WHERE flow IS NOT NULL;
+CREATE INDEX mainspring_finished_flow ON mainspring_finished (flow, state, finished_at, id) WHERE flow IS NOT NULL;
