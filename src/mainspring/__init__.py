@@ -12,7 +12,7 @@
 and, in another terminal, `mainspring worker path.to.module:app`.
 """
 
-from mainspring.admin import JobPage, QueueView, ScheduleView, WorkerView
+from mainspring.admin import FlowView, JobPage, PartitionView, QueueView, ScheduleView, TaskView, WorkerView
 from mainspring.app import Mainspring
 from mainspring.errors import (
     Bury,
@@ -20,6 +20,7 @@ from mainspring.errors import (
     ConfigurationError,
     DuplicateJob,
     DuplicateTask,
+    FlowNotFound,
     InvalidCron,
     InvalidDuration,
     InvalidFlow,
@@ -55,13 +56,17 @@ from mainspring.errors import (
     ValidationError,
 )
 from mainspring.events import Event
+from mainspring.flow import Flow, FlowProgress
 from mainspring.job import Attempt, Job, LogLine
 from mainspring.model.backoff import Retry
 from mainspring.model.keys import Debounce, Throttle, Unique
+from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
+from mainspring.nodes import Node, Part
+from mainspring.shapes import chain, chord, group, previous
 from mainspring.task import JobDraft, Task
-from mainspring.worker.context import Context, current
+from mainspring.worker.context import Context, ParentView, current
 
 __all__ = [
     "Attempt",
@@ -74,6 +79,10 @@ __all__ = [
     "DuplicateTask",
     "ErrorRecord",
     "Event",
+    "Flow",
+    "FlowNotFound",
+    "FlowProgress",
+    "FlowView",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -87,14 +96,20 @@ __all__ = [
     "JobPage",
     "JobTimeout",
     "LeaseLost",
+    "Limits",
     "LogLine",
     "Mainspring",
     "MainspringError",
+    "Node",
+    "ParentView",
+    "Part",
+    "PartitionView",
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
     "QueueFull",
     "QueueView",
+    "Rate",
     "RateLimited",
     "ResultTimeout",
     "Retry",
@@ -111,6 +126,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "Task",
+    "TaskView",
     "Throttle",
     "Unique",
     "UnknownParent",
@@ -120,5 +136,9 @@ __all__ = [
     "UnsuitableStore",
     "ValidationError",
     "WorkerView",
+    "chain",
+    "chord",
     "current",
+    "group",
+    "previous",
 ]

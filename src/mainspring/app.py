@@ -6,11 +6,12 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Jobs, Queues, Schedules, Workers
-from mainspring.admin.queues import check_concurrency
+from mainspring.admin import Flows, Jobs, Queues, Schedules, Workers
+from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
 from mainspring.events import EVENT_NAMES, EventName, Observer
@@ -19,9 +20,20 @@ from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
+from mainspring.model.limits import NO_LIMITS, Limits, Rates, check_concurrency, check_max_queued, check_rates
 from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
+from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.text import quote
-from mainspring.store.base import DefineQueue, PutSchedule, Store, portions
+from mainspring.store.base import (
+    Change,
+    DefineQueue,
+    DefineTask,
+    PutSchedule,
+    Sequence,
+    Settings,
+    Store,
+    portions,
+)
 from mainspring.store.connect import connect
 from mainspring.task import AsyncTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
@@ -69,13 +81,16 @@ class Mainspring:
         self._async = Async(self.store)
         self._tasks: dict[str, Task[..., Any]] = {}
         self._queues: dict[str, DefineQueue] = {}
+        self._partitionings: dict[str, Partitioning] = {}
         self._schedules: dict[str, DeclaredSchedule] = {}
         self._middlewares: tuple[Middleware, ...] = ()
         self._observers: dict[EventName, tuple[Observer, ...]] = {}
         self.jobs = Jobs(self)
         """Look at jobs and change them: `find`, `count`, `get`, `cancel`, `retry`, `reschedule`, `delete`."""
+        self.flows = Flows(self)
+        """Look at flows and get hold of one: `list`, `get`, `view`."""
         self.queues = Queues(self)
-        """Look at queues and change them: `list`, `pause`, `resume`, `set_limits`."""
+        """Look at queues and change them: `list`, `partitions`, `pause`, `resume`, `set_limits`."""
         self.schedules = Schedules(self)
         """Look at schedules and change them: `list`, `put`, `pause`, `resume`, `remove`, `run_now`."""
         self.workers = Workers(self)
@@ -126,6 +141,9 @@ class Mainspring:
         unique: Unique | None = None,
         debounce: Debounce | None = None,
         throttle: Throttle | None = None,
+        concurrency: int | None = None,
+        rate: Rates | None = None,
+        cost: int = 1,
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -141,6 +159,9 @@ class Mainspring:
         unique: Unique | None = None,
         debounce: Debounce | None = None,
         throttle: Throttle | None = None,
+        concurrency: int | None = None,
+        rate: Rates | None = None,
+        cost: int = 1,
     ) -> Any:
         """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
 
@@ -149,10 +170,18 @@ class Mainspring:
 
         `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
 
+        `concurrency` is how many of its jobs may run at once, and `rate` how many may start in a time ("50/1m", a
+        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for.
+
         Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
         """
         keys = tuple(rule for rule in (unique, debounce, throttle) if rule is not None)
-        options = _options(queue, priority, retry, timeout, executor, keys)
+        options = replace(
+            _options(queue, priority, retry, timeout, executor, keys),
+            concurrency=concurrency,
+            rates=check_rates(rate),
+            cost=cost,
+        )
 
         def decorate(function: Any) -> Task[..., Any]:
             return self._register(make_task(self, function, name, options))
@@ -190,7 +219,7 @@ class Mainspring:
         Up to 10,000 jobs appear together or not at all; more are stored in pieces of that size, and in smaller ones
         where arguments are over 32 KiB.
         """
-        new = [draft.new if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
+        new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []
         for piece in _pieces(new):
             jobs += yield from insert(self, piece)
@@ -277,15 +306,91 @@ class Mainspring:
         """
         return tuple(declared.put(now) for declared in self._schedules.values())
 
-    def queue(self, name: str, *, concurrency: int | None = None) -> None:
-        """Say that a queue exists, and how many of its jobs may run at once over all workers (None: any number)."""
-        self._queues[check_name("queue", name)] = DefineQueue(name, check_concurrency(concurrency))
+    def queue(
+        self,
+        name: str,
+        *,
+        concurrency: int | None = None,
+        rate: Rates | None = None,
+        max_queued: int | None = None,
+        partition: PartitionBy | None = None,
+        per_partition: Limits | None = None,
+        partitions: Mapping[str, Limits] | None = None,
+        sequence: bool = False,
+        on_failure: Sequence = "block",
+    ) -> None:
+        """Say that a queue exists, and what holds in it: `app.queue("api", concurrency=50, rate="300/1m")`.
+
+        `concurrency` is how many of its jobs may run at once, `rate` how many may start in a time ("50/1m", a `Rate`,
+        or several, all of which hold), `max_queued` how many may wait: enqueuing more raises `QueueFull`. All this is
+        counted over all workers; None: no limit. Workers write it to the store when they start; what an operator sets
+        (`app.queues.set_limits`, `mainspring queues limit`) wins.
+
+        `partition` names the argument that tells whose jobs are whose, or is a function of the arguments (a mapping by
+        name, as JSON values, defaults filled in). Partitions take turns, so that nobody's million jobs hold up the few
+        of others. `per_partition` are the limits of each, `partitions` those of single ones, setting by setting.
+
+        With `sequence` the jobs of a partition (of the queue, if it has none) run one at a time, in order; the next one
+        starts when the one before has ended for good. One that is dead then holds up those behind it until it is
+        retried or deleted (`on_failure="block"`), or does not ("skip").
+
+        Raises `InvalidOption`, `InvalidDuration`.
+        """
+        if on_failure not in ("block", "skip"):
+            raise InvalidOption(f"on_failure={quote(on_failure)} is neither 'block' nor 'skip'")
+        if on_failure == "skip" and not sequence:
+            raise InvalidOption("on_failure='skip' says nothing without sequence=True; give both")
+        exceptions = dict(partitions or {})
+        defined = DefineQueue(
+            check_name("queue", name),
+            check_concurrency(concurrency),
+            check_rates(rate),
+            check_max_queued(max_queued),
+            NO_LIMITS if per_partition is None else check_limits("per_partition", per_partition),
+            tuple(
+                (check_name("partition", one), check_limits(f"partitions[{one!r}]", exceptions[one]))
+                for one in exceptions
+            ),
+            on_failure if sequence else None,
+        )
+        if partition is None:
+            self._partitionings.pop(name, None)
+        else:
+            self._partitionings[name] = Partitioning(name, partition)
+        self._queues[name] = defined
+
+    def partition_of(self, task: Task[..., Any], queue: str, text: str) -> str:
+        """The partition of that queue for a job with these stored arguments. Raises `InvalidOption`."""
+        partitioning = self._partitionings.get(queue)
+        return "" if partitioning is None else partitioning.partition_of(task.name, task.args_of(text))
+
+    def partitioning(self, queue: str) -> Partitioning | None:
+        """How the code tells that queue's partitions apart, if it has any."""
+        return self._partitionings.get(queue)
 
     @property
     def declared_queues(self) -> tuple[DefineQueue, ...]:
         """The queues of the code: those declared by `queue`, and the others that tasks name."""
         named = {task.options.queue: DefineQueue(task.options.queue) for task in self._tasks.values()}
         return tuple((named | self._queues).values())
+
+    def declared_tasks(self, gated: Iterable[str] = ()) -> tuple[DefineTask, ...]:
+        """The limits of the code's tasks: of those that have some, and of those that the store still has some of."""
+        known = set(gated)
+        tasks = ((task.name, task.options) for task in self._tasks.values())
+        return tuple(
+            DefineTask(name, options.concurrency, options.rates)
+            for name, options in tasks
+            if options.concurrency is not None or options.rates or name in known
+        )
+
+    def declared(self, settings: Settings) -> tuple[Change, ...]:
+        """All that the code says, for a worker to write to a store with these settings ("tasks" read).
+
+        Raises `ValidationError` for schedules whose arguments do not fit their task.
+        """
+        gated = [task.name for task in settings.tasks]
+        return (*self.declared_queues, *self.declared_tasks(gated), *self.declared_schedules(settings.now))
 
     # --- around the runs ---
 

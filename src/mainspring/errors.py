@@ -7,7 +7,7 @@
     ├── ValidationError (ValueError)         arguments that a task cannot take; raised before anything is stored
     │   └── PayloadError                     a value that has no safe JSON form
     │       └── Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
-    ├── UnknownTask (LookupError)  JobNotFound (LookupError)  ScheduleNotFound (LookupError)
+    ├── UnknownTask  JobNotFound  FlowNotFound  ScheduleNotFound (LookupError)
     ├── DuplicateJob                         a unique job that is there already, where that is to be an error
     ├── QueueFull                            a queue or partition that holds as many waiting jobs as it may
     ├── InvalidFlow (ValueError)             a flow that cannot be: a cycle, too many jobs
@@ -42,6 +42,7 @@ __all__ = [
     "Directive",
     "DuplicateJob",
     "DuplicateTask",
+    "FlowNotFound",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -138,6 +139,10 @@ class JobNotFound(MainspringError, LookupError):
     """No job has that id; it may have been pruned or deleted."""
 
 
+class FlowNotFound(MainspringError, LookupError):
+    """No flow has that id; it may have been pruned."""
+
+
 class ScheduleNotFound(MainspringError, LookupError):
     """No schedule has that name."""
 
@@ -211,11 +216,15 @@ class JobCancelled(MainspringError):
 
 
 class ResultTimeout(MainspringError, TimeoutError):
-    """The job had not ended when the time given to `result(timeout=...)` was over; `state` is where it stood."""
+    """The job had not ended when the time given to `result(timeout=...)` was over; `state` is where it stood.
 
-    def __init__(self, job_id: str, state: str, seconds: float) -> None:
+    For a flow that `wait(timeout=...)` waited for, `job_id` is its id.
+    """
+
+    def __init__(self, job_id: str, state: str, seconds: float, *, kind: str = "job") -> None:
         super().__init__(
-            f"job {job_id} is still {state} after {seconds:g} s; wait longer, or see `mainspring jobs show {job_id}`"
+            f"{kind} {job_id} is still {state} after {seconds:g} s; "
+            f"wait longer, or see `mainspring {kind}s show {job_id}`"
         )
         self.job_id = job_id
         self.state = state

@@ -17,8 +17,11 @@ from mainspring.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeou
 from mainspring.model import failure, history
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim, JobRecord, NewJob
+from mainspring.model.options import JobOptions
 from mainspring.model.outcome import ErrorRecord, Verdict
 from mainspring.model.states import FINAL, State
+from mainspring.model.why import explain
+from mainspring.situation import find_out
 from mainspring.store.base import AlterRequest, Filter, Verb
 from mainspring.twin import Emit, Steps, Wait, Watching, ask, look, twins
 
@@ -103,6 +106,21 @@ class Job(Generic[R_co]):
     def queue(self) -> str:
         """The queue that it waits or waited in."""
         return self.record.queue
+
+    @property
+    def flow_id(self) -> str | None:
+        """The id of the flow that it belongs to."""
+        return self.record.flow
+
+    @property
+    def partition(self) -> str:
+        """The partition of its queue that it is in; "": none."""
+        return self.record.partition
+
+    @property
+    def cost(self) -> int:
+        """How many starts it counts for, where a rate limits them."""
+        return self.record.cost
 
     @property
     def state(self) -> State:
@@ -216,6 +234,21 @@ class Job(Generic[R_co]):
 
     result, aresult = twins(_result)
 
+    def _why(self) -> Steps[str]:
+        """One sentence that says why the job is not running, such as "waits for 2 of 5 parents: …", "is due in 3 h (at
+        14:30:00 UTC)", "queue 'api' is paused since 11:40:03 UTC", "no worker takes queue 'gpu' (workers take: 'api')".
+
+        What would still hold it back, were that over, comes after an "and". Of a job that runs or has ended it says
+        since when, and why. Looks at the job anew, as `refresh` does. Raises `JobNotFound` if it is gone.
+        """
+        situation = yield from find_out(self.id)
+        if situation is None:
+            raise self._gone()
+        self._record = replace(situation.job, log=self.record.log)
+        return explain(situation)
+
+    why, awhy = twins(_why)
+
     def watch(self) -> JobWatch[R_co]:
         """The job as it is now and after each change until it has ended: `for view in job.watch()`, or `async for`.
 
@@ -234,9 +267,12 @@ class Job(Generic[R_co]):
     def _look(self) -> Steps[JobRecord]:
         record = yield from look(self.id)
         if record is None:
-            raise JobNotFound(f"no job has the id {self.id!r}; it may have been pruned or deleted")
+            raise self._gone()
         self._record = record
         return record
+
+    def _gone(self) -> JobNotFound:
+        return JobNotFound(f"no job has the id {self.id!r}; it may have been pruned or deleted")
 
     def _look_until(self, fits: Callable[[JobRecord], bool], deadline: float) -> Steps[bool]:
         """Look until the record fits; False: the deadline came first.
@@ -262,7 +298,11 @@ class Job(Generic[R_co]):
             raise JobCancelled(self.id, record.reason or "cancelled")
         text = record.result or "null"
         task = self._app.tasks.get(record.task)
-        return cast("R_co", task.result_codec.decode(text) if task else json.loads(text))
+        if task is None:
+            return cast("R_co", json.loads(text))
+        codec = task.result_codec
+        each = record.options is not None and JobOptions.from_text(record.options).each
+        return cast("R_co", codec.decode_each(text) if each else codec.decode(text))
 
     # --- changing it ---
 
@@ -353,12 +393,15 @@ def _expected(new: NewJob, now: int) -> JobRecord:
         id=new.id,
         task=new.task,
         queue=new.queue,
-        state=State.SCHEDULED if run_at > now else State.QUEUED,
+        state=State.BLOCKED if new.parents else State.SCHEDULED if run_at > now else State.QUEUED,
         args=new.args,
         priority=new.priority,
         created_at=now,
         run_at=run_at,
         options=new.options,
+        partition=new.partition,
+        cost=new.cost,
+        flow=new.flow,
     )
 
 

@@ -6,26 +6,31 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from mainspring.clock import aware_ms, new_id
-from mainspring.errors import ConfigurationError, DuplicateJob, InvalidOption
+from mainspring.draft import JobDraft, insert
+from mainspring.errors import ConfigurationError, InvalidFlow, InvalidOption
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
-from mainspring.model.job import JobRecord, Key, NewJob
+from mainspring.model.holes import Gap
+from mainspring.model.job import Key, NewJob
 from mainspring.model.keys import IDEMPOTENCY_FOR, Debounce, KeyRule, Unique, idempotency
+from mainspring.model.limits import check_cost
 from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority
+from mainspring.model.partitions import partition_name
 from mainspring.model.text import quote
-from mainspring.store.base import Filter, FindRequest, InsertRequest
-from mainspring.twin import Steps, ask, twins
+from mainspring.twin import Steps, twins
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
+    from mainspring.flow import Flow
     from mainspring.model.codec import ArgumentsCodec, ResultCodec
     from mainspring.worker.context import Context
 
@@ -49,13 +54,6 @@ T = TypeVar("T", bound="Task[..., Any]")
 
 
 @dataclass(frozen=True, slots=True)
-class JobDraft(Generic[R_co]):
-    """A job that has been validated and is not yet enqueued: data, for `app.enqueue_many`. Made by `task.job(...)`."""
-
-    new: NewJob
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
     """What a job's enqueuing adds to its task and arguments."""
 
@@ -70,6 +68,9 @@ class Terms:
     rules: tuple[KeyRule, ...] = ()
     idempotency_key: str | None = None
     idempotency_for: Duration = IDEMPOTENCY_FOR
+    partition: str | None = None
+    """None: its queue tells, by its arguments."""
+    cost: int = 1
     makes_keys: bool = field(init=False)
     wait_ms: int = field(init=False)
     """How long after the insert the job may run: `delay_ms`, or what its debounce rule says."""
@@ -83,7 +84,7 @@ class Terms:
     def keys(self, task: Task[..., Any], text: str) -> tuple[Key, ...]:
         """The keys that a job with these arguments takes, the caller's own first."""
         own = idempotency(task.name, self.idempotency_key, self.idempotency_for) if self.idempotency_key else None
-        args = task.defaults | json.loads(text)
+        args = task.args_of(text)
         return (*filter(None, [own]), *(rule.key(task.name, args) for rule in self.rules))
 
 
@@ -102,10 +103,15 @@ class BoundTask(Generic[P, R_co]):
         """A job with these arguments, validated and not yet enqueued: `app.enqueue_many([task.job(1), task.job(2)])`.
 
         Raises `ValidationError` for arguments that do not fit the function's signature, and its subclass
-        `PayloadError` for such as have no safe JSON form.
+        `PayloadError` for such as have no safe JSON form; `InvalidOption` where they name no partition of the queue.
         """
+        text, gaps = self._task.codec.encode_with_gaps(args, kwargs)
+        if gaps:
+            self._refuse_to_tell_by({str(gap.path[0]) for gap in gaps})
+        return self._draft(text, gaps)
+
+    def _draft(self, text: str, gaps: tuple[Gap, ...] = ()) -> JobDraft[R_co]:
         task, terms = self._task, self._terms
-        text = task.codec.encode(args, kwargs)
         return JobDraft(
             NewJob(
                 terms.id or new_id(),
@@ -117,20 +123,71 @@ class BoundTask(Generic[P, R_co]):
                 terms.wait_ms,
                 terms.override_text,
                 terms.keys(task, text) if terms.makes_keys else (),
-            )
+                self._app.partition_of(task, terms.queue, text) if terms.partition is None else terms.partition,
+                terms.cost,
+            ),
+            self._app,
+            terms.override,
+            gaps,
         )
+
+    def _refuse_to_tell_by(self, names: set[str]) -> None:
+        """Refuse keys and partitions that depend on arguments which are results not known yet."""
+        for rule in self._terms.rules:
+            if not isinstance(rule.by, tuple) or not names.isdisjoint(rule.by):
+                raise InvalidFlow(
+                    f"task {self._task.name!r}: {type(rule).__name__}(by={quote(rule.by)}) cannot tell jobs apart by "
+                    f"{', '.join(sorted(names))}, the result of another job, which is not known yet; name others in by="
+                )
+        partitioning = self._app.partitioning(self._terms.queue)
+        if self._terms.partition is None and partitioning is not None and partitioning.by in names:
+            raise InvalidFlow(
+                f"task {self._task.name!r}: queue {self._terms.queue!r} is partitioned by {partitioning.by!r}, which "
+                "is the result of another job and not known yet; say using(partition=...)"
+            )
 
     def _enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Steps[Job[R_co]]:
         """Store a job with these arguments; when this returns, the job is durable.
 
         Where a key gave an existing job instead of a new one, it is that one, and `existed` is true. Raises
-        `ValidationError` as `job` does, before anything is stored, `DuplicateJob` where a `Unique` rule says so, and
-        `StoreError` where the store fails.
+        `ValidationError` as `job` does, before anything is stored, `DuplicateJob` where a `Unique` rule says so,
+        `QueueFull` where its queue has a `max_queued`, and `StoreError` where the store fails.
         """
-        (job,) = yield from insert(self._app, (self.job(*args, **kwargs).new,))
+        (job,) = yield from insert(self._app, (self.job(*args, **kwargs).alone(),))
         return job
 
     enqueue, aenqueue = twins(_enqueue)
+
+    def map(self, items: Iterable[Any], *, chunk: int = 1) -> Flow[list[R_co]]:
+        """A flow of one job per item, each with that item as its one argument; its result is the list of theirs.
+
+            flow = resize.map(paths, chunk=100).enqueue()
+            sizes = flow.result()
+
+        With `chunk` a job takes so many items, calls the function for each in order, and fails as a whole if one call
+        does: less to store for many small ones. It also goes into a `chain` or a `chord`, as a `group` does. Raises
+        `ValidationError` for items that do not fit, `InvalidOption`.
+        """
+        from mainspring.shapes import mapped
+
+        if type(chunk) is not int or chunk < 1:
+            raise InvalidOption(f"chunk={quote(chunk)} is not a whole number from 1 on")
+        terms = self._terms
+        if terms.id is not None or terms.idempotency_key is not None:
+            raise InvalidOption(f"task {self._task.name!r}: one id, or one idempotency key, would make all jobs one")
+        if chunk == 1:
+            return mapped(self._task.name, [self.job(item) for item in items], chunk)  # type: ignore[call-arg]
+        if terms.rules or (terms.partition is None and self._app.partitioning(terms.queue) is not None):
+            raise InvalidOption(
+                f"task {self._task.name!r}: a job with chunk={chunk} has the arguments of many, so neither keys nor "
+                "partitions can be told by them; say chunk=1, or using(partition=...)"
+            )
+        override = replace(terms.override, each=True)
+        of_chunk = BoundTask(self._app, self._task, replace(terms, override=override, override_text=override.to_text()))
+        codec = self._task.codec
+        return mapped(
+            self._task.name, [of_chunk._draft(codec.encode_each(part)) for part in _chunks(items, chunk)], chunk
+        )
 
     def using(
         self,
@@ -145,14 +202,17 @@ class BoundTask(Generic[P, R_co]):
         unique: Unique | None = None,
         idempotency_key: str | None = None,
         idempotency_for: Duration | None = None,
+        partition: str | int | UUID | None = None,
+        cost: int | None = None,
     ) -> BoundTask[P, R_co]:
         """The same task on other terms; what is not given stays: `task.using(delay="2h").enqueue(7)`.
 
         `delay` says how long from now the job may run first, `at` (an aware `datetime`) when; lower `priority` runs
         first; `retry` as a number changes only how often to try. A job whose `id` is there already is not stored
         again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what every
-        later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. Raises
-        `InvalidOption` or `InvalidDuration`.
+        later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition` takes the
+        place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job counts for
+        where a rate limits it. Raises `InvalidOption` or `InvalidDuration`.
         """
         old, override = self._terms, self._terms.override
         if delay is not None and at is not None:
@@ -181,6 +241,8 @@ class BoundTask(Generic[P, R_co]):
             rules=old.rules if unique is None else _with(old.rules, unique),
             idempotency_key=old.idempotency_key if idempotency_key is None else idempotency_key,
             idempotency_for=old.idempotency_for if idempotency_for is None else idempotency_for,
+            partition=old.partition if partition is None else partition_name(partition),
+            cost=old.cost if cost is None else check_cost(cost),
         )
         _check_names(self._task, terms.rules)
         if terms.idempotency_key is not None:
@@ -201,7 +263,7 @@ class Task(BoundTask[P, R_co]):
     is_async: bool
 
     def __init__(self, app: Mainspring, function: Callable[..., Any], name: str, options: TaskOptions) -> None:
-        super().__init__(app, self, Terms(options.queue, options.priority, rules=options.keys))
+        super().__init__(app, self, Terms(options.queue, options.priority, rules=options.keys, cost=options.cost))
         functools.update_wrapper(self, function, updated=())
         self.name = name
         self.function = function
@@ -219,6 +281,11 @@ class Task(BoundTask[P, R_co]):
     def keys_of(self, text: str) -> tuple[Key, ...]:
         """The keys that a job of this task takes, by its arguments as they are stored."""
         return self._terms.keys(self, text) if self._terms.makes_keys else ()
+
+    def args_of(self, text: str) -> dict[str, Any]:
+        """All arguments by name, as JSON values: those that are stored as `text`, and the defaults of the others."""
+        args: dict[str, Any] = self.defaults | json.loads(text)
+        return args
 
     # The codecs are made when first needed: then also those types can be found that the user's module defines after
     # the task, and a program that enqueues nothing need not load pydantic.
@@ -320,26 +387,11 @@ def same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     )
 
 
-def insert(app: Mainspring, new: Sequence[NewJob]) -> Steps[list[Job[Any]]]:
-    """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
-    another is there, that other one, as it is now."""
-    replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1))
-    for reply in replies:
-        if reply.rejected is not None:
-            raise DuplicateJob(reply.id, reply.rejected)
-    ids = tuple({reply.id for reply in replies if reply.existed})
-    there: dict[str, JobRecord] = {}
-    cursor: str | None = None
-    while ids:
-        page = yield from ask(FindRequest(Filter(ids=ids), 1000, cursor))
-        there |= {record.id: record for record in page.jobs}
-        if (cursor := page.cursor) is None:
-            break
-    jobs: list[Job[Any]] = []
-    for job, reply in zip(new, replies, strict=True):
-        seen = (there.get(reply.id) or replace(job, id=reply.id)) if reply.existed else job
-        jobs.append(Job(app, seen, existed=reply.existed))
-    return jobs
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The items in lists of that size; the last may be shorter."""
+    left = iter(items)
+    while part := list(islice(left, size)):
+        yield part
 
 
 def _with(rules: tuple[KeyRule, ...], unique: Unique) -> tuple[KeyRule, ...]:

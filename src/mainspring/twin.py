@@ -127,7 +127,7 @@ def twins(
 
     name = body.__name__.lstrip("_")
     _present(verb, body, name)
-    _present(averb, body, f"a{name}")
+    _present(averb, body, "await_" if name == "wait" else f"a{name}")
     return verb, averb
 
 
@@ -294,9 +294,15 @@ class _LoopSide:
 
     async def perform(self, request: Request[Any]) -> Any:
         # Single jobs gather. Larger sets are a batch already, and join no other: they stay one transaction each.
-        if isinstance(request, InsertRequest) and len(request.jobs) == 1 and not request.ticks and request.now is None:
+        if isinstance(request, InsertRequest) and _gathers(request):
             return (await self.inserts.add(request.jobs[0]),)
         return await self.driver.run(request)
+
+
+def _gathers(request: InsertRequest) -> bool:
+    """Whether it can share a transaction: a job with parents would take the others with it if one of them is gone."""
+    alone = len(request.jobs) == 1 and not request.jobs[0].parents
+    return alone and not request.ticks and not request.flows and request.now is None
 
 
 class _AsyncRun(Generic[T]):

@@ -10,10 +10,13 @@ import pytest
 
 from .conftest import Project
 
-COMMANDS = ["worker", "dev", "enqueue", "jobs", "queues", "schedules", "workers", "migrate", "doctor", "bench"]
+COMMANDS = [
+    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "migrate", "doctor", "bench",
+]  # fmt: skip
 DEEPER = {
-    "jobs": ["list", "show", "retry", "cancel", "reschedule", "delete"],
-    "queues": ["list", "pause", "resume", "limit"],
+    "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],
+    "flows": ["list", "show", "cancel"],
+    "queues": ["list", "show", "pause", "resume", "limit"],
     "schedules": ["list", "pause", "resume", "run", "remove"],
     "workers": ["list", "quiet", "stop"],
 }
@@ -58,8 +61,24 @@ def test_version(project: Project) -> None:
         ["jobs", "retry"],
         ["jobs", "reschedule", "x"],
         ["jobs", "show"],
-        ["queues", "limit", "email", "many"],
-        ["queues", "limit", "email", "0"],
+        ["jobs", "why"],
+        ["queues", "show"],
+        ["queues", "limit"],
+        ["queues", "limit", "email"],
+        ["queues", "limit", "email", "5"],
+        ["queues", "limit", "email", "--task", "add", "--rate", "5/s"],
+        ["queues", "limit", "email", "--concurrency", "many"],
+        ["queues", "limit", "email", "--concurrency", "0"],
+        ["queues", "limit", "email", "--max-queued", "0"],
+        ["queues", "limit", "email", "--rate", "often"],
+        ["queues", "limit", "email", "--rate", "5/s", "--rate", "none"],
+        ["queues", "limit", "email", "--weight", "2"],
+        ["queues", "limit", "email", "--partition", "a", "--weight", "0"],
+        ["queues", "limit", "email", "--partition", "a", "--weight", "heavy"],
+        ["queues", "limit", "email", "--partition", "a", "--per-partition", "--rate", "5/s"],
+        ["queues", "limit", "email", "--partition", " a", "--rate", "5/s"],
+        ["queues", "limit", "--task", "add"],
+        ["queues", "limit", "--task", "add", "--weight", "2"],
         ["worker"],
         ["worker", "shop.jobs:app", "--app", "shop.other:app"],
         ["worker", "shop.jobs:app", "-c", "0"],

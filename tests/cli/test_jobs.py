@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -68,8 +69,9 @@ def test_a_list_that_is_cut_says_so(busy: Project) -> None:
 def test_json_has_stable_names_and_iso_times(busy: Project) -> None:
     (job, _) = busy.json("jobs", "list", "--app", "shop.jobs", "--state", "dead")
     assert list(job) == [
-        "id", "task", "queue", "state", "priority", "args", "attempt", "crashes", "created_at", "run_at", "started_at",
-        "finished_at", "worker", "cancel_requested", "progress", "progress_text", "reason", "error",
+        "id", "task", "queue", "partition", "flow", "state", "priority", "args", "attempt", "crashes", "created_at",
+        "run_at", "started_at", "finished_at", "worker", "cancel_requested", "progress", "progress_text", "reason",
+        "error",
     ]  # fmt: skip
     assert job["created_at"].endswith("Z")
     assert job["error"] == {"type": "ValueError", "message": "no address: y"}
@@ -91,6 +93,23 @@ def test_showing_a_job_shows_everything_about_it(busy: Project) -> None:
     assert whole["log"][0]["text"] == "half way"
     assert whole["attempts"][0]["verdict"] == "completed"
     assert whole["result"] is None
+
+
+def test_why_a_job_is_not_running(busy: Project) -> None:
+    (job,) = busy.app.jobs.find(task="add")
+    busy.app.queues.pause("default")
+    said = busy.run("jobs", "why", job.id, "--app", "shop.jobs").stdout
+    assert re.fullmatch(r"queue 'default' is paused since [\d:]+ UTC, and no worker is running\n", said)
+    told = busy.json("jobs", "why", job.id, "--app", "shop.jobs")
+    assert told == {"id": job.id, "state": "queued", "why": said.rstrip("\n")}
+    assert f"why       {said}" in busy.run("jobs", "show", job.id, "--app", "shop.jobs").stdout
+    (dead, _) = busy.app.jobs.find(state="dead")
+    assert (
+        "UTC: attempts used up (2 of 2): ValueError: no address: y\n"
+        in busy.run("jobs", "why", dead.id, "--app", "shop.jobs").stdout
+    )
+    assert "\n  why " not in busy.run("jobs", "show", dead.id, "--app", "shop.jobs").stdout
+    assert "error: no job has the id 'x'" in busy.run("jobs", "why", "x", "--app", "shop.jobs", code=1).stderr
 
 
 def test_a_job_that_is_not_there(busy: Project) -> None:

@@ -22,13 +22,11 @@ def test_queues_are_listed_with_counts(project: Project) -> None:
     assert "OLDEST WAITING" in project.run("queues", "list", *APP).stdout
 
 
-def test_pausing_resuming_and_limiting_queues(project: Project) -> None:
+def test_pausing_and_resuming_queues(project: Project) -> None:
     project.app.tasks["add"].enqueue(1, 2)
     assert "queue default: paused" in project.run("queues", "pause", "default", *APP).stdout
     assert project.app.queues.list()[0].paused
     assert "queue default: open" in project.run("queues", "resume", "default", *APP).stdout
-    assert project.json("queues", "limit", "default", "5", *APP)[0]["concurrency"] == 5
-    assert project.json("queues", "limit", "default", "none", *APP)[0]["concurrency"] is None
 
 
 def test_a_queue_that_no_job_was_ever_in_is_noted(project: Project) -> None:

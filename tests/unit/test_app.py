@@ -19,11 +19,14 @@ from mainspring import (
     InvalidDuration,
     InvalidOption,
     InvalidURL,
+    Limits,
     Mainspring,
+    Rate,
     UnknownTask,
     ValidationError,
 )
 from mainspring.model.schedule import Cron, Every, Timing
+from mainspring.store.base import DefineQueue, DefineTask, Settings, TaskRecord
 
 
 @pytest.fixture
@@ -166,10 +169,80 @@ def test_declared_queues_are_those_of_tasks_too(app: Mainspring) -> None:
     assert {queue.name: queue.concurrency for queue in app.declared_queues} == {"email": 3, "bulk": None}
 
 
+def test_a_queue_is_declared_with_all_that_holds_in_it(app: Mainspring) -> None:
+    app.queue(
+        "api",
+        concurrency=50,
+        rate=[Rate(10), "300/1m"],
+        max_queued=1000,
+        partition="tenant_id",
+        per_partition=Limits(concurrency=5),
+        partitions={"acme": Limits(concurrency=20, weight=2)},
+        sequence=True,
+        on_failure="skip",
+    )
+    assert app.declared_queues == (
+        DefineQueue(
+            "api",
+            50,
+            (Rate(10), Rate(300, "1m")),
+            1000,
+            Limits(concurrency=5),
+            (("acme", Limits(concurrency=20, weight=2)),),
+            "skip",
+        ),
+    )
+    app.queue("api")
+    assert app.declared_queues == (DefineQueue("api"),)
+
+
 @pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "3"])
 def test_a_wrong_limit_is_refused(app: Mainspring, concurrency: Any) -> None:
     with pytest.raises(InvalidOption, match="concurrency"):
         app.queue("email", concurrency=concurrency)
+    with pytest.raises(InvalidOption, match="concurrency"):
+        app.task(concurrency=concurrency)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"rate": 5}, "rate="),
+        ({"rate": "often"}, "rate 'often'"),
+        ({"max_queued": 0}, "max_queued="),
+        ({"partition": 7}, "partition=7 of queue 'api'"),
+        ({"per_partition": 5}, "per_partition=5 is not a Limits"),
+        ({"per_partition": Limits(concurrency=0)}, "concurrency=0"),
+        ({"partitions": {"acme": 5}}, r"partitions\['acme'\]=5 is not a Limits"),
+        ({"partitions": {" acme": Limits()}}, "partition name ' acme'"),
+        ({"on_failure": "stop"}, "on_failure='stop'"),
+        ({"on_failure": "skip"}, "without sequence=True"),
+    ],
+)
+def test_a_wrong_queue_is_refused_where_it_is_written(app: Mainspring, wrong: Any, named: str) -> None:
+    with pytest.raises(InvalidOption, match=named):
+        app.queue("api", **wrong)
+    assert app.declared_queues == ()
+
+
+def test_tasks_with_limits_are_declared(app: Mainspring) -> None:
+    """And those that the store still has limits of: what the code no longer says is to go."""
+    app.task(report)
+    app.task(name="mail", concurrency=3, rate="10/s")(report)
+    mail = DefineTask("mail", 3, (Rate(10),))
+    assert app.declared_tasks() == (mail,)
+    assert app.declared_tasks(gated=["report", "other"]) == (DefineTask("report"), mail)
+
+
+def test_a_worker_declares_all_that_the_code_says(app: Mainspring) -> None:
+    app.queue("api", concurrency=5)
+    app.every("1h", queue="api")(report)
+    settings = Settings(now=0, tasks=(TaskRecord("report", 3),))
+    assert app.declared(settings) == (
+        *app.declared_queues,
+        DefineTask("report"),
+        *app.declared_schedules(0),
+    )
 
 
 def test_observers_are_kept_in_order_by_event(app: Mainspring) -> None:

@@ -26,7 +26,10 @@ from mainspring import (
     Snooze,
     State,
     ValidationError,
+    chain,
     current,
+    group,
+    previous,
 )
 from mainspring.testing import Clock, EndlessDrain, adrain, drain, freeze, inline, isolated
 
@@ -204,6 +207,29 @@ def test_a_drain_of_exactly_the_limit_ends(app: Mainspring) -> None:
 
     app.enqueue_many(work.job() for _ in range(5))
     assert drain(app, limit=5, concurrency=3).completed == 5
+
+
+def test_a_drain_runs_flows_to_their_end_as_time_lets_it() -> None:
+    with freeze() as clock, isolated(Mainspring("sqlite://")) as app:
+
+        @app.task(retry=Retry(attempts=2, delay="1m", jitter=False))
+        def fetch(ctx: Context) -> int:
+            if ctx.attempt == 1:
+                raise ConnectionError
+            return 7
+
+        @app.task
+        def keep(n: int) -> int:
+            return n
+
+        flow = chain(fetch.job(), keep.using(delay="1h").job(previous)).enqueue()
+        assert drain(app).retried == 1
+        clock.travel("1m")
+        assert drain(app).completed == 1
+        assert [job.state for job in flow.jobs()] == [State.COMPLETED, State.SCHEDULED]
+        clock.travel("1h")
+        assert drain(app).completed == 1
+        assert flow.result(timeout=0) == 7
 
 
 def test_jobs_that_wait_for_each_other_need_concurrency(app: Mainspring) -> None:
@@ -530,6 +556,25 @@ def test_inline_what_a_job_enqueues_runs_after_it(app: Mainspring) -> None:
     with inline(app):
         parent.enqueue()
     assert seen == ["parent", "child", "grandchild"]
+
+
+def test_inline_a_whole_flow_has_run_when_enqueue_returns(app: Mainspring) -> None:
+    @app.task
+    async def double(ctx: Context, n: int) -> int:
+        if n == 1 and ctx.flow is not None:
+            ctx.spawn(double.job(10), then=total.job(previous))
+            ctx.flow.add(double.job(20))
+            await ctx.flow.aenqueue()
+        return 2 * n
+
+    @app.task
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    with inline(app):
+        flow = chain(group(double.job(n) for n in range(3)), total.job(previous)).enqueue()
+        assert flow.result(timeout=0) == 6
+        assert flow.progress().done == flow.progress().total == 7
 
 
 def test_inline_errors_stay_with_the_job_or_come_out_as_asked(app: Mainspring) -> None:

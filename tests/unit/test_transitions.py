@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mainspring.model import failure, history
 from mainspring.model.backoff import Retry
 from mainspring.model.failure import describe
-from mainspring.model.job import Claim
+from mainspring.model.job import Claim, NewJob
 from mainspring.model.outcome import ErrorRecord, Outcome, Verdict
 from mainspring.model.states import FINAL, State
 from mainspring.model.transitions import decide
@@ -46,6 +46,7 @@ outcomes = st.one_of(
         delay_ms=st.none() | st.integers(0, 10**9),
     ),
     st.builds(Outcome.snoozed, st.integers(0, 10**9), hostile_text),
+    st.builds(Outcome.rate_limited, st.integers(0, 10**9), hostile_text),
     st.builds(Outcome.buried, hostile_text, st.none() | errors),
     st.builds(Outcome.cancelled, hostile_text),
     st.just(Outcome.lost()),
@@ -97,6 +98,7 @@ def test_the_laws_of_the_state_machine(
         assert claim.attempt < retry.attempts, "attempts are never exceeded"
     if settled.crashes >= max_crashes and crashed:
         assert settled.state is State.DEAD
+    assert (settled.closed_ms is None) == (outcome.verdict is not Verdict.RATE_LIMITED)
     assert (settled.state is State.COMPLETED) == (outcome.verdict is Verdict.COMPLETED)
     assert (settled.state is State.CANCELLED) == (outcome.verdict is Verdict.CANCELLED)
     for text in (settled.reason, settled.error):
@@ -152,6 +154,14 @@ def test_a_snooze_uses_no_attempt() -> None:
     settled = decide(replace(CLAIM, attempt=3, postponed=2), Outcome.snoozed(600_000, "rate limited"), NOW)
     assert (settled.state, settled.delay_ms, settled.attempt, settled.postponed) == (State.SCHEDULED, 600_000, 2, 3)
     assert (settled.reason, settled.history) == ("rate limited", "[]")
+
+
+@pytest.mark.parametrize(("why", "reason"), [("quota", "rate limited for 20s: quota"), ("", "rate limited for 20s")])
+def test_a_rate_limited_job_keeps_its_place_and_its_gate_waits(why: str, reason: str) -> None:
+    settled = decide(replace(CLAIM, attempt=3, postponed=2), Outcome.rate_limited(20_000, why), NOW)
+    assert (settled.state, settled.closed_ms, settled.delay_ms) == (State.QUEUED, 20_000, 0)
+    assert (settled.attempt, settled.postponed, settled.history) == (2, 3, "[]")
+    assert settled.reason == reason
 
 
 @pytest.mark.parametrize(("why", "reason"), [("no such customer", "buried: no such customer"), ("", "buried")])
@@ -212,3 +222,9 @@ def test_starts_are_bounded_by_attempts_and_crashes(runs: list[Outcome]) -> None
         if settled.state in FINAL:
             break
         claim = replace(claim, attempt=settled.attempt, crashes=settled.crashes, postponed=settled.postponed)
+
+
+def test_what_a_completed_run_leaves_behind_goes_with_its_settlement() -> None:
+    left = (NewJob("child", "send_welcome", parents=()),)
+    assert decide(CLAIM, Outcome.completed("null", left), NOW).follow_ups == left
+    assert decide(CLAIM, replace(Outcome.failed(ERROR), follow_ups=left), NOW).follow_ups == ()

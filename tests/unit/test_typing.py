@@ -10,7 +10,7 @@ from mypy import api
 SNIPPET = """
 from __future__ import annotations
 
-from mainspring import Context, Job, JobDraft, Mainspring, Retry, Task
+from mainspring import Context, Flow, Job, JobDraft, Mainspring, Retry, Task, chain, chord, group, previous
 
 app = Mainspring("sqlite://")
 
@@ -62,6 +62,24 @@ reveal_type(app.jobs.find(queue="email")[0])  # N: "mainspring.job.Job[Any]"
 for view in add.enqueue(1).watch():
     reveal_type(view)  # N: "mainspring.job.Job[int]"
 
+flow = Flow("sums")
+node = flow.add(add.job(1))
+reveal_type(flow)  # N: "mainspring.flow.Flow[Any]"
+reveal_type(node)  # N: "mainspring.nodes.Node[int]"
+reveal_type(node.result)  # N: "int"
+reveal_type(node.job.result())  # N: "int"
+sent = flow.add(send.job(node.result, "a@b.c"), after=[node], on_failure={node: "run"})
+reveal_type(sent.result)  # N: "dict[str, str]"
+flow.add(send.job("1", "a@b.c"))  # E: Argument 1 to "job" of "BoundTask" has incompatible type "str"; expected "int"
+flow.add(add.job(1), on_failure="dead")  # E: No overload variant of "add" of "Flow" matches argument types
+reveal_type(flow.add(group(add.job(1), add.job(2))).result)  # N: "list[int]"
+reveal_type(group([add.job(1), add.job(2)]).enqueue().result())  # N: "list[int]"
+reveal_type(add.map([1, 2], chunk=2).enqueue().result())  # N: "list[int]"
+reveal_type(chord([add.job(1)], clean.job(previous)).enqueue().result())  # N: "list[str]"
+reveal_type(chain(add.job(1), clean.job(previous)).enqueue())  # N: "mainspring.flow.Flow[Any]"
+reveal_type(flow.progress().fraction)  # N: "float"
+reveal_type(app.flows.get("x").jobs())  # N: "list[mainspring.job.Job[Any]]"
+
 mixed: list[JobDraft[object]] = [add.job(1), send.job(1, "a@b.c")]
 tasks: list[Task[..., object]] = [add, send, resize]
 
@@ -80,6 +98,7 @@ async def main() -> None:
     async for view in job.watch():
         reveal_type(view.progress)  # N: "float | None"
     await report.aenqueue(to="you")
+    reveal_type(await (await group(add.job(1)).aenqueue()).aresult())  # N: "list[int]"
 """
 
 

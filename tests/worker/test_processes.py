@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +104,14 @@ print("\\n".join(ids))
 class Place:
     """A folder with a store, a module of tasks, and the processes at work on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, module: str = MODULE, tasks: Sequence[str] = ("now", "stuck", "deaf", "held", "poison")
+    ) -> None:
         self.folder = folder
-        (folder / "jobs.py").write_text(MODULE)
+        (folder / "jobs.py").write_text(module)
         self.app = Mainspring(f"sqlite:///{folder / 'jobs.db'}")
         self.processes: list[subprocess.Popen[str]] = []
-        for name in ("now", "stuck", "deaf", "held", "poison"):
+        for name in tasks:
             # The same names here; what they do is the module's business.
             self.app.task(name=name)(_elsewhere)
 

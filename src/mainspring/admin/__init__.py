@@ -1,12 +1,26 @@
-"""The operators' door: look at jobs, queues, schedules and workers, and change them.
+"""The operators' door: look at jobs, flows, queues, schedules and workers, and change them.
 
-The command line, the web and the user's own code all come in here: `app.jobs`, `app.queues`, `app.schedules`,
-`app.workers`. Every verb has an async twin whose name begins with `a`.
+The command line, the web and the user's own code all come in here: `app.jobs`, `app.flows`, `app.queues`,
+`app.schedules`, `app.workers`. Every verb has an async twin whose name begins with `a`.
 """
 
+from mainspring.admin.flows import Flows, FlowView
 from mainspring.admin.jobs import JobPage, Jobs
-from mainspring.admin.queues import Queues, QueueView
+from mainspring.admin.queues import PartitionView, Queues, QueueView, TaskView
 from mainspring.admin.schedules import Schedules, ScheduleView
 from mainspring.admin.workers import Workers, WorkerView
 
-__all__ = ["JobPage", "Jobs", "QueueView", "Queues", "ScheduleView", "Schedules", "WorkerView", "Workers"]
+__all__ = [
+    "FlowView",
+    "Flows",
+    "JobPage",
+    "Jobs",
+    "PartitionView",
+    "QueueView",
+    "Queues",
+    "ScheduleView",
+    "Schedules",
+    "TaskView",
+    "WorkerView",
+    "Workers",
+]

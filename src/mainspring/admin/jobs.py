@@ -35,7 +35,9 @@ class Where(TypedDict, total=False):
 
     state: States | None
     queue: str | None
+    partition: str | None
     task: str | None
+    flow: str | None
     since: When | None
     until: When | None
 
@@ -68,8 +70,8 @@ class Jobs(Door):
     """`app.jobs`.
 
     Jobs are chosen by `ids` (one or several) and by the conditions of `Where`: `state` (one or several), `queue`,
-    `task`, `since` and `until`, which are an aware `datetime` or how long ago. Verbs that change jobs want at least one
-    of all these, so that none can hit all jobs by an oversight.
+    `partition`, `task`, `flow` (its parts included), `since` and `until`, which are an aware `datetime` or how long
+    ago. Verbs that change jobs want at least one of all these, so that none can hit all jobs by an oversight.
     """
 
     def _find(
@@ -163,7 +165,9 @@ def _select(
     *,
     state: States | None = None,
     queue: str | None = None,
+    partition: str | None = None,
     task: str | None = None,
+    flow: str | None = None,
     since: When | None = None,
     until: When | None = None,
 ) -> Filter:
@@ -171,7 +175,9 @@ def _select(
         ids=() if ids is None else _ids(ids),
         states=() if state is None else _states(state),
         queue=queue,
+        partition=partition,
         task=task,
+        flow=flow,
         since=None if since is None else _when_ms("since", since),
         until=None if until is None else _when_ms("until", until),
     )

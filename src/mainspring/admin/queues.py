@@ -1,32 +1,69 @@
-"""`app.queues`: what is in each queue, and its settings."""
+"""`app.queues`: what is in each queue, and its settings; those of its partitions, and of tasks, too."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from mainspring.admin.door import Door
 from mainspring.clock import moment
 from mainspring.errors import InvalidOption
+from mainspring.model.limits import (
+    KEEP,
+    Keep,
+    Limits,
+    Rate,
+    Rates,
+    check_concurrency,
+    check_max_queued,
+    check_rates,
+    check_weight,
+)
 from mainspring.model.options import check_name
+from mainspring.model.partitions import partition_name
 from mainspring.model.states import State
 from mainspring.model.text import quote
-from mainspring.store.base import ConfigureRequest, CountRequest, Filter, LimitQueue, PauseQueue
+from mainspring.store.base import (
+    ConfigureRequest,
+    CountRequest,
+    Filter,
+    LimitPartition,
+    LimitQueue,
+    LimitTask,
+    PartitionRecord,
+    PauseQueue,
+    QueueRecord,
+    Sequence,
+    Tally,
+)
 from mainspring.twin import Steps, ask, twins
 
-__all__ = ["QueueView", "Queues", "check_concurrency"]
+__all__ = ["PartitionView", "QueueView", "Queues", "TaskView", "check_limits"]
+
+PARTITIONS_SHOWN = 1000
+"""How many partitions `partitions` gives at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """A queue: its settings and what is in it."""
+    """A queue: its settings, as they are in force, and what is in it."""
 
     name: str
     paused_at: datetime | None
     concurrency: int | None
     """How many of its jobs may run at once; None: any number."""
+    rates: tuple[Rate, ...]
+    """How many may start in a time; all of them hold. (): any number."""
+    max_queued: int | None
+    """How many may wait; None: any number."""
+    per_partition: Limits
+    """What holds for every partition that has no word of its own."""
+    sequence: Sequence | None
+    """One job at a time in each partition; what a dead one does to those behind it. None: no sequence."""
+    opens_at: datetime | None
+    """When time lets the next job through; None: at once."""
     counts: Mapping[State, int]
     """How many jobs are in each state; states with none are left out."""
     oldest_waiting: float | None
@@ -38,56 +75,219 @@ class QueueView:
         return self.paused_at is not None
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """A partition of a queue: its settings, as they are in force, and what is in it."""
+
+    queue: str
+    name: str
+    paused_at: datetime | None
+    limits: Limits
+    opens_at: datetime | None
+    """When time lets the next job through; None: at once."""
+    holder: str | None
+    """In a sequence: the job that has started and not ended for good."""
+    counts: Mapping[State, int]
+    """How many jobs are in each state; states with none are left out."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether no job is taken from it."""
+        return self.paused_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """The limits of a task, as they are in force."""
+
+    name: str
+    concurrency: int | None
+    rates: tuple[Rate, ...]
+    opens_at: datetime | None
+    """When time lets the next job through; None: at once."""
+
+
 class Queues(Door):
-    """`app.queues`."""
+    """`app.queues`.
+
+    What is set here wins over what the code says (`app.queue`, `app.task`), setting by setting, and is obeyed by all
+    workers at once.
+    """
 
     def _list(self) -> Steps[builtins.list[QueueView]]:
         """All queues that have jobs or settings, by name."""
         settings = yield from ask(ConfigureRequest(read=frozenset({"queues"})))
         counted = yield from ask(CountRequest(Filter()))
         known = {record.name: record for record in settings.queues}
-        views = []
-        for name in sorted(known.keys() | {tally.queue for tally in counted.tallies}):
-            tallies = [tally for tally in counted.tallies if tally.queue == name]
-            oldest = min((tally.oldest_at for tally in tallies if tally.oldest_at is not None), default=None)
-            record = known.get(name)
-            views.append(
-                QueueView(
-                    name=name,
-                    paused_at=moment(record.paused_at) if record and record.paused_at is not None else None,
-                    concurrency=record.concurrency if record else None,
-                    counts={tally.state: tally.count for tally in tallies},
-                    oldest_waiting=None if oldest is None else max(0, counted.now - oldest) / 1000,
-                )
-            )
-        return views
+        tallies: dict[str, builtins.list[Tally]] = {}
+        for tally in counted.tallies:
+            tallies.setdefault(tally.queue, []).append(tally)
+        return [
+            _queue_view(known.get(name) or QueueRecord(name), tallies.get(name, ()), counted.now)
+            for name in sorted(known.keys() | tallies.keys())
+        ]
 
     list, alist = twins(_list)
 
-    def _pause(self, name: str) -> Steps[None]:
-        """Let no job be taken from the queue, by no worker. What runs goes on; enqueuing goes on."""
-        yield from self._change(PauseQueue(check_name("queue", name), True))
+    def _partitions(self, name: str) -> Steps[builtins.list[PartitionView]]:
+        """The partitions of a queue that have settings of their own (limits, a pause), by name, 1,000 at most."""
+        check_name("queue", name)
+        settings = yield from ask(ConfigureRequest(read=frozenset({"partitions"}), limit=10 * PARTITIONS_SHOWN))
+        records = [record for record in settings.partitions if record.queue == name]
+        return (yield from _partition_views(records[:PARTITIONS_SHOWN]))
+
+    partitions, apartitions = twins(_partitions)
+
+    def _partition(self, name: str, partition: str) -> Steps[PartitionView]:
+        """One partition of a queue, whatever is set for it."""
+        at = check_name("queue", name), partition_name(partition)
+        settings = yield from ask(ConfigureRequest(read=frozenset({"partitions"}), limit=1, partition=at))
+        records = [record for record in settings.partitions if (record.queue, record.name) == at]
+        (view,) = yield from _partition_views(records[:1] or [PartitionRecord(*at)])
+        return view
+
+    partition, apartition = twins(_partition)
+
+    def _task_limits(self) -> Steps[builtins.list[TaskView]]:
+        """The tasks that have, or had, limits of their own, by name."""
+        settings = yield from ask(ConfigureRequest(read=frozenset({"tasks"})))
+        return [
+            TaskView(record.name, record.concurrency, record.rates, _moment(record.opens_at))
+            for record in sorted(settings.tasks, key=lambda record: record.name)
+        ]
+
+    task_limits, atask_limits = twins(_task_limits)
+
+    def _pause(self, name: str, partition: str | None = None) -> Steps[None]:
+        """Let no job be taken from the queue, or from one partition of it, by no worker. What runs goes on; enqueuing
+        goes on."""
+        yield from self._change(_pause(name, True, partition))
 
     pause, apause = twins(_pause)
 
-    def _resume(self, name: str) -> Steps[None]:
-        """Let jobs be taken from the queue again."""
-        yield from self._change(PauseQueue(check_name("queue", name), False))
+    def _resume(self, name: str, partition: str | None = None) -> Steps[None]:
+        """Let jobs be taken from the queue, or from that partition of it, again."""
+        yield from self._change(_pause(name, False, partition))
 
     resume, aresume = twins(_resume)
 
-    def _set_limits(self, name: str, *, concurrency: int | None) -> Steps[None]:
-        """Let at most so many of its jobs run at once, over all workers; None: any number.
+    def _set_limits(
+        self,
+        name: str,
+        *,
+        concurrency: int | Keep | None = KEEP,
+        rate: Rates | Keep | None = KEEP,
+        max_queued: int | Keep | None = KEEP,
+        partition: str | None = None,
+        per_partition: bool = False,
+        weight: float | Keep = KEEP,
+    ) -> Steps[None]:
+        """Limit a queue, one `partition` of it, or, with `per_partition`, each that has no word of its own.
 
-        This wins over what the code says (`app.queue`), until it is set again.
+        `concurrency` is how many jobs may run at once, `rate` how many may start in a time ("50/1m", a `Rate`, or
+        several), `max_queued` how many may wait; None: no limit. `weight` is a partition's share beside the others.
+        What is not given stays as it is. This wins over what the code says (`app.queue`), until it is set again.
+
+            app.queues.set_limits("email", rate="50/1m", concurrency=5)
+            app.queues.set_limits("api", partition="acme", concurrency=20, weight=2)
+
+        Raises `InvalidOption`, `InvalidDuration`.
         """
-        yield from self._change(LimitQueue(check_name("queue", name), check_concurrency(concurrency)))
+        check_name("queue", name)
+        if all(value is KEEP for value in (concurrency, rate, max_queued, weight)):
+            raise InvalidOption("say which limit: give concurrency, rate, max_queued or weight; None: no limit")
+        queue = LimitQueue(
+            name,
+            KEEP if concurrency is KEEP else check_concurrency(concurrency),
+            KEEP if rate is KEEP else check_rates(rate),
+            KEEP if max_queued is KEEP else check_max_queued(max_queued),
+        )
+        if partition is not None and per_partition:
+            raise InvalidOption(f"partition={quote(partition)} and per_partition are given; give one of them")
+        if partition is None and not per_partition:
+            if weight is not KEEP:
+                raise InvalidOption(f"weight={quote(weight)} is a partition's; give partition= or per_partition=True")
+            yield from self._change(queue)
+            return
+        yield from self._change(
+            LimitPartition(
+                name,
+                None if partition is None else partition_name(partition),
+                queue.concurrency,
+                queue.rates,
+                queue.max_queued,
+                KEEP if weight is KEEP else check_weight(weight),
+            )
+        )
 
     set_limits, aset_limits = twins(_set_limits)
 
+    def _set_task_limits(
+        self, task: str, *, concurrency: int | Keep | None = KEEP, rate: Rates | Keep | None = KEEP
+    ) -> Steps[None]:
+        """Limit how many jobs of a task run at once, and how many start in a time, over all queues; None: no limit.
 
-def check_concurrency(value: int | None) -> int | None:
-    """`value`, if it can be a limit of running jobs; else raises `InvalidOption`."""
-    if value is not None and (type(value) is not int or value < 1):
-        raise InvalidOption(f"concurrency={quote(value)} is not a whole number from 1 on; None: no limit")
+        What is not given stays as it is. This wins over what the code says (`app.task`), until it is set again. Raises
+        `InvalidOption`, `InvalidDuration`.
+        """
+        check_name("task", task)
+        if concurrency is KEEP and rate is KEEP:
+            raise InvalidOption("say which limit: give concurrency or rate; None: no limit")
+        yield from self._change(
+            LimitTask(
+                task,
+                KEEP if concurrency is KEEP else check_concurrency(concurrency),
+                KEEP if rate is KEEP else check_rates(rate),
+            )
+        )
+
+    set_task_limits, aset_task_limits = twins(_set_task_limits)
+
+
+def check_limits(name: str, value: Limits) -> Limits:
+    """`value`, if it can be the limits of a partition; else raises `InvalidOption`."""
+    if not isinstance(value, Limits):
+        raise InvalidOption(f"{name}={quote(value)} is not a Limits, such as Limits(concurrency=5)")
+    check_concurrency(value.concurrency)
     return value
+
+
+def _pause(name: str, paused: bool, partition: str | None) -> PauseQueue:
+    return PauseQueue(check_name("queue", name), paused, None if partition is None else partition_name(partition))
+
+
+def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int) -> QueueView:
+    oldest = min((tally.oldest_at for tally in tallies if tally.oldest_at is not None), default=None)
+    return QueueView(
+        name=record.name,
+        paused_at=_moment(record.paused_at),
+        concurrency=record.concurrency,
+        rates=record.rates,
+        max_queued=record.max_queued,
+        per_partition=record.each,
+        sequence=record.sequence,
+        opens_at=_moment(record.opens_at),
+        counts={tally.state: tally.count for tally in tallies},
+        oldest_waiting=None if oldest is None else max(0, now - oldest) / 1000,
+    )
+
+
+def _partition_views(records: builtins.list[PartitionRecord]) -> Steps[builtins.list[PartitionView]]:
+    views: builtins.list[PartitionView] = []
+    for record in records:
+        counted = yield from ask(CountRequest(Filter(queue=record.queue, partition=record.name)))
+        view = PartitionView(
+            queue=record.queue,
+            name=record.name,
+            paused_at=_moment(record.paused_at),
+            limits=record.limits,
+            opens_at=_moment(record.opens_at),
+            holder=record.holder,
+            counts={tally.state: tally.count for tally in counted.tallies},
+        )
+        views.append(view)
+    return views
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else moment(ms)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mainspring.admin.door import Door
 from mainspring.clock import moment, new_id, now_ms
-from mainspring.errors import InvalidOption, ScheduleNotFound
+from mainspring.errors import InvalidOption, QueueFull, ScheduleNotFound
 from mainspring.job import Job
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
@@ -46,15 +46,18 @@ class DeclaredSchedule:
     def put(self, now: int) -> PutSchedule:
         """As the store takes it, first due after `now`. Raises `ValidationError` for arguments that do not fit."""
         args = self.task.codec.encode((), self.args)
+        options = self.task.options
         return PutSchedule(
             name=check_name("schedule", self.name),
             task=self.task.name,
             timing=self.timing.to_text(),
             next_at=self.timing.spec.next(now),
-            queue=self.task.options.queue,
+            queue=options.queue,
             args=args,
-            priority=self.task.options.priority,
+            priority=options.priority,
             keys=self.task.keys_of(args),
+            partition=self.task._app.partition_of(self.task, options.queue, args),
+            cost=options.cost,
         )
 
 
@@ -138,10 +141,21 @@ class Schedules(Door):
     remove, aremove = twins(_remove)
 
     def _run_now(self, name: str) -> Steps[Job[Any]]:
-        """Enqueue its job now, besides its regular ones, paused or not. Raises `ScheduleNotFound`."""
+        """Enqueue its job now, besides its regular ones, paused or not. Raises `ScheduleNotFound`, `QueueFull`."""
         record = yield from self._record(name)
-        new = NewJob(new_id(), record.task, record.queue, record.args, record.priority, options=record.options)
-        yield from ask(InsertRequest((new,)))
+        new = NewJob(
+            new_id(),
+            record.task,
+            record.queue,
+            record.args,
+            record.priority,
+            options=record.options,
+            partition=record.partition,
+            cost=record.cost,
+        )
+        (reply,) = yield from ask(InsertRequest((new,)))
+        if (full := reply.full) is not None:
+            raise QueueFull(full.queue, full.partition, full.limit)
         return Job(self._app, new)
 
     run_now, arun_now = twins(_run_now)

@@ -38,7 +38,12 @@ class Deed:
 
 
 def where_of(
-    state: Sequence[str] | None, queue: str | None, task: str | None, since: str | None, until: str | None
+    state: Sequence[str] | None,
+    queue: str | None,
+    task: str | None,
+    since: str | None,
+    until: str | None,
+    flow: str | None = None,
 ) -> Where:
     """The conditions that were given, and no others."""
     where: Where = {}
@@ -48,6 +53,8 @@ def where_of(
         where["queue"] = queue
     if task is not None:
         where["task"] = task
+    if flow is not None:
+        where["flow"] = flow
     if since is not None:
         where["since"] = when("--since", since)
     if until is not None:
@@ -91,7 +98,7 @@ def do(
         _do_to_selection(deed, app, where, yes, dry_run, as_json)
     else:
         raise ConfigurationError(
-            f"say which jobs to {deed.verb}: give ids, or at least one of --state --queue --task --since --until"
+            f"say which jobs to {deed.verb}: give ids, or at least one of --state --queue --task --flow --since --until"
         )
 
 

@@ -32,6 +32,8 @@ def job_json(job: Job[Any]) -> dict[str, Any]:
         "id": job.id,
         "task": job.task,
         "queue": job.queue,
+        "partition": job.partition,
+        "flow": job.flow_id,
         "state": job.state.value,
         "priority": job.priority,
         "args": job.args,
@@ -104,13 +106,15 @@ def _progress(job: Job[Any]) -> str:
 # --- one job with everything -----------------------------------------------------------------------------------------
 
 
-def show(job: Job[Any]) -> None:
-    """Everything about one job, for people."""
+def show(job: Job[Any], why: str | None = None) -> None:
+    """Everything about one job, for people; `why` says why it is not running."""
     facts = {
         "task": job.task,
         "state": f"{job.state}, asked to cancel" if job.cancel_requested and job.state not in FINAL else job.state,
         "reason": job.reason,
-        "queue": f"{job.queue}, priority {job.priority}",
+        "why": why,
+        "queue": f"{job.queue}, priority {job.priority}" + (f", partition {job.partition}" if job.partition else ""),
+        "flow": job.flow_id,
         "tries": f"{job.attempt}" + (f", and {job.crashes} lost with their worker" if job.crashes else ""),
         "options": job.record.options,
         "worker": job.worker,

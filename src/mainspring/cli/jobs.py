@@ -9,10 +9,10 @@ import typer
 from mainspring.cli.deeds import Deed, do, find, where_of
 from mainspring.cli.job_views import job_json, show, show_all, whole_job_json
 from mainspring.cli.options import App, Json, Url, Yes, existing, moment_of
-from mainspring.cli.output import print_json, say, warn
+from mainspring.cli.output import one_line, print_json, say, warn
 from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError
-from mainspring.model.states import LIVE, State
+from mainspring.model.states import FINAL, LIVE, State
 
 __all__ = ["commands"]
 
@@ -23,6 +23,7 @@ StateOption = Annotated[
 ]
 QueueOption = Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only of this queue.")]
 TaskOption = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.")]
+FlowOption = Annotated[str | None, typer.Option("--flow", metavar="ID", help="Only of this flow and its parts.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help='Ended since, or created if not ended: "2h" ago, "2031-05-01 09:30".')
 ]
@@ -37,6 +38,7 @@ def list_(
     state: StateOption = None,
     queue: QueueOption = None,
     task: TaskOption = None,
+    flow: FlowOption = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
@@ -50,7 +52,7 @@ def list_(
     mainspring jobs list --state dead --task send_welcome --since 2h
     mainspring jobs list --state queued --state running --queue email --json
     """
-    where = where_of(state, queue, task, since, until)
+    where = where_of(state, queue, task, since, until, flow)
     jobs, more = find(existing(context, app, url), limit, where)
     if as_json:
         print_json([job_json(job) for job in jobs])
@@ -75,10 +77,28 @@ def show_(
     That is its arguments, result, progress, what happened when, the traceback of each try that failed, and its log.
     """
     job = existing(context, app, url).jobs.get(id)
+    why = None if job.state in FINAL else job.why()
     if as_json:
         print_json(whole_job_json(job))
     else:
-        show(job)
+        show(job, why)
+
+
+@commands.command()
+def why(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", hidden=True)],
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Say in one sentence why a job is not running."""
+    job = existing(context, app, url).jobs.get(id)
+    sentence = job.why()
+    if as_json:
+        print_json({"id": job.id, "state": job.state.value, "why": sentence})
+    else:
+        say(one_line(sentence))
 
 
 @commands.command()
@@ -88,6 +108,7 @@ def retry(
     state: StateOption = None,
     queue: QueueOption = None,
     task: TaskOption = None,
+    flow: FlowOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -107,7 +128,7 @@ def retry(
     ended = (State.DEAD, State.CANCELLED, State.COMPLETED)
     opened = existing(context, app, url)
     deed = Deed("retry", "retried", (*ended, State.SCHEDULED), (State.DEAD,), opened.jobs.retry)
-    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
 
 
 @commands.command()
@@ -118,6 +139,7 @@ def cancel(
     state: StateOption = None,
     queue: QueueOption = None,
     task: TaskOption = None,
+    flow: FlowOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -141,7 +163,7 @@ def cancel(
         return opened.jobs.cancel(ids, reason=reason, **where)
 
     deed = Deed("cancel", "cancelled", live, live, act, "running ones end as soon as their task lets them")
-    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
 
 
 @commands.command()
@@ -153,6 +175,7 @@ def reschedule(
     state: StateOption = None,
     queue: QueueOption = None,
     task: TaskOption = None,
+    flow: FlowOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -177,7 +200,7 @@ def reschedule(
 
     waiting = (State.QUEUED, State.SCHEDULED)
     deed = Deed("reschedule", "rescheduled", waiting, waiting, act)
-    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
 
 
 @commands.command()
@@ -187,6 +210,7 @@ def delete(
     state: StateOption = None,
     queue: QueueOption = None,
     task: TaskOption = None,
+    flow: FlowOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -206,4 +230,4 @@ def delete(
     resting = tuple(state for state in State if state is not State.RUNNING)
     opened = existing(context, app, url)
     deed = Deed("delete", "deleted", resting, resting, opened.jobs.delete)
-    do(deed, opened, ids, where_of(state, queue, task, since, until), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)

@@ -17,11 +17,13 @@ from typing import IO, Any
 import typer
 
 from mainspring.errors import ConfigurationError
+from mainspring.model.durations import span
 
 __all__ = [
     "Column",
     "ago",
     "block",
+    "clock",
     "confirm",
     "counted",
     "for_people",
@@ -30,6 +32,7 @@ __all__ = [
     "print_json",
     "say",
     "span",
+    "state_style",
     "table",
     "warn",
 ]
@@ -65,6 +68,11 @@ class Column:
     """Goes on on the next line instead of being cut."""
     from_width: int = 0
     """Left out where the terminal has fewer columns."""
+
+
+def state_style(word: str) -> str:
+    """The colour of a state, in rich's words; none for others."""
+    return _STATE_STYLES.get(word, "")
 
 
 def for_people() -> bool:
@@ -166,6 +174,14 @@ def iso(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def clock(at: datetime) -> str:
+    """A time soon for people: "14:30:07", with the date where that is another day; ISO where nobody watches."""
+    if not for_people():
+        return iso(at) or ""
+    local = at.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
 def ago(at: datetime | None, nothing: str = "") -> str:
     """The time for people: "3 min ago", "in 2 h"; ISO where nobody watches."""
     if at is None:
@@ -176,22 +192,3 @@ def ago(at: datetime | None, nothing: str = "") -> str:
     if abs(seconds) < 1:
         return "now"
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
-
-
-def span(seconds: float) -> str:
-    """A duration for people, in its largest unit or two: "850 ms", "42 s", "3 min", "2 h 5 min", "4 d"."""
-    # The bounds are those of what is shown: 59.9 s would be shown as 60 s, which is a minute.
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = max(1, int(seconds // 60))
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours and days < 3 else f"{days} d"

@@ -12,7 +12,7 @@ import json
 import re
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated, Any, NewType, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
@@ -22,12 +22,14 @@ from typing_extensions import TypedDict
 
 from mainspring.errors import (
     ConfigurationError,
+    InvalidFlow,
     PayloadTooDeep,
     PayloadTooLarge,
     UnsafeText,
     Unserialisable,
     ValidationError,
 )
+from mainspring.model.holes import ONLY_IN_FLOWS, Gap, holds_any, take_out
 from mainspring.model.text import clean, cut, quote
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "WARN_BYTES", "ArgumentsCodec", "PayloadWarning", "ResultCodec"]
@@ -61,7 +63,18 @@ class ArgumentsCodec:
     Raises `ConfigurationError` for annotations that cannot be resolved or have no JSON form.
     """
 
-    __slots__ = ("_by_keyword", "_form", "_kinds", "_names", "_signature", "injected_name", "task")
+    __slots__ = (
+        "_by_keyword",
+        "_fields",
+        "_form",
+        "_forms_without",
+        "_function",
+        "_kinds",
+        "_names",
+        "_signature",
+        "injected_name",
+        "task",
+    )
 
     def __init__(self, function: Callable[..., Any], *, injected: type | None = None, task: str | None = None) -> None:
         self.task = task or _name(function)
@@ -71,27 +84,42 @@ class ArgumentsCodec:
         self._kinds = tuple((name, parameter.kind) for name, parameter in parameters.items())
         self._by_keyword = {kind for _, kind in self._kinds} <= {_POSITIONAL_OR_KEYWORD, _KEYWORD_ONLY}
         self._names = tuple(name for name, kind in self._kinds if kind is _POSITIONAL_OR_KEYWORD)
-        fields = {name: _field(parameter, hints) for name, parameter in parameters.items()}
-        make_typed_dict: Any = TypedDict
-        arguments = make_typed_dict("Arguments", fields)
-        # One argument is one level inside the object that holds them all.
-        self._form = _Form(arguments, _describe(function), f"arguments of task {self.task!r}", MAX_DEPTH + 1)
+        self._fields = {name: _field(parameter, hints) for name, parameter in parameters.items()}
+        self._function = _describe(function)
+        self._form = self._make_form(self._fields)
+        self._forms_without: dict[frozenset[str], _Form] = {}
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The arguments of one call as JSON object text; defaults that were not given are not stored.
 
         Raises `ValidationError` for what does not fit the signature; `Unserialisable`, `PayloadTooLarge`,
-        `PayloadTooDeep` or `UnsafeText` for what cannot be stored.
+        `PayloadTooDeep` or `UnsafeText` for what cannot be stored; `InvalidFlow` for the result of another job.
         """
+        text, gaps = self.encode_with_gaps(args, kwargs)
+        if gaps:
+            raise InvalidFlow(f"task {self.task!r}: argument {gaps[0].path[0]!r} is {gaps[0].of}; {ONLY_IN_FLOWS}")
+        return text
+
+    def encode_with_gaps(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, tuple[Gap, ...]]:
+        """The same, where results of other jobs may be among the arguments: null stands there then.
+
+        The other arguments are validated now, those with gaps when they are filled.
+        """
+        form = self._form
+        gaps: tuple[Gap, ...] = ()
+        given = self._bind(args, kwargs)
+        if holds_any(given.values()):
+            given, gaps = take_out(given)
+            form = self._form_without({str(gap.path[0]) for gap in gaps})
         try:
-            data = self._form.keep(self._bind(args, kwargs))
+            data = form.keep(given)
         except pydantic.ValidationError as error:
             raise self._refusal(error) from None
         if b"\\u0000" in data and _NUL.search(data):
             raise UnsafeText(
                 f"{self._form.what}: a text has a NUL character, which not every store can keep; take it out"
             )
-        return data.decode()
+        return data.decode(), gaps
 
     def encode_text(self, text: str) -> str:
         """The same for arguments that come as JSON object text by name, from a command line or over HTTP."""
@@ -112,9 +140,38 @@ class ArgumentsCodec:
             raise self._refusal(error) from None
         return ((), given) if self._by_keyword else self._call(given)
 
+    def encode_each(self, items: Iterable[Any]) -> str:
+        """The calls of a job that runs its function for each of several items: one argument each.
+
+        Raises as `encode`; the size is that of all together.
+        """
+        text = f'{{"items":[{",".join(self.encode((item,), {}) for item in items)}]}}'
+        if len(text) > WARN_BYTES:
+            self._form.check_size(len(text.encode()))
+        return text
+
+    def decode_each(self, text: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """The calls of a job that runs its function for each of several items. Raises as `decode`."""
+        return [self.decode(json.dumps(each)) for each in json.loads(text)["items"]]
+
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema of the stored object."""
         return self._form.json_schema()
+
+    def _make_form(self, fields: Mapping[str, Any]) -> _Form:
+        make_typed_dict: Any = TypedDict
+        arguments = make_typed_dict("Arguments", fields)
+        # One argument is one level inside the object that holds them all.
+        return _Form(arguments, self._function, f"arguments of task {self.task!r}", MAX_DEPTH + 1)
+
+    def _form_without(self, names: Iterable[str]) -> _Form:
+        """The form that takes anything for these parameters."""
+        without = frozenset(name for name in names if name in self._fields)
+        if without not in self._forms_without:
+            anything: Any = NotRequired
+            fields = self._fields | dict.fromkeys(without, anything[Any])
+            self._forms_without[without] = self._make_form(fields)
+        return self._forms_without[without]
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments by the name of their parameter; `*args` as a list, `**kwargs` as an object, under theirs."""
@@ -199,6 +256,17 @@ class ResultCodec:
         except pydantic.ValidationError as error:
             raise self._refusal(error) from None
 
+    def encode_each(self, values: Sequence[Any]) -> str:
+        """The results of a job that ran its function for each of several items, as a JSON array. Raises as `encode`."""
+        text = f"[{','.join(map(self.encode, values))}]"
+        if len(text) > WARN_BYTES:
+            self._form.check_size(len(text))
+        return text
+
+    def decode_each(self, text: str) -> list[Any]:
+        """What `encode_each` wrote. Raises as `decode`."""
+        return [self.decode(json.dumps(each)) for each in json.loads(text)]
+
     def _refusal(self, error: pydantic.ValidationError) -> ValidationError:
         return _refusal(error, f"task {self.task!r}: its result does not fit its return annotation")
 
@@ -261,7 +329,7 @@ class _Form:
         except Exception as error:  # custom serializers raise what they like
             raise self._unserialisable(value, error) from error
         if len(data) > WARN_BYTES:
-            self._check_size(len(data))
+            self.check_size(len(data))
         if data.count(b"[") + data.count(b"{") > self._max_depth and _depth(data) > self._max_depth:
             raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
         return data
@@ -270,7 +338,7 @@ class _Form:
         plain = self._serializer.to_python(value, warnings=False, round_trip=True)
         return json.dumps(plain, default=to_jsonable_python, separators=(",", ":")).encode()
 
-    def _check_size(self, size: int) -> None:
+    def check_size(self, size: int) -> None:
         advice = "keep the data in a file or a table, and hand over its path or key"
         if size > MAX_BYTES:
             raise PayloadTooLarge(f"{self.what}: {size:,} bytes as JSON, over {MAX_BYTES:,}; {advice}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from mainspring.errors import InvalidOption
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import MAX_MS
+from mainspring.model.holes import Hole
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
+from mainspring.model.limits import Rate, check_concurrency, check_cost, check_rates
 from mainspring.model.states import State
 from mainspring.model.text import quote
 
@@ -84,6 +86,12 @@ class TaskOptions:
     executor: Executor = "auto"
     keys: tuple[KeyRule, ...] = ()
     """Which keys its jobs take."""
+    concurrency: int | None = None
+    """How many of its jobs may run at once, over all workers and queues."""
+    rates: tuple[Rate, ...] = ()
+    """How many of them may start in a time."""
+    cost: int = 1
+    """How many starts each of them counts for, where a rate limits them."""
 
     def __post_init__(self) -> None:
         check_name("queue", self.queue)
@@ -92,6 +100,9 @@ class TaskOptions:
         _check_timeout(self.timeout_ms)
         if self.executor not in get_args(Executor):
             raise InvalidOption(f"executor={quote(self.executor)} is not one of {', '.join(get_args(Executor))}")
+        check_concurrency(self.concurrency)
+        check_rates(self.rates)
+        check_cost(self.cost)
         for rule in self.keys:
             if not isinstance(rule, Unique | Debounce | Throttle):
                 raise InvalidOption(f"{quote(rule)} is no Unique, Debounce or Throttle")
@@ -103,6 +114,12 @@ class JobOptions:
 
     retry: Retry | None = None
     timeout_ms: int | None = None
+    each: bool = False
+    """Its arguments are `{"items": [...]}`: it runs the function for each of them, and its result is a list."""
+    holes: tuple[Hole, ...] = ()
+    """Where results of its parents go, among its arguments."""
+    parents: int = 0
+    """How many parents those were counted with, where there are holes."""
 
     def __post_init__(self) -> None:
         if self.retry is not None:
@@ -114,6 +131,8 @@ class JobOptions:
 
         Which exceptions are tried again stays the task's word: a job's own rules are stored as data, and hold no types.
         """
+        if self.retry is None and self.timeout_ms is None:
+            return task
         retry = self.retry and replace(self.retry, on=task.retry.on, never=task.retry.never)
         return replace(task, retry=retry or task.retry, timeout_ms=self.timeout_ms or task.timeout_ms)
 
@@ -127,6 +146,11 @@ class JobOptions:
             overridden["retry"] = self.retry.to_json()
         if self.timeout_ms is not None:
             overridden["timeout_ms"] = self.timeout_ms
+        if self.each:
+            overridden["each"] = True
+        if self.holes:
+            overridden["holes"] = [hole.to_json() for hole in self.holes]
+            overridden["parents"] = self.parents
         return json.dumps(overridden, separators=(",", ":")) if overridden else None
 
     @classmethod
@@ -138,10 +162,21 @@ class JobOptions:
             stored = json.loads(text)
         except ValueError:
             stored = None
-        if not isinstance(stored, dict) or not stored.keys() <= {"retry", "timeout_ms"}:
-            raise InvalidOption(f"job options {quote(text)} are not a JSON object with (some of) retry, timeout_ms")
+        if not isinstance(stored, dict) or not _STORED.issuperset(stored):
+            known = ", ".join(sorted(_STORED))
+            raise InvalidOption(f"job options {quote(text)} are not a JSON object with (some of) {known}")
         retry = stored.get("retry")
-        return cls(retry=None if retry is None else Retry.from_json(retry), timeout_ms=stored.get("timeout_ms"))
+        try:
+            holes = tuple(Hole.from_json(each) for each in stored.get("holes", ()))
+        except (ValueError, TypeError):
+            raise InvalidOption(f"job options {quote(text)} have holes that cannot be read") from None
+        return cls(
+            retry=None if retry is None else Retry.from_json(retry),
+            timeout_ms=stored.get("timeout_ms"),
+            each=stored.get("each") is True,
+            holes=holes,
+            parents=stored.get("parents", 0),
+        )
 
 
 def _check_retry(value: object) -> None:
@@ -157,3 +192,4 @@ def _check_timeout(value: object) -> None:
 
 
 _NOTHING = JobOptions()
+_STORED = frozenset(each.name for each in fields(JobOptions))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mainspring.model.job import NewJob
+
 __all__ = ["ErrorRecord", "Outcome", "Verdict"]
 
 
@@ -14,6 +16,8 @@ class Verdict(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     SNOOZED = "snoozed"
+    RATE_LIMITED = "rate limited"
+    """Others want no more for a while; nothing starts through the job's gate until then."""
     BURIED = "buried"
     CANCELLED = "cancelled"
     LOST = "lost"
@@ -44,11 +48,13 @@ class Outcome:
     reason: str = ""
     exception: BaseException | None = field(default=None, compare=False)
     """The live exception of a failed run, for retry rules that look at it."""
+    follow_ups: tuple[NewJob, ...] = ()
+    """The jobs that a completed run leaves behind."""
 
     @classmethod
-    def completed(cls, result: str) -> Outcome:
+    def completed(cls, result: str, follow_ups: tuple[NewJob, ...] = ()) -> Outcome:
         """The task returned; `result` is its encoded value."""
-        return cls(Verdict.COMPLETED, result)
+        return cls(Verdict.COMPLETED, result, follow_ups=follow_ups)
 
     @classmethod
     def failed(
@@ -61,6 +67,11 @@ class Outcome:
     def snoozed(cls, delay_ms: int, reason: str = "") -> Outcome:
         """The task asked to run later, without using an attempt."""
         return cls(Verdict.SNOOZED, delay_ms=delay_ms, reason=reason)
+
+    @classmethod
+    def rate_limited(cls, delay_ms: int, reason: str = "") -> Outcome:
+        """The task was told "too many requests": nothing is to start through its gate for so long."""
+        return cls(Verdict.RATE_LIMITED, delay_ms=delay_ms, reason=reason)
 
     @classmethod
     def buried(cls, reason: str, error: ErrorRecord | None = None) -> Outcome:

@@ -7,6 +7,7 @@
     cancelled    cancelled                                         used              0          +1
     lost         queued, or dead as poison at `max_crashes`        -1       +1                  +1
     snoozed      scheduled                                         -1                +1
+    rate limited queued, behind its gate, which is closed          -1                +1
     unknown      scheduled, later each time                        -1                +1
     returned     queued                                            -1
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from mainspring.model import failure, history
 from mainspring.model.backoff import Retry
+from mainspring.model.durations import format_ms
 from mainspring.model.job import Claim
 from mainspring.model.options import MAX_CRASHES
 from mainspring.model.outcome import ErrorRecord, Outcome, Verdict
@@ -51,7 +53,16 @@ def decide(
     if verdict is _COMPLETED:
         attempts = history.append(claim.history, claim.attempt, claim.started_at, now, claim.worker, verdict)
         return Settlement(
-            claim.id, claim.lease, State.COMPLETED, claim.attempt, claim.crashes, 0, attempts, 0, outcome.result
+            claim.id,
+            claim.lease,
+            State.COMPLETED,
+            claim.attempt,
+            claim.crashes,
+            0,
+            attempts,
+            0,
+            outcome.result,
+            follow_ups=outcome.follow_ups,
         )
     match verdict:
         case Verdict.FAILED:
@@ -64,6 +75,8 @@ def decide(
             return _lost(claim, now, max_crashes)
         case Verdict.SNOOZED:
             return _postponed(claim, outcome, outcome.delay_ms or 0)
+        case Verdict.RATE_LIMITED:
+            return _rate_limited(claim, outcome)
         case Verdict.UNKNOWN:
             # 5 s doubled seven times is over the cap, so that no power needs to be taken of a larger number.
             return _postponed(claim, outcome, min(_PARK_MS << min(claim.postponed, 7), _MAX_PARK_MS))
@@ -138,6 +151,22 @@ def _postponed(claim: Claim, outcome: Outcome, delay_ms: int) -> Settlement:
         history=claim.history,
         delay_ms=delay_ms,
         reason=cut(outcome.reason or outcome.verdict, _REASON_BYTES),
+    )
+
+
+def _rate_limited(claim: Claim, outcome: Outcome) -> Settlement:
+    """It keeps its place in the queue: it is the gate that waits, for everybody."""
+    closed_ms = outcome.delay_ms or 0
+    return Settlement(
+        id=claim.id,
+        lease=claim.lease,
+        state=State.QUEUED,
+        attempt=max(claim.attempt - 1, 0),
+        crashes=claim.crashes,
+        postponed=claim.postponed + 1,
+        history=claim.history,
+        reason=cut(_because(f"rate limited for {format_ms(closed_ms)}", outcome.reason), _REASON_BYTES),
+        closed_ms=closed_ms,
     )
 
 

@@ -195,8 +195,8 @@ class _Drain(Worker):
 
     async def _drain(self, driver: AsyncDriver, threads: Threads) -> None:
         app = self._app
-        settings = await driver.run(ConfigureRequest(read=frozenset({"queues"})))
-        await driver.run(ConfigureRequest((*app.declared_queues, *app.declared_schedules(settings.now))))
+        settings = await driver.run(ConfigureRequest(read=frozenset({"queues", "tasks"})))
+        await driver.run(ConfigureRequest(app.declared(settings)))
         if self._everything:
             names = (*self._rooms.names, *(queue.name for queue in settings.queues))
             self._rooms = Rooms(dict.fromkeys(names, 1))
@@ -210,7 +210,7 @@ class _Drain(Worker):
             Runner(app.tasks, app.middlewares, threads),
             settler,
             self._concurrency,
-            context=lambda run: Context(run, notebook, partial(Job.claimed, app)),
+            context=lambda run: Context(run, notebook, partial(Job.claimed, app), app.flows),
             started=observers.started,
         )
         telling = asyncio.create_task(observers.keep_telling(), name="mainspring observers")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mainspring.clock import now_ms
-from mainspring.store.base import ConfigureRequest
+from mainspring.store.base import ConfigureRequest, Settings
 from mainspring.store.sqlite import SqliteStore
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
 from mainspring.twin import Async, Blocking
@@ -33,7 +33,7 @@ def isolated(app: Mainspring) -> Generator[Mainspring]:
     store = _Passing()
     app.store, app._blocking, app._async = store, Blocking(store), Async(store)
     try:
-        app._blocking.driver.run(ConfigureRequest((*app.declared_queues, *app.declared_schedules(now_ms()))))
+        app._blocking.driver.run(ConfigureRequest(app.declared(Settings(now_ms()))))
         yield app
     finally:
         app.store, app._blocking, app._async = before

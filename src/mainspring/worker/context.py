@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import MainspringError
 from mainspring.model.job import Claim
+from mainspring.model.states import State
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.run import Run
 
 if TYPE_CHECKING:
+    from mainspring.admin.flows import Flows
+    from mainspring.draft import JobDraft
+    from mainspring.flow import Flow
     from mainspring.job import Job
+    from mainspring.nodes import OnFailure
 
-__all__ = ["Context", "current"]
+__all__ = ["Context", "ParentView", "current"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParentView:
+    """A job that this one waited for."""
+
+    id: str
+    state: State | None
+    """How it ended. None: it has not; this job was revived alone, or waited for another to die."""
+    reason: str | None
+    """Why it ended badly."""
+    result: Any
+    """Its result as JSON has it, where that is among this job's arguments; else None."""
 
 
 class Context:
@@ -32,12 +52,14 @@ class Context:
     All its calls are plain ones, in async and blocking code alike, and never wait.
     """
 
-    __slots__ = ("_job_of", "_notebook", "_run")
+    __slots__ = ("_flow", "_flows", "_job_of", "_notebook", "_run")
 
-    def __init__(self, run: Run, notebook: Notebook, job_of: Callable[[Claim], Job[Any]]) -> None:
+    def __init__(self, run: Run, notebook: Notebook, job_of: Callable[[Claim], Job[Any]], flows: Flows) -> None:
         self._run = run
         self._notebook = notebook
         self._job_of = job_of
+        self._flows = flows
+        self._flow: Flow[Any] | None = None
 
     @property
     def job(self) -> Job[Any]:
@@ -59,6 +81,34 @@ class Context:
     def cancelled(self) -> bool:
         """Whether this run should end: the job was cancelled, the worker stops, or it has lost the job."""
         return self._run.interruption is not None
+
+    @property
+    def parents(self) -> tuple[ParentView, ...]:
+        """The jobs that this one waited for, as they ended. With `on_failure="run"` one may have ended badly."""
+        return tuple(
+            ParentView(
+                parent.id, parent.state, parent.reason, None if parent.result is None else json.loads(parent.result)
+            )
+            for parent in self._run.claim.parents
+        )
+
+    @property
+    def flow(self) -> Flow[Any] | None:
+        """The flow that the job belongs to, to add jobs to: `ctx.flow.add(...)`, then `await ctx.flow.aenqueue()`. None
+        for a job of none."""
+        if self._flow is None:
+            # Always the same one, since it keeps what is added until that is enqueued.
+            self._flow = self._flows.of(self._run.claim)
+        return self._flow
+
+    def spawn(self, *jobs: JobDraft[Any], then: JobDraft[Any] | None = None, on_failure: OnFailure = "fail") -> None:
+        """Leave jobs behind: `ctx.spawn(thumb.job(1), thumb.job(2), then=report.job(previous))`. They appear when this
+        one completes, together with its result, or not at all; in its flow, if it belongs to one.
+
+        `then` runs when all of them have ended; `previous` among its arguments is the list of their results, and
+        `on_failure` says what becomes of it when one ends badly. Raises `InvalidFlow`, `InvalidOption`.
+        """
+        self._run.follow_ups += self._flows.spawned(self._run.claim, jobs, then, on_failure)
 
     def progress(self, percent: float, text: str | None = None) -> None:
         """Say how far the job is, from 0 to 100. The latest one wins; written a few times a second at most."""

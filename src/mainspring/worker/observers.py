@@ -31,6 +31,7 @@ _BY_STATE: dict[State, EventName] = {
 _BY_VERDICT: dict[Verdict, EventName] = {
     Verdict.FAILED: "retried",
     Verdict.SNOOZED: "snoozed",
+    Verdict.RATE_LIMITED: "snoozed",
     Verdict.LOST: "crashed",
     Verdict.UNKNOWN: "parked",
     Verdict.RETURNED: "returned",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 
-from mainspring.model.job import Claim
+from mainspring.model.job import Claim, NewJob
 
 __all__ = ["Interruption", "Run"]
 
@@ -21,7 +21,7 @@ class Interruption(Enum):
 class Run:
     """A claim under way."""
 
-    __slots__ = ("begun", "claim", "ended", "interruption", "on_thread", "task")
+    __slots__ = ("begun", "claim", "ended", "follow_ups", "interruption", "on_thread", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -33,6 +33,8 @@ class Run:
         """True from its first step on: a task that is cancelled before would never take it, and leave no outcome."""
         self.ended = False
         """True once its outcome is with the settler."""
+        self.follow_ups: tuple[NewJob, ...] = ()
+        """The jobs that it leaves behind if it completes."""
 
     def interrupt(self, why: Interruption) -> None:
         """Ask the run to end. The first reason given stays, unless the job has been lost since."""

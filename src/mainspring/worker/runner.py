@@ -7,9 +7,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import Bury, Cancel, JobTimeout, MainspringError, RetryAfter, Snooze, ValidationError
+from mainspring.errors import (
+    Bury,
+    Cancel,
+    JobTimeout,
+    MainspringError,
+    RateLimited,
+    RetryAfter,
+    Snooze,
+    ValidationError,
+)
 from mainspring.model import failure
 from mainspring.model.durations import format_ms, to_ms
+from mainspring.model.holes import fill
+from mainspring.model.job import Claim
 from mainspring.model.options import JobOptions, TaskOptions
 from mainspring.model.outcome import Outcome
 from mainspring.model.text import quote
@@ -54,21 +65,21 @@ class Runner:
 
     async def _perform(self, task: Task[..., Any], run: Run, context: Context) -> Outcome:
         claim = run.claim
-        options = task.options if claim.options is None else JobOptions.from_text(claim.options).over(task.options)
-        args, kwargs = task.codec.decode(claim.args)
-        if task.codec.injected_name is not None:
-            kwargs[task.codec.injected_name] = context
+        overrides = JobOptions.from_text(claim.options)
+        options = task.options if claim.options is None else overrides.over(task.options)
+        call = _call_of(task, claim, overrides, run, context)
         _current.set(context)
-        call = partial(task.function, *args, **kwargs)
         proceed = call if task.is_async else partial(self._on_thread, call, run)
         for middleware in self._middleware:
             proceed = partial(middleware, context, proceed)
         value = await (proceed() if options.timeout_ms is None else _limited(proceed, options))
         try:
-            return Outcome.completed(task.result_codec.encode(value))
+            codec = task.result_codec
+            result = codec.encode_each(value) if overrides.each else codec.encode(value)
         except ValidationError as error:
             # Running it again would repeat its effects and end here again.
             return Outcome.buried(f"its result cannot be stored: {error}", failure.describe(error))
+        return Outcome.completed(result, run.follow_ups)
 
     async def _on_thread(self, call: Callable[[], Any], run: Run) -> Any:
         run.on_thread = True
@@ -76,6 +87,40 @@ class Runner:
             return await self._threads.run(call)
         finally:
             run.on_thread = False
+
+
+def _call_of(
+    task: Task[..., Any], claim: Claim, overrides: JobOptions, run: Run, context: Context
+) -> Callable[[], Any]:
+    """What the job does, its arguments decoded. Raises `ValidationError` for those that do not fit the function, and
+    `Bury` for those that never will."""
+    text, codec = claim.args, task.codec
+    if overrides.holes:
+        if len(claim.parents) < overrides.parents:
+            raise Bury(
+                f"it takes the results of {overrides.parents} jobs, but some of these turned out to be one and the "
+                "same unique job, so nobody can tell which is which"
+            )
+        text = fill(text, overrides.holes, claim.parents)
+    given = {} if codec.injected_name is None else {codec.injected_name: context}
+    if not overrides.each:
+        args, kwargs = codec.decode(text)
+        return partial(task.function, *args, **kwargs, **given)
+    calls = [partial(task.function, *args, **kwargs, **given) for args, kwargs in codec.decode_each(text)]
+    return partial(_each_awaited if task.is_async else _each, calls, run)
+
+
+async def _each_awaited(calls: Sequence[Callable[[], Awaitable[Any]]], run: Run) -> list[Any]:
+    return [await call() for call in calls]
+
+
+def _each(calls: Sequence[Callable[[], Any]], run: Run) -> list[Any]:
+    results: list[Any] = []
+    for call in calls:
+        if run.interruption is not None:
+            raise Cancel(f"after {len(results)} of {len(calls)} items")
+        results.append(call())
+    return results
 
 
 async def _limited(proceed: Callable[[], Awaitable[Any]], options: TaskOptions) -> Any:
@@ -102,13 +147,15 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
             return Outcome.buried(_reason(error))
         case Cancel():
             return Outcome.cancelled(_reason(error))
-        case RetryAfter() | Snooze():
+        case RetryAfter() | Snooze() | RateLimited():
             try:
-                delay_ms = to_ms(error.delay)
+                delay_ms = to_ms(error.retry_after if isinstance(error, RateLimited) else error.delay)
             except MainspringError as invalid:
                 return Outcome.failed(failure.describe(invalid), invalid)
             if isinstance(error, Snooze):
                 return Outcome.snoozed(delay_ms, _reason(error))
+            if isinstance(error, RateLimited):
+                return Outcome.rate_limited(delay_ms, _reason(error))
             return Outcome.failed(failure.describe(error.__cause__ or error), error, delay_ms=delay_ms)
     if run.interruption is Interruption.RETURNED:
         # What the cancellation turned into on its way out of the task: not the job's failure.
@@ -116,7 +163,7 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
     return Outcome.failed(failure.describe(error), error)
 
 
-def _reason(directive: Bury | Cancel | Snooze) -> str:
+def _reason(directive: Bury | Cancel | Snooze | RateLimited) -> str:
     """What the task gave as the reason, which may be anything, as text."""
     reason: object = directive.reason
     return str.__str__(reason) if isinstance(reason, str) else quote(reason)

@@ -38,7 +38,8 @@ class Settled(NamedTuple):
 
 def _portions(settled: Settled) -> int:
     written = settled.settlement
-    return portions(written.result, written.error, written.history)
+    size = portions(written.result, written.error, written.history)
+    return size + sum(portions(job.args) for job in written.follow_ups)
 
 
 class Settler:

@@ -157,8 +157,8 @@ class Worker:
     # --- one working life ---
 
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
-        settings = await driver.run(ConfigureRequest())
-        await driver.run(ConfigureRequest((*self._app.declared_queues, *self._app.declared_schedules(settings.now))))
+        settings = await driver.run(ConfigureRequest(read=frozenset({"tasks"})))
+        await driver.run(ConfigureRequest(self._app.declared(settings)))
         parts = self._assemble(driver, StoreClock(time.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
         await driver.run(BeatRequest(self._presence(), "join"))
@@ -205,7 +205,7 @@ class Worker:
             Runner(self._app.tasks, self._app.middlewares, threads),
             settler,
             self._concurrency,
-            context=lambda run: Context(run, notebook, partial(Job.claimed, self._app)),
+            context=lambda run: Context(run, notebook, partial(Job.claimed, self._app), self._app.flows),
             started=observers.started,
         )
         return _Parts(

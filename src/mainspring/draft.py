@@ -1,0 +1,69 @@
+"""Jobs that are not enqueued yet, and how a set of them is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from mainspring.errors import DuplicateJob, InvalidFlow, QueueFull
+from mainspring.job import Job
+from mainspring.model.holes import ONLY_IN_FLOWS, Gap
+from mainspring.model.job import JobRecord, NewJob
+from mainspring.model.options import JobOptions
+from mainspring.store.base import Filter, FindRequest, InsertRequest, NewFlow
+from mainspring.twin import Steps, ask
+
+if TYPE_CHECKING:
+    from mainspring.app import Mainspring
+
+__all__ = ["JobDraft", "insert"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class JobDraft(Generic[R_co]):
+    """A job that has been validated and is not yet enqueued: data, for `app.enqueue_many` and for flows.
+
+    Made by `task.job(...)`.
+    """
+
+    new: NewJob
+    app: Mainspring = field(repr=False, compare=False)
+    options: JobOptions = field(default_factory=JobOptions)
+    """What `new.options` says."""
+    gaps: tuple[Gap, ...] = ()
+    """Where results of other jobs go, among its arguments."""
+
+    def alone(self) -> NewJob:
+        """As it is stored outside of a flow. Raises `InvalidFlow` if it takes the result of another job."""
+        if self.gaps:
+            raise InvalidFlow(
+                f"task {self.new.task!r}: argument {self.gaps[0].path[0]!r} is {self.gaps[0].of}; {ONLY_IN_FLOWS}"
+            )
+        return self.new
+
+
+def insert(app: Mainspring, new: Sequence[NewJob], flows: Sequence[NewFlow] = ()) -> Steps[list[Job[Any]]]:
+    """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
+    another is there, that other one, as it is now."""
+    replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1, flows=tuple(flows)))
+    for reply in replies:
+        if reply.rejected is not None:
+            raise DuplicateJob(reply.id, reply.rejected)
+        if reply.full is not None:
+            raise QueueFull(reply.full.queue, reply.full.partition, reply.full.limit)
+    ids = tuple({reply.id for reply in replies if reply.existed})
+    there: dict[str, JobRecord] = {}
+    cursor: str | None = None
+    while ids:
+        page = yield from ask(FindRequest(Filter(ids=ids), 1000, cursor))
+        there |= {record.id: record for record in page.jobs}
+        if (cursor := page.cursor) is None:
+            break
+    jobs: list[Job[Any]] = []
+    for job, reply in zip(new, replies, strict=True):
+        seen = (there.get(reply.id) or replace(job, id=reply.id)) if reply.existed else job
+        jobs.append(Job(app, seen, existed=reply.existed))
+    return jobs
