@@ -294,27 +294,28 @@ class ReferenceStore(Configured):
         batch = concerned[: request.limit]
         cursor = cursor_at(batch[-1]) if len(batch) < len(concerned) else None
         if request.verb is Verb.REVIVE:
-            batch = self._revived_first(batch)
-        count = sum(self._alter(job.id, request, now) for job in batch)
+            batch = self._alone(batch)
+        count = sum(self._alter(job, request, now) for job in batch)
         touched: set[str] = set()
         for job in batch:
             if job.state not in FINAL and (job.id not in self.jobs or self.jobs[job.id].state in FINAL):
                 touched |= self._tell_children(job.id)
+            elif job.state in FINAL and request.verb is Verb.REVIVE:
+                self._revive_children(job.id, now)
         self._follow(touched, now)
         return AlterReply(count, cursor)
 
-    def _alter(self, id: str, request: AlterRequest, now: int) -> bool:
-        job = self.jobs[id]
+    def _alter(self, job: JobRecord, request: AlterRequest, now: int) -> bool:
         changed = altered(job, request, now)
         if changed is None:
             self._delete(job)
-            self._give_back_keys(id, *Until)
+            self._give_back_keys(job.id, *Until)
             return True
-        self.jobs[id] = changed
+        self.jobs[job.id] = changed
         if changed.state is State.CANCELLED:
             self._give_back_at_end(changed)
-        if job.state in FINAL and changed is not job:
-            self._revive_children(id, now)
+        if job.state in FINAL:
+            self._mend(job.id)
         return changed is not job
 
     def prune(self, request: PruneRequest) -> Operation[int]:

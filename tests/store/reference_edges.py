@@ -72,7 +72,8 @@ class Edges(Gates):
             for flow in self._lineage(job.flow):
                 own = flow.id == job.flow and any(callback.job == job.id for callback in flow.callbacks)
                 for callback in flow.callbacks:
-                    waiting = callback.job in self.jobs and self.jobs[callback.job].state is State.BLOCKED
+                    went_down = any(link.broke for link in self.links.get(callback.job, {}).values())
+                    waiting = callback.job in self.jobs and (went_down or self._blocked(callback.job))
                     if waiting and not own and callback.job != job.id:
                         self._tie(callback.job, job.id, Link(callback.policy, False))
                         touched.add(callback.job)
@@ -133,25 +134,28 @@ class Edges(Gates):
 
     # --- revival -----------------------------------------------------------------------------------------------------
 
-    def _revived_first(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
-        """Of jobs to be revived together: those first with whom the others went down."""
-        ids = {job.id for job in jobs}
-        return sorted(jobs, key=lambda job: len(self._cancelled_by(job.id) & ids))
+    def _alone(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
+        """Of jobs to be revived together, those that do not come back with the others of them anyhow."""
+        again, found = {job.id for job in jobs if job.state in FINAL}, True
+        back: set[str] = set()
+        while found:
+            went_down = {child for child, links in self.links.items() if any(link.broke for link in links.values())}
+            found = False
+            for child in went_down - back:
+                needed = {id for id, link in self.links[child].items() if link.policy is Policy.FAIL and link.bad}
+                if needed <= again:
+                    back.add(child)
+                    again.add(child)
+                    found = True
+        return [job for job in jobs if job.id not in back]
 
-    def _cancelled_by(self, child: str) -> set[str]:
-        """All those because of whose end a job was cancelled, all the way up."""
-        found: set[str] = set()
-        above = [child]
-        while above:
-            broke = {parent for parent, link in self.links.get(above.pop(), {}).items() if link.broke}
-            above += broke - found
-            found |= broke
-        return found
+    def _mend(self, job: str) -> None:
+        """Nothing keeps a job down any more."""
+        for parent, link in self.links.get(job, {}).items():
+            self.links[job][parent] = replace(link, broke=False)
 
     def _revive_children(self, job: str, now: int) -> None:
         """A final job runs again: who waits for it, and who went down with it, waits anew."""
-        for parent, link in self.links.get(job, {}).items():
-            self.links[job][parent] = replace(link, broke=False)
         again = [job]
         for parent in again:
             for child in self.children[parent]:

@@ -2,7 +2,7 @@
 
     TestOperations = operations_like_the_reference(lambda: SomeStore(...))    # a fresh, migrated store each time
 
-`MAINSPRING_HYPOTHESIS=ci` runs many more of them than the usual "dev".
+What "the same" means says `side_by_side`. `MAINSPRING_HYPOTHESIS=ci` runs many more of them than the usual "dev".
 """
 
 from __future__ import annotations
@@ -16,43 +16,42 @@ from unittest import TestCase
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
-from mainspring.errors import DuplicateJob
-from mainspring.model.job import Claim, JobRecord, LogLine, NewJob, Note
+from mainspring.model.job import Claim, Edge, LogLine, NewJob, Note, Policy
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
+    Callback,
     Change,
-    ClaimReply,
     ClaimRequest,
     Command,
     CommandWorker,
     ConfigureRequest,
     CountRequest,
-    Driver,
+    DefineQueue,
     Filter,
     FindRequest,
-    Inserted,
     InsertRequest,
+    LimitPartition,
+    NewFlow,
     NoteRequest,
     PruneRequest,
     ReapRequest,
-    Reply,
-    Request,
     Room,
-    Settings,
+    Sequence,
     SettleRequest,
     Store,
     Tick,
     Verb,
 )
 
-from .conformance.scene import T0, presence, settlement
-from .reference import ReferenceStore
+from .conformance.scene import presence, settlement
+from .side_by_side import SideBySide, ids, pages
 from .strategies import (
     LEASE_MS,
+    PLACES,
     Draft,
     Fate,
     Remark,
@@ -60,8 +59,9 @@ from .strategies import (
     drafts,
     fates,
     filters,
-    job_id,
+    members,
     picks,
+    policies,
     remarks,
     room_lists,
     spans,
@@ -80,54 +80,27 @@ PROFILES = {
     ),
 }
 
+SETTLING = (Verb.CANCEL, Verb.REVIVE, Verb.DELETE)
+"""What children hear of: how such jobs fall into batches, and so who is told first, is open."""
 
-class SideBySide(RuleBasedStateMachine):
-    """The machine. `open_store` is set by `operations_like_the_reference`."""
 
-    open_store: Callable[[], Store]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reference = ReferenceStore()
-        self.expected = self.reference.driver()
-        self.store = type(self).open_store()
-        self.driver = self.store.driver()
-        self.now = T0
-        self.numbers = 0
-        self.workers: list[str] = []
-        self.claims: list[Claim] = []
-        """Every claim ever made: most are stale after a while, and are tried again all the same."""
-        self.inserted = 0
-        self.removed = 0
-
-    def teardown(self) -> None:
-        self.driver.close()
-
-    def ask(self, request: Request[Reply], view: Callable[[Any], Any] = lambda reply: reply) -> Reply:
-        """Put `request` to both; the store's reply, which must look as the reference's does."""
-        reply, expected = self.driver.run(request), self.expected.run(request)
-        assert view(reply) == view(expected), f"{request}\n  expected {view(expected)}\n  got      {view(reply)}"
-        return reply
-
-    def ask_to_insert(self, request: InsertRequest) -> None:
-        """Put it to both. What one turns down whole, the other must turn down for the same reason."""
-
-        def outcome(driver: Driver) -> tuple[Inserted, ...] | tuple[str, str]:
-            try:
-                return driver.run(request)
-            except DuplicateJob as refusal:
-                return refusal.job_id, refusal.key
-
-        reply, expected = outcome(self.driver), outcome(self.expected)
-        assert known_once(reply) == known_once(expected), f"{request}\n  expected {expected}\n  got      {reply}"
-        self.inserted += sum(isinstance(each, Inserted) and not each.existed for each in reply)
+class Operations(SideBySide):
+    """The rules."""
 
     # --- workers -----------------------------------------------------------------------------------------------------
 
-    @initialize(jobs=st.lists(drafts, min_size=4, max_size=12))
-    def begin(self, jobs: list[Draft]) -> None:
+    @initialize(
+        jobs=st.lists(drafts, min_size=4, max_size=12),
+        sequence=st.sampled_from(["block", "skip"]),
+        remembered=st.booleans(),
+    )
+    def begin(self, jobs: list[Draft], sequence: Sequence, remembered: bool) -> None:
+        """Pruning forgets partitions that have no settings, and with them whose turn it is: there is either or."""
         self.join(lease_ms=5000)
         self.join(lease_ms=LEASE_MS)
+        self.prunes = remembered
+        named = [LimitPartition(queue, name, weight=1.0) for queue in "ps" for name in PLACES[queue]]
+        self.change(DefineQueue("s", sequence=sequence), *(named if remembered else ()))
         self.insert(jobs)
 
     @rule(lease_ms=st.sampled_from([LEASE_MS, LEASE_MS, 5000]))
@@ -156,6 +129,12 @@ class SideBySide(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.now += ms
 
+    @precondition(lambda self: self.due)
+    @rule(pick=picks, off=st.sampled_from([-1, 0, 0, 1]))
+    def time_comes(self, pick: int, off: int) -> None:
+        """To the edge of when something is due, or a gate opens."""
+        self.now = max(self.now, self.due[-1 - pick % min(3, len(self.due))] + off)
+
     @rule(pick=picks)
     def reap(self, pick: int) -> None:
         request = ReapRequest(self.worker(pick), limit=1000, now=self.now)
@@ -173,20 +152,49 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(jobs=st.lists(drafts, max_size=6), all_or_none=st.booleans())
     def insert(self, jobs: list[Draft], all_or_none: bool = False) -> None:
-        new = tuple(
-            NewJob(
-                self.old_id(job.pick) if job.again else self.new_id(),
-                job.task,
-                job.queue,
-                f'{{"n":{job.pick}}}',
-                job.priority,
-                delay_ms=job.delay_ms,
-                options=f"[{job.pick}]" if job.pick % 2 else None,
-                keys=job.keys,
+        self.ask_to_insert(InsertRequest(self.new_jobs(jobs), all_or_none=all_or_none, now=self.now))
+
+    @rule(jobs=st.lists(members, max_size=4), parted=st.booleans(), policies=policies, again=st.booleans())
+    def start_flow(self, jobs: list[Draft], parted: bool, policies: list[Policy], again: bool) -> None:
+        """A flow, of its own or as a part of another, with its callbacks, in a queue where there always is room."""
+        parent = self.flows[-1] if parted and self.flows else None
+        self.flows.append(f"flow {len(self.flows) + 1}")
+        called = [(f"{self.flows[-1]} call {number}", policy) for number, policy in enumerate(policies)]
+        flow = NewFlow(self.flows[-1], "a flow", parent, tuple(Callback(*each) for each in called))
+        callbacks = tuple(NewJob(id, "mail", "a", flow=flow.id) for id, _ in called)
+        request = InsertRequest((*self.new_jobs(jobs, flow.id), *callbacks), flows=(flow,), now=self.now)
+        for _ in range(1 + again):
+            self.ask_to_insert(request)
+
+    def new_jobs(self, drafts: list[Draft], flow: str | None = None) -> tuple[NewJob, ...]:
+        made: list[NewJob] = []
+        for draft in drafts:
+            id = self.old_id(draft.pick) if draft.again else self.new_id()
+            job = NewJob(
+                id,
+                draft.task,
+                draft.place[0],
+                f'{{"n":{draft.pick}}}',
+                draft.priority,
+                delay_ms=draft.delay_ms,
+                options=f"[{draft.pick}]" if draft.pick % 2 else None,
+                keys=draft.keys,
+                partition=draft.place[1],
+                cost=draft.cost,
+                flow=flow or (self.some_flow(draft.pick) if draft.in_flow else None),
+                parents=self.edges(draft, id, made),
             )
-            for job in jobs
-        )
-        self.ask_to_insert(InsertRequest(new, all_or_none=all_or_none, now=self.now))
+            made.append(job)
+        return tuple(made)
+
+    def edges(self, draft: Draft, child: str, before: list[NewJob]) -> tuple[Edge, ...]:
+        """To jobs that are there, or come before: no callbacks, that themselves may wait for the child."""
+        pool = [id for id in (*self.reference.jobs, *(job.id for job in before)) if "call" not in id and id != child]
+        chosen = {pool[tie.pick % len(pool)] if pool and tie.pick % 40 else "nobody": tie for tie in draft.ties}
+        return tuple(Edge(parent, tie.policy, tie.wants_result) for parent, tie in chosen.items())
+
+    def some_flow(self, pick: int) -> str | None:
+        return self.flows[pick % len(self.flows)] if self.flows else None
 
     @rule(
         pick=picks,
@@ -194,13 +202,10 @@ class SideBySide(RuleBasedStateMachine):
         limit=st.integers(1, 6),
     )
     def claim(self, pick: int, rooms: list[Room], limit: int) -> None:
-        asked = min(limit, sum(room.limit for room in rooms))
-
-        def view(reply: ClaimReply) -> Any:
-            """`next_due` is promised only where there was room for more."""
-            return reply.claims, reply.now, reply.alive, reply.next_due if len(reply.claims) < asked else None
-
-        self.claims += self.ask(ClaimRequest(self.worker(pick), tuple(rooms), limit, now=self.now), view).claims
+        reply = self.ask_to_claim(ClaimRequest(self.worker(pick), tuple(rooms), limit, now=self.now))
+        self.claims += reply.claims
+        if reply.next_due is not None:
+            self.due.append(reply.next_due)
 
     @rule(pick=picks, rooms=room_lists, ms=spans, fates=st.lists(fates, min_size=1, max_size=3))
     def work(self, pick: int, rooms: list[Room], ms: int, fates: list[Fate]) -> None:
@@ -220,7 +225,7 @@ class SideBySide(RuleBasedStateMachine):
         for claim, fate in settled:
             if claim.id in settlements:
                 continue
-            follow_ups = (NewJob(self.new_id(), "mail", "b", keys=fate.keys),) if fate.follows else ()
+            follow_ups = (self.follow_up(claim, fate),) if fate.follows else ()
             settlements[claim.id] = settlement(
                 replace(claim, lease=claim.lease + fate.error, attempt=claim.attempt - fate.pick % 2),
                 fate.state,
@@ -231,12 +236,29 @@ class SideBySide(RuleBasedStateMachine):
                 error='{"type":"E"}' if fate.pick % 3 else None,
                 reason=f"after {fate.delay_ms}" if fate.pick % 5 else None,
                 follow_ups=follow_ups,
+                closed_ms=fate.closed_ms,
             )
             if fate.noted:
                 lines = (LogLine(self.now, f"end {fate.delay_ms}"),)
                 notes.append(Note(claim.id, claim.lease + fate.error, 100.0, lines=lines))
         self.ask(SettleRequest(tuple(settlements.values()), tuple(notes), now=self.now))
         self.inserted += len(self.reference.jobs) - before
+
+    def follow_up(self, claim: Claim, fate: Fate) -> NewJob:
+        """Some follow on what they wait for, or on what is gone; some belong to a flow."""
+        parents = [
+            (),
+            (Edge(claim.id, wants_result=True),),
+            (Edge(claim.id, Policy.RUN), Edge("nobody", Policy.IGNORE)),
+        ]
+        return NewJob(
+            self.new_id(),
+            "mail",
+            "b",
+            keys=fate.keys,
+            flow=self.some_flow(fate.pick) if fate.pick % 2 else None,
+            parents=parents[fate.pick % 3],
+        )
 
     @precondition(lambda self: self.claims)
     @rule(noted=st.lists(remarks, min_size=1, max_size=3))
@@ -259,13 +281,21 @@ class SideBySide(RuleBasedStateMachine):
     def alter(self, verb: Verb, filter: Filter, value: int, limit: int) -> None:
         if verb is Verb.RESCHEDULE:
             value += self.now
-        request = AlterRequest(verb, filter, value, f"because of {value}", limit, now=self.now)
-        count = sum(reply.count for reply in batches(self.driver.run, request))
-        expected = sum(reply.count for reply in batches(self.expected.run, request))
-        assert count == expected, f"{request}\n  expected {expected}\n  got      {count}"
+        if verb in SETTLING and self.reference.links:
+            limit = 1000
+        count = self.ask_to_alter(AlterRequest(verb, filter, value, f"because of {value}", limit, now=self.now))
         self.removed += count if verb is Verb.DELETE else 0
 
-    @precondition(lambda self: any(job.finished_at for job in self.reference.jobs.values()))
+    @precondition(lambda self: self.reference.links)
+    @rule(verb=st.sampled_from(SETTLING), pick=picks)
+    def alter_one(self, verb: Verb, pick: int) -> None:
+        """Some job that waits for others, or that others wait for."""
+        tied = sorted({id for child, links in self.reference.links.items() for id in (child, *links)})
+        request = AlterRequest(verb, Filter(ids=(tied[pick % len(tied)],)), reason="this one", now=self.now)
+        count = self.ask_to_alter(request)
+        self.removed += count if verb is Verb.DELETE else 0
+
+    @precondition(lambda self: self.prunes and any(job.finished_at for job in self.reference.jobs.values()))
     @rule(keep_ms=st.dictionaries(st.sampled_from(sorted(FINAL)), spans, min_size=1))
     def prune(self, keep_ms: dict[State, int]) -> None:
         self.removed += self.ask(PruneRequest(keep_ms, now=self.now))
@@ -307,93 +337,10 @@ class SideBySide(RuleBasedStateMachine):
         )
         self.ask_to_insert(InsertRequest(ticks=ticks, all_or_none=all_or_none, now=self.now))
 
-    # --- what always holds -------------------------------------------------------------------------------------------
-
-    @invariant()
-    def same_jobs(self) -> None:
-        request = FindRequest(Filter(), limit=1000, with_log=True, now=self.now)
-        found = pages(self.driver.run, request)
-        expected = pages(self.expected.run, request)
-        assert ids(found) == ids(expected)
-        for job, other in zip(found, expected, strict=True):
-            assert job == other, f"\n  expected {other}\n  got      {job}"
-
-    @invariant()
-    def same_numbers(self) -> None:
-        self.ask(CountRequest(Filter(), now=self.now), lambda reply: (reply.now, set(reply.tallies)))
-
-    @invariant()
-    def same_settings(self) -> None:
-        self.ask(ConfigureRequest(read=frozenset({"queues", "schedules", "workers"}), now=self.now), view=as_sets)
-
-    @invariant()
-    def no_job_is_lost_and_none_doubled(self) -> None:
-        tallies = self.driver.run(CountRequest(Filter(), now=self.now)).tallies
-        assert sum(tally.count for tally in tallies) == self.inserted - self.removed
-
-    # --- picking -----------------------------------------------------------------------------------------------------
-
-    def worker(self, pick: int) -> str:
-        """Mostly one that is alive."""
-        alive = [worker.id for worker in self.reference.workers.values() if worker.expires_at > self.now]
-        pool = alive if alive and pick % 5 != 1 else self.workers
-        return pool[pick % len(pool)]
-
-    def some_claim(self, pick: int) -> Claim:
-        recent = self.claims[-8:]
-        return recent[pick % len(recent)]
-
-    def new_id(self) -> str:
-        self.numbers += 1
-        return job_id(self.numbers)
-
-    def old_id(self, pick: int) -> str:
-        return job_id(pick % self.numbers + 1) if self.numbers else self.new_id()
-
 
 def operations_like_the_reference(open_store: Callable[[], Store]) -> type[TestCase]:
     """A test case that compares the stores made by `open_store` with the reference."""
-    machine: Any = type("Operations", (SideBySide,), {"open_store": staticmethod(open_store)})
+    machine: Any = type("Operations", (Operations,), {"open_store": staticmethod(open_store)})
     case: type[TestCase] = pytest.mark.timeout(900)(machine.TestCase)  # a failure takes its time to be made small
     case.settings = PROFILES[os.environ.get("MAINSPRING_HYPOTHESIS", "dev")]  # type: ignore[attr-defined]
     return case
-
-
-def known_once(replies: tuple[Inserted, ...] | tuple[str, str]) -> Any:
-    """Which ids, in order; and which of them were new, wherever among equal ids that is said. A refusal as it is."""
-    told = [reply for reply in replies if isinstance(reply, Inserted)]
-    new = sorted((reply.id, reply.existed, reply.rejected or "") for reply in told)
-    return [reply.id for reply in told] if told else replies, new
-
-
-def as_sets(reply: Settings) -> Any:
-    """The settings in no order; queues without settings of their own left out, as a store may not list them."""
-    queues = {queue for queue in reply.queues if queue.paused_at is not None or queue.concurrency is not None}
-    return reply.now, queues, set(reply.schedules), set(reply.workers), reply.next_tick
-
-
-def batches(ask: Callable[[AlterRequest], Any], request: AlterRequest) -> list[Any]:
-    """Every batch of an alteration."""
-    replies = [ask(request)]
-    while replies[-1].cursor is not None:
-        assert len(replies) < 1000, "an alteration that comes to no end"
-        assert replies[-1].count <= request.limit
-        replies.append(ask(replace(request, cursor=replies[-1].cursor)))
-    return replies
-
-
-def pages(ask: Callable[[FindRequest], Any], request: FindRequest) -> list[JobRecord]:
-    """Every page of a search, put together."""
-    found: list[JobRecord] = []
-    for _ in range(1000):
-        page = ask(request)
-        assert len(page.jobs) <= request.limit
-        found += page.jobs
-        if page.cursor is None:
-            return found
-        request = replace(request, cursor=page.cursor)
-    raise AssertionError("a search that comes to no end")
-
-
-def ids(jobs: list[JobRecord]) -> list[str]:
-    return [job.id for job in jobs]

@@ -100,7 +100,7 @@ class Oracle:
         for job in jobs:
             for callback in callbacks_for(job):
                 waiting = self.nodes.get(callback.job)
-                if waiting is not None and waiting.state is BLOCKED:
+                if waiting is not None and (waiting.state is BLOCKED or waiting.fell):
                     waiting.lines.setdefault(job.id, Line(callback.policy, wants=False))
         self.tell(id for id, node in self.nodes.items() if node.state in FINAL)
 

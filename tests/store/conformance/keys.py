@@ -16,7 +16,7 @@ from .scene import T0, Scene, settlement
 from .texts import any_text
 
 EXISTING, REJECT, REPLACE = Conflict.EXISTING, Conflict.REJECT, Conflict.REPLACE
-STARTED, SETTLED, EXPIRY = Until.STARTED, Until.SETTLED, Until.EXPIRY
+STARTED, SETTLED, RESOLVED, EXPIRY = Until.STARTED, Until.SETTLED, Until.RESOLVED, Until.EXPIRY
 
 KEY = Key("k")
 DAY = 86_400_000
@@ -313,7 +313,15 @@ class TestGivingBack:
         scene.settle(settlement(claim, State.QUEUED, attempt=0))
         assert holder(scene) == "b"
 
-    @pytest.mark.parametrize("until", [SETTLED, EXPIRY])
+    def test_until_resolved_a_dead_job_holds_on(self, scene: Scene) -> None:
+        key = Key("k", RESOLVED)
+        scene.settle(settlement(started(scene, keyed("a", key)), State.DEAD))
+        assert scene.insert(keyed("b", key)) == (held_by("a"),)
+        scene.alter(Verb.REVIVE, "a")
+        scene.settle(settlement(scene.claim_one()))
+        assert holder(scene) is None
+
+    @pytest.mark.parametrize("until", [SETTLED, RESOLVED, EXPIRY])
     def test_a_claim_gives_back_no_other_key(self, scene: Scene, until: Until) -> None:
         started(scene, keyed("a", Key("k", until, 1000)))
         assert holder(scene) == "a"

@@ -14,7 +14,8 @@ ON CONFLICT (id) DO NOTHING;
 
 -- name: callbacks_of
 -- Takes :doc (flow ids). Gives each with, one by one, the callbacks of it and of all flows that it is a part of: flow,
--- the flow whose callback it is, job, policy, waiting?
+-- the flow whose callback it is, job, policy, waiting? One that went down with a member may come back, and then waits
+-- for those too that came meanwhile.
 WITH RECURSIVE above (flow, id) AS (
     SELECT value, value FROM json_each(:doc)
     UNION
@@ -23,6 +24,8 @@ WITH RECURSIVE above (flow, id) AS (
 )
 SELECT above.flow, above.id, json_extract(c.value, '$.job'), json_extract(c.value, '$.policy'),
        EXISTS (SELECT 1 FROM mainspring_jobs WHERE id = json_extract(c.value, '$.job') AND +state = 'blocked')
+           OR EXISTS (SELECT 1 FROM mainspring_edges INDEXED BY mainspring_edges_broke
+                      WHERE child = json_extract(c.value, '$.job') AND broke)
 FROM above CROSS JOIN mainspring_flows AS own ON own.id = above.id CROSS JOIN json_each(own.callbacks) AS c;
 
 -- name: block

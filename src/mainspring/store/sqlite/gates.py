@@ -53,15 +53,13 @@ def _partitioned() -> Operation[bool]:
     return bool((yield sql("any_partition")))
 
 
-def wake_places(places: Iterable[Place]) -> Operation[None]:
+def wake_places(places: Collection[Place]) -> Operation[None]:
     """There may be something to claim in these partitions."""
-    named = sorted({(queue, partition) for queue, partition in places if partition})
-    unnamed = sorted({(queue, "") for queue, _ in places})
-    for group in (named, unnamed):
-        if group:
-            yield sql("wake_places", doc=document(group))
+    # Jobs outside of any may have been there before their queue had others.
+    doc = document(sorted({*places, *((queue, "") for queue, _ in places)}))
+    yield sql("wake_places", doc=doc)
     if (yield sql("any_lane")):
-        yield sql("forget_lanes", doc=document([*named, *unnamed]))
+        yield sql("forget_lanes", doc=doc)
 
 
 def wake_queue(queue: str) -> Operation[None]:

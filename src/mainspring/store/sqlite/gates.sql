@@ -302,12 +302,15 @@ FROM (SELECT json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') A
 DELETE FROM mainspring_keys WHERE +until = 'resolved' AND job IN (SELECT value FROM json_each(:doc));
 
 -- name: forget_partitions
--- Takes :now, :limit. Those of which nothing is left: no settings, nothing that waits or runs, no start that counts.
+-- Takes :now, :limit. Those of which nothing is left: no settings, nothing that waits or runs, no start that counts, no
+-- turn that it has had too early.
 DELETE FROM mainspring_partitions
 WHERE (queue, name) IN (
     SELECT queue, name FROM mainspring_partitions AS p INDEXED BY mainspring_partitions_idle
     WHERE NOT active AND open_at IS NULL AND NOT waiting AND defined = '{}' AND limited = '{}' AND paused_at IS NULL
-      AND counts_until <= :now ORDER BY counts_until LIMIT :limit
+      AND counts_until <= :now
+      AND reached <= coalesce((SELECT q.reached FROM mainspring_queues AS q WHERE q.name = p.queue), 0)
+    ORDER BY counts_until LIMIT :limit
 );
 
 -- --- settings --------------------------------------------------------------------------------------------------------

@@ -41,7 +41,10 @@ WHERE EXISTS (SELECT 1 FROM mainspring_jobs WHERE id = value)
 SELECT k.name, k.job, coalesce(j.state <> 'running', 0), coalesce(j.created_at, 0), k.expires_at
 FROM json_each(:doc) AS n CROSS JOIN mainspring_keys AS k ON k.name = n.value
 LEFT JOIN mainspring_jobs AS j ON j.id = k.job
-WHERE (k.expires_at IS NULL OR k.expires_at > :now) AND (k.until = 'expiry' OR j.id IS NOT NULL)
+WHERE (k.expires_at IS NULL OR k.expires_at > :now)
+  AND (k.until = 'expiry' OR j.id IS NOT NULL
+       OR (k.until = 'resolved'
+           AND EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = k.job AND f.state = 'dead')))
   AND NOT (k.until = 'started' AND j.state = 'running');
 
 -- name: take_keys

@@ -103,7 +103,6 @@ class _Serving:
             if cost is not None:
                 self._waited_at[name] = cost
         self.turns = Turns(self._gate, self._tasks, limit, sequence is not None)
-        self._memory: dict[str, Gate] = {}
         self._looked_at = 0
         self._more = False
         """Not all was looked at that may have something to claim."""
@@ -265,7 +264,7 @@ class _Serving:
         """When time gives the queue something more to claim, after all is written."""
         if len(self.turns.taken) >= self._limit:
             return None
-        if self._more:
+        if self._more and not self.turns.stopped:
             return self._now
         times = [self.turns.opens_at] if self.turns.stopped else []
         if self._partitioned:
