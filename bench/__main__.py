@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +67,10 @@ class Bench:
         yield Figure(f"drain, {self._backlog:,} more queued", queued, "jobs/s", raw_drain, f"≥ {plain * 0.85:,.0f}")
         finished = self.drained(self.fill_finished)
         yield Figure(f"drain, {self._backlog:,} finished", finished, "jobs/s", raw_drain, f"≥ {plain * 0.85:,.0f}")
+        yield from self.gated()
+        yield from self.flows()
         yield from self.idle_worker()
+        yield self.newcomer()
 
     # --- each figure ---
 
@@ -110,14 +113,78 @@ class Bench:
             path = self._file()
             self.fill(path, self._jobs)
             prepare(path)
-            said = run_worker(path, "drain", self._jobs, CONCURRENCY)
-            return said["ran"] / said["seconds"]
+            return drain(path, "default", self._jobs)
 
         return median(rate)
 
+    def gated(self) -> Iterator[Figure]:
+        """Drains of queues with more than their jobs to look at."""
+
+        def rate(queue: str, partitions: Iterable[str]) -> float:
+            path = self._file()
+            with opened(path) as noop:
+                drafts = (noop.using(queue=queue, partition=name).job(7, email="a@b.c") for name in partitions)
+                noop._app.enqueue_many(drafts)
+            return drain(path, queue, self._jobs)
+
+        numbers = range(self._jobs)
+        many = self._jobs // 5
+        for what, queue, partitions in (
+            ("limited queue", "limited", ["" for _ in numbers]),
+            ("100 partitions", "shared", [str(number % 100) for number in numbers]),
+            (
+                f"{many:,} partitions, one with most jobs",
+                "shared",
+                [str(number if number < many else 0) for number in numbers],
+            ),
+        ):
+            drained = median(lambda queue=queue, partitions=partitions: rate(queue, partitions))
+            yield Figure(f"drain, {what}", drained, "jobs/s", bar="≥ 8,000")
+
+    def flows(self) -> Iterator[Figure]:
+        """What it costs that jobs wait for each other."""
+        jobs = self._jobs // 5
+
+        def drained(pairs: bool) -> float:
+            path = self._file()
+            with opened(path) as noop:
+                if pairs:
+                    in_pairs(noop, 2 * jobs).enqueue()
+                else:
+                    noop._app.enqueue_many(noop.job(7, email="a@b.c") for _ in range(2 * jobs))
+            return drain(path, "default", 2 * jobs)
+
+        def insert_ms() -> float:
+            with opened(self._file()) as noop:
+                noop.enqueue(7, email="a@b.c")
+                flow = in_pairs(noop, jobs)
+                start = time.perf_counter()
+                flow.enqueue()
+                return 1000 * (time.perf_counter() - start)
+
+        yield Figure(f"insert a flow of {jobs:,}", median(insert_ms), "ms", bar="< 1,000")
+        plain = median(lambda: drained(pairs=False))
+        yield Figure("drain, pairs of a flow", median(lambda: drained(pairs=True)), "jobs/s", bar=f"≥ {plain / 2:,.0f}")
+
+    def newcomer(self) -> Figure:
+        """Each is the first job of its tenant, while another one has a long queue and slots are idle."""
+        path = self._file()
+        with opened(path, "nap") as nap:
+            crowd = nap.using(queue="tenants", partition="crowd")
+            nap._app.enqueue_many(crowd.job() for _ in range(self._backlog))
+        with worker_process(path, "wait", "tenants"), opened(path, "pick_up") as pick_up:
+            late_ms = []
+            for number in range(200):
+                time.sleep(0.02)
+                alone = pick_up.using(queue="tenants", partition=str(number))
+                late_ms.append(1000 * alone.enqueue(time.time()).result(timeout=10))
+        late_ms.sort()
+        what = f"first job beside {self._backlog:,} of another tenant, p99"
+        return Figure(what, late_ms[int(len(late_ms) * 0.99)], "ms", bar="< 20")
+
     def idle_worker(self) -> Iterator[Figure]:
         path = self._file()
-        with worker_process(path, "wait") as (said, _), opened(path, "pick_up") as pick_up:
+        with worker_process(path, "wait", "default") as (said, _), opened(path, "pick_up") as pick_up:
             yield Figure("memory of an idle worker", said["rss"] / 1e6, "MB", bar="< 80")
             late_ms = []
             for _ in range(200):
@@ -145,7 +212,7 @@ class Bench:
         with opened(path) as noop:
             first = noop.using(priority=0)
             noop._app.enqueue_many(first.job(0, email="a@b.c") for _ in range(100))
-        run_worker(path, "drain", 1, 1)
+        run_worker(path, "drain", "default", 1, 1)
         with sqlite3.connect(path) as connection:
             columns = [row[1] for row in connection.execute("PRAGMA table_info(mainspring_finished)")]
             changed = {"id": "printf('%036d', n)", "finished_at": "finished_at - n % 3600000"}
@@ -172,6 +239,9 @@ def opened(path: Path, task: str = "noop") -> Iterator[object]:
         async def pick_up(sent_at: float) -> float:
             return sent_at
 
+        @app.task
+        async def nap() -> None: ...
+
         yield app.tasks[task]
 
 
@@ -192,6 +262,22 @@ def worker_process(path: Path, *arguments: object) -> Iterator[tuple[dict[str, f
             raise SystemExit("the measured worker failed, see above")
         yield json.loads(line), process
         process.stdin.close()
+
+
+def in_pairs(noop: object, jobs: int) -> object:
+    """A flow of so many jobs, every second of which waits for the one before."""
+    from mainspring import Flow
+
+    flow = Flow("pairs")
+    for _ in range(jobs // 2):
+        flow.add(noop.job(7, email="a@b.c"), after=flow.add(noop.job(7, email="a@b.c")))
+    return flow
+
+
+def drain(path: Path, queue: str, jobs: int) -> float:
+    """Jobs per second, by one worker process."""
+    said = run_worker(path, "drain", queue, jobs, CONCURRENCY)
+    return said["ran"] / said["seconds"]
 
 
 def run_worker(path: Path, *arguments: object) -> dict[str, float]:

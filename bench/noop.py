@@ -1,7 +1,7 @@
 """The program under measurement: tasks that do nothing, and a worker process that says how it went.
 
-MAINSPRING_URL=... python -m bench.noop drain JOBS CONCURRENCY   run so many jobs, then say how long it took
-MAINSPRING_URL=... python -m bench.noop wait                     be an idle worker until a line comes in
+MAINSPRING_URL=... python -m bench.noop drain QUEUE JOBS CONCURRENCY   run so many jobs, then say how long it took
+MAINSPRING_URL=... python -m bench.noop wait QUEUE                     be a worker until a line comes in
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import time
 
 import psutil
 
-from mainspring import Mainspring
+from mainspring import Limits, Mainspring
 from mainspring.worker.worker import Worker
 
 app = Mainspring()
+app.queue("limited", concurrency=100_000, rate=["1000000/1s", "60000000/1m"])
+app.queue("tenants", per_partition=Limits(concurrency=5))
 
 
 class Course:
@@ -42,16 +44,21 @@ async def pick_up(sent_at: float) -> float:
     return time.time() - sent_at
 
 
-def drain(jobs: int, concurrency: int) -> None:
+@app.task
+async def nap() -> None:
+    await asyncio.sleep(0.01)
+
+
+def drain(queue: str, jobs: int, concurrency: int) -> None:
     """From the first run to the last settlement, and the worker's leaving."""
     Course.stop_after = jobs
-    Course.worker = app.worker(concurrency=concurrency)
+    Course.worker = app.worker([queue], concurrency=concurrency)
     Course.worker.run()
     say(seconds=time.perf_counter() - Course.first_at, ran=Course.ran)
 
 
-async def wait() -> None:
-    worker = app.worker(concurrency=100)
+async def wait(queue: str) -> None:
+    worker = app.worker([queue], concurrency=100)
     working = asyncio.create_task(worker.arun())
     await asyncio.sleep(1)
     say(rss=psutil.Process().memory_info().rss)
@@ -66,6 +73,6 @@ def say(**figures: float) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "drain":
-        drain(int(sys.argv[2]), int(sys.argv[3]))
+        drain(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
-        asyncio.run(wait())
+        asyncio.run(wait(sys.argv[2]))

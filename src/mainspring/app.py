@@ -336,10 +336,16 @@ class Mainspring:
 
         Raises `InvalidOption`, `InvalidDuration`.
         """
+        if type(sequence) is not bool:
+            raise InvalidOption(
+                f"sequence={quote(sequence)} is neither True nor False; what follows a dead job is on_failure="
+            )
         if on_failure not in ("block", "skip"):
             raise InvalidOption(f"on_failure={quote(on_failure)} is neither 'block' nor 'skip'")
         if on_failure == "skip" and not sequence:
             raise InvalidOption("on_failure='skip' says nothing without sequence=True; give both")
+        if partitions is not None and not isinstance(partitions, Mapping):
+            raise InvalidOption(f"partitions={quote(partitions)} is no mapping of names to Limits")
         exceptions = dict(partitions or {})
         defined = DefineQueue(
             check_name("queue", name),

@@ -40,7 +40,7 @@ class JobDraft(Generic[R_co]):
         """As it is stored outside of a flow. Raises `InvalidFlow` if it takes the result of another job."""
         if self.gaps:
             raise InvalidFlow(
-                f"task {self.new.task!r}: argument {self.gaps[0].path[0]!r} is {self.gaps[0].of}; {ONLY_IN_FLOWS}"
+                f"task {self.new.task!r}: argument {self.gaps[0].path[0]!r} is {self.gaps[0].of!r}; {ONLY_IN_FLOWS}"
             )
         return self.new
 

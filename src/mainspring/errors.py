@@ -189,6 +189,13 @@ class UnknownParent(InvalidFlow):
         self.parent_id = parent_id
 
 
+def would_wait_for_itself(callback: str) -> InvalidFlow:
+    """A job of a flow was to wait, itself or by way of others, for what is to follow on the whole flow."""
+    return InvalidFlow(
+        f"not enqueued: a job of a flow cannot wait for job {callback}, which follows on the flow, and so waits for it"
+    )
+
+
 class JobFailed(MainspringError):
     """The job is dead.
 

@@ -266,7 +266,7 @@ class Flow(Generic[R_co]):
         states: dict[State, int] = {}
         for tally in reply.tallies:
             states[tally.state] = states.get(tally.state, 0) + tally.count
-        if not states:
+        if not states and not (yield from ask(FindRequest(Filter(flow=self.id), 1, flows=True))).flows:
             raise FlowNotFound(f"no flow has the id {self.id!r}; it may have been pruned")
         done = sum(count for state, count in states.items() if state in FINAL)
         return FlowProgress(done, sum(states.values()), states)

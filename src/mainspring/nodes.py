@@ -154,8 +154,8 @@ def refuse_oddities(name: str, entries: Sequence[Entry]) -> None:
         for gap in entry.gaps:
             if gap.of.previous:
                 raise InvalidFlow(
-                    f"flow {name!r}: argument {gap.path[0]!r} of task {entry.draft.new.task!r} is {gap.of}, but there "
-                    "is no step before; give such a job to a chain, as a later step"
+                    f"flow {name!r}: argument {gap.path[0]!r} of task {entry.draft.new.task!r} is {gap.of!r}, but "
+                    "there is no step before; give such a job to a chain, as a later step"
                 )
 
 
@@ -203,6 +203,10 @@ def policies_of(on_failure: OnFailure | Mapping[Any, OnFailure]) -> dict[str | N
     """By the parents' ids; under None what holds for the others."""
     if isinstance(on_failure, str):
         return {None: _policy(on_failure)}
+    if not isinstance(on_failure, Mapping):
+        raise InvalidOption(
+            f"on_failure={quote(on_failure)}: give one of {', '.join(get_args(OnFailure))}, or a mapping"
+        )
     by_parent: dict[str | None, Policy] = {
         id: _policy(policy) for parent, policy in on_failure.items() for id in ids_of(parent)
     }

@@ -235,3 +235,45 @@ def test_unknown_flows(app: Mainspring) -> None:
             ask("x")
     with pytest.raises(InvalidOption, match="flow id 7"):
         app.flows.get(7)  # type: ignore[arg-type]
+
+
+def test_what_is_added_later_cannot_wait_for_what_follows_on_the_flow(app: Mainspring, add: Task[..., int]) -> None:
+    flow = Flow("sum")
+    flow.add(add.job(1))
+    last = flow.on_success(add.job(2))
+    flow.enqueue()
+    after = Flow("after")
+    reported = after.add(add.job(3), after=last)
+    after.enqueue()
+    for parent in (last.job, reported.job):
+        again = app.flows.get(flow.id)
+        again.add(add.job(4), after=parent)
+        with pytest.raises(InvalidFlow, match="follows on the flow"):
+            again.enqueue()
+    assert app.jobs.count() == 3
+
+
+def test_no_text_is_made_of_a_result_that_is_not_known_yet(add: Task[..., int]) -> None:
+    one = Flow("sum").add(add.job(1))
+    with pytest.raises(InvalidFlow, match="make it an argument of its own"):
+        add.job(f"receipt {one.result}")
+    with pytest.raises(InvalidFlow, match="result of the step before> is not known yet"):
+        add.job(f"receipt {previous}")
+
+
+@pytest.mark.parametrize("on_failure", [None, 3, ["run"]])
+def test_a_policy_is_a_name_or_a_mapping(add: Task[..., int], on_failure: Any) -> None:
+    with pytest.raises(InvalidOption, match="give one of fail, ignore, run, or a mapping"):
+        Flow("sum").add(add.job(1), on_failure=on_failure)
+
+
+def test_a_flow_whose_jobs_were_all_there_already_is_empty_and_over(app: Mainspring) -> None:
+    @app.task(unique=Unique())
+    def once(n: int) -> int:
+        return n
+
+    first = once.enqueue(1)
+    flow = group(once.job(1)).enqueue()
+    assert [job.id for job in flow.jobs()] == []
+    assert (flow.progress().total, flow.wait(timeout=0).done) == (0, 0)
+    assert first.refresh().flow_id is None

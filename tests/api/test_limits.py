@@ -281,6 +281,8 @@ async def test_the_async_doors(app: Mainspring) -> None:
         {"rate": "often"},
         {"rate": 5},
         {"max_queued": -1},
+        {"max_queued": 10**30},
+        {"concurrency": 10**30},
         {"weight": 2},
         {"partition": "acme", "weight": 0},
         {"partition": "acme", "weight": None},

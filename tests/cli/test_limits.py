@@ -57,6 +57,21 @@ def test_limits_of_a_task(project: Project) -> None:
     assert "a task has no other limits than --rate and --concurrency" in error
 
 
+def test_a_task_that_nobody_knows_may_be_misspelt(project: Project) -> None:
+    project.run("migrate", *APP)
+    ran = project.run("queues", "limit", "--task", "ad", "--rate", "10/s", *APP)
+    assert ran.stdout == "task ad: 10/1s\n"
+    assert ran.stderr == "note: no task is named 'ad' here, and there is no job of such a one\n"
+    assert project.run("queues", "limit", "--task", "add", "--rate", "10/s", *APP).stderr == ""
+
+
+def test_what_is_in_no_partition_is_limited_too(project: Project) -> None:
+    project.app.tasks["add"].using(partition="acme").enqueue(1, 2)
+    assert (
+        limit(project, "default", "--partition", "", "-c", "3") == "queue default, partition (none): open, 3 at once\n"
+    )
+
+
 def test_a_partition_is_paused_and_resumed(project: Project) -> None:
     project.app.tasks["add"].using(partition="acme").enqueue(1, 2)
     paused = project.run("queues", "pause", "default", "--partition", "acme", *APP).stdout

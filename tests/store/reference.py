@@ -77,6 +77,8 @@ class ReferenceStore(Configured):
         yield from ()
         now = clock(request.now)
         before = {name: copy(value) for name, value in vars(self).items() if isinstance(value, dict)}
+        before["links"] = {id: dict(links) for id, links in self.links.items()}
+        before["children"] = defaultdict(list, {id: list(children) for id, children in self.children.items()})
         try:
             return self._insert_all(request, now)
         except MainspringError:

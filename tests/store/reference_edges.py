@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from mainspring.errors import UnknownParent
+from mainspring.errors import UnknownParent, would_wait_for_itself
 from mainspring.model.job import JobRecord, NewJob, Parent, Policy
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import FlowRecord, NewFlow
@@ -77,7 +77,25 @@ class Edges(Gates):
                     if waiting and not own and callback.job != job.id:
                         self._tie(callback.job, job.id, Link(callback.policy, False))
                         touched.add(callback.job)
+        for later in sorted(touched.difference(job.id for job in new)) if strict else ():
+            if later in self._below(later):
+                raise would_wait_for_itself(later)
         return touched
+
+    def _below(self, job: str) -> set[str]:
+        """All that waits for a job, itself or by way of others."""
+        found: set[str] = set()
+        above = [job]
+        while above:
+            parent = above.pop()
+            children = {
+                child
+                for child in self.children[parent]
+                if parent in self.links.get(child, {}) and self.links[child][parent].state is None
+            }
+            above += children - found
+            found |= children
+        return found
 
     def _tie(self, child: str, parent: str, link: Link) -> None:
         links = self.links.setdefault(child, {})

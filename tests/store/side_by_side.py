@@ -18,7 +18,7 @@ from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from mainspring.errors import DuplicateJob, QueueFull, UnknownParent
+from mainspring.errors import DuplicateJob, InvalidFlow, QueueFull
 from mainspring.model.job import Claim, JobRecord
 from mainspring.store.base import (
     AlterRequest,
@@ -83,7 +83,7 @@ class SideBySide(RuleBasedStateMachine):
         def outcome(driver: Driver) -> tuple[Inserted, ...] | str:
             try:
                 return driver.run(request)
-            except (DuplicateJob, QueueFull, UnknownParent) as refusal:
+            except (DuplicateJob, InvalidFlow, QueueFull) as refusal:
                 return repr(refusal)
 
         reply, expected = outcome(self.driver), outcome(self.expected)

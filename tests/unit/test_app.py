@@ -215,6 +215,8 @@ def test_a_wrong_limit_is_refused(app: Mainspring, concurrency: Any) -> None:
         ({"per_partition": Limits(concurrency=0)}, "concurrency=0"),
         ({"partitions": {"acme": 5}}, r"partitions\['acme'\]=5 is not a Limits"),
         ({"partitions": {" acme": Limits()}}, "partition name ' acme'"),
+        ({"partitions": ["acme"]}, r"partitions=\['acme'\] is no mapping"),
+        ({"sequence": "skip"}, "sequence='skip' is neither"),
         ({"on_failure": "stop"}, "on_failure='stop'"),
         ({"on_failure": "skip"}, "without sequence=True"),
     ],

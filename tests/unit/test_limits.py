@@ -68,6 +68,8 @@ def test_limits_keep_their_rates_as_a_tuple() -> None:
         {"concurrency": -1},
         {"concurrency": True},
         {"concurrency": "5"},
+        {"concurrency": 10**9 + 1},
+        {"max_queued": 2**63},
         {"rate": 5},
         {"max_queued": 0},
         {"max_queued": 1.5},

@@ -160,6 +160,8 @@ def limit(
             raise ConfigurationError("a task has no other limits than --rate and --concurrency; the others are queues'")
         opened = existing(context, app, url)
         opened.queues.set_task_limits(task, concurrency=at_once, rate=rates)
+        if task not in opened.tasks and not opened.jobs.count(task=task):
+            warn(f"note: no task is named {quote(task)} here, and there is no job of such a one")
         _report_task(opened, task, as_json)
     else:
         raise ConfigurationError("say what to limit: give either the name of a queue or --task")
@@ -218,7 +220,7 @@ def _report(app: Mainspring, names: list[str], partition: str | None, as_json: b
             print_json([partition_json(view) for view in views])
             return
         for view in views:
-            place = f"queue {one_line(view.queue)}, partition {one_line(view.name)}"
+            place = f"queue {one_line(view.queue)}, partition {one_line(view.name) or '(none)'}"
             say(f"{place}: {state_of(view)}, {limits_of(view.limits) or 'no limit'}")
         return
     queues = [view for view in app.queues.list() if view.name in names]

@@ -97,7 +97,7 @@ class ArgumentsCodec:
         """
         text, gaps = self.encode_with_gaps(args, kwargs)
         if gaps:
-            raise InvalidFlow(f"task {self.task!r}: argument {gaps[0].path[0]!r} is {gaps[0].of}; {ONLY_IN_FLOWS}")
+            raise InvalidFlow(f"task {self.task!r}: argument {gaps[0].path[0]!r} is {gaps[0].of!r}; {ONLY_IN_FLOWS}")
         return text
 
     def encode_with_gaps(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, tuple[Gap, ...]]:

@@ -41,6 +41,10 @@ class Pending:
             return "<the result of the step before>"
         return f"<the results of {len(self.jobs)} jobs>" if self.listed else f"<the result of job {self.jobs[0]}>"
 
+    def __format__(self, spec: str) -> str:
+        # Else f"Receipt: {charge.result}" would go to somebody's customer just as it is.
+        raise InvalidFlow(f"{self!r} is not known yet, so no text can be made of it; make it an argument of its own")
+
 
 PREVIOUS = Pending((), previous=True)
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from mainspring.errors import InvalidOption
@@ -40,6 +41,8 @@ __all__ = [
 BUCKETS = 100
 MAX_RATES = 10
 """How many rates one gate can have."""
+MAX_LIMIT = 1_000_000_000
+"""More than that is no limit; and stores count with what fits into 64 bits."""
 MAX_COST = 1_000_000
 SHARE_UNIT = 1_000_000
 """How far one start of cost 1 moves the virtual time of a partition of weight 1."""
@@ -67,8 +70,8 @@ class Rate:
     per: Duration = "1s"
 
     def __post_init__(self) -> None:
-        if type(self.limit) is not int or not 1 <= self.limit <= 1_000_000_000:
-            raise InvalidOption(f"limit={quote(self.limit)} is not a whole number from 1 to 1,000,000,000")
+        if type(self.limit) is not int or not 1 <= self.limit <= MAX_LIMIT:
+            raise InvalidOption(f"limit={quote(self.limit)} is not a whole number from 1 to {MAX_LIMIT:,}")
         if not 1 <= to_ms(self.per) <= 366 * 86_400_000:
             raise InvalidOption(f"per={quote(self.per)} is not a time from a millisecond to a year")
         # One way to write each length, so that equal rates are equal.
@@ -77,12 +80,12 @@ class Rate:
     @property
     def per_ms(self) -> int:
         """The length in milliseconds."""
-        return to_ms(self.per)
+        return _length(self.per)
 
     @classmethod
     def parse(cls, text: str) -> Rate:
         """A rate as it is written on a command line: "50/1m", "10/s". Raises as the class does."""
-        found = re.fullmatch(r"\s*(\d{1,10})\s*/\s*(\S+)\s*", text)
+        found = re.fullmatch(r"\s*([0-9]{1,20})\s*/\s*(\S+)\s*", text)
         if not found:
             raise InvalidOption(f"rate {quote(text)} is not of the form 50/1m: a number, a slash, a time")
         per = found[2] if found[2][0].isdigit() else f"1{found[2]}"
@@ -156,17 +159,18 @@ class Limits:
 
 def check_concurrency(value: int | None) -> int | None:
     """`value`, if it can be a limit of running jobs; else raises `InvalidOption`."""
-    if value is not None and (type(value) is not int or value < 1):
+    if value is not None and (type(value) is not int or not 1 <= value <= MAX_LIMIT):
         raise InvalidOption(
-            f"concurrency={quote(value)} is not a whole number from 1 on; None: no limit (to stop all, pause it)"
+            f"concurrency={quote(value)} is not a whole number from 1 to {MAX_LIMIT:,}; None: no limit "
+            "(to stop all, pause it)"
         )
     return value
 
 
 def check_max_queued(value: int | None) -> int | None:
     """`value`, if it can be a limit of waiting jobs; else raises `InvalidOption`."""
-    if value is not None and (type(value) is not int or value < 1):
-        raise InvalidOption(f"max_queued={quote(value)} is not a whole number from 1 on; None: no limit")
+    if value is not None and (type(value) is not int or not 1 <= value <= MAX_LIMIT):
+        raise InvalidOption(f"max_queued={quote(value)} is not a whole number from 1 to {MAX_LIMIT:,}; None: no limit")
     return value
 
 
@@ -206,6 +210,12 @@ NO_LIMITS: Final = Limits()
 def rates_to_json(rates: Iterable[Rate]) -> list[list[int]]:
     """Rates as JSON: limit and length in milliseconds."""
     return [[rate.limit, rate.per_ms] for rate in rates]
+
+
+@lru_cache(maxsize=1000)
+def _length(per: Duration) -> int:
+    """Read once, however often a gate is looked at."""
+    return to_ms(per)
 
 
 def share(cost: int, weight: float) -> int:

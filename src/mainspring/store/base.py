@@ -132,9 +132,10 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
 
     A job with parents is blocked until they have ended, as their edges say; parents that have ended already count at
     once. A job of a flow becomes a parent of the flow's callbacks, and of those of the flows that it is a part of, as
-    far as they are blocked still, or went down with another job and may come back with it. Raises `UnknownParent` for a parent that is neither in the request nor in the store;
-    nothing is stored then. A job that is there already gets no new edges, whatever became of its parents; where a key
-    gave another job in place of a parent, that one is waited for.
+    far as they are blocked still, or went down with another job and may come back with it. Raises `UnknownParent` for a
+    parent that is neither in the request nor in the store, and `InvalidFlow` for a job that would wait, by way of jobs
+    in the store, for a callback that waits for it; nothing is stored then. A job that is there already gets no new
+    edges, whatever became of its parents; where a key gave another job in place of a parent, that one is waited for.
     """
 
     operation: ClassVar[str] = "insert"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mainspring.errors import InvalidFlow
 from mainspring.model.job import Edge, Key, NewJob, Parent, Policy
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import AlterRequest, Callback, Filter, FindRequest, FlowRecord, NewFlow, Page, Room, Verb
@@ -253,6 +254,36 @@ class TestAddedToLater:
         still_waits(scene, "success")
         scene.end("b")
         assert scene.state("success") is QUEUED
+
+    def test_a_callback_that_went_down_waits_for_them_too_when_it_comes_back(self, scene: Scene) -> None:
+        flow_of(scene, member("a"), member("b"), callbacks=[SUCCESS])
+        scene.end("a", state=State.DEAD)
+        scene.insert(member("c"), member("d"), member("e"))
+        scene.end("c")
+        scene.end("d", state=State.DEAD)
+        scene.alter(Verb.REVIVE, "a")
+        scene.end("a", "b")
+        assert scene.state("success") is CANCELLED
+        scene.alter(Verb.REVIVE, "d")
+        for id in "de":
+            still_waits(scene, "success")
+            scene.end(id)
+        assert scene.state("success") is QUEUED
+
+    @pytest.mark.parametrize("between", [(), ("x",), ("x", "y")], ids=len)
+    def test_none_may_wait_for_a_callback_that_waits_for_it(self, scene: Scene, between: tuple[str, ...]) -> None:
+        flow_of(scene, member("a"), callbacks=[SUCCESS])
+        last = "success"
+        for id in between:
+            scene.insert(own(id, last))
+            last = id
+        with pytest.raises(InvalidFlow, match="cannot wait for job success, which follows on the flow"):
+            scene.insert(member("b"), member("c", "b", last))
+        scene.insert(own("no member", last))
+        scene.end("a")
+        assert {job.id for job in scene.find()} == {"a", "success", "no member", *between}
+        for id in ("success", *between, "no member"):
+            scene.end(id)
 
     def test_members_without_callbacks_are_just_jobs(self, scene: Scene) -> None:
         flow_of(scene, member("a"))

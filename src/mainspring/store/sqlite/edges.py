@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from mainspring.errors import UnknownParent
+from mainspring.errors import UnknownParent, would_wait_for_itself
 from mainspring.model.job import Claim, JobRecord, NewJob, Parent, Policy
 from mainspring.model.states import State
 from mainspring.store.base import Operation
@@ -53,8 +53,9 @@ class Passed:
 def link(new: Mapping[str, NewJob], instead: Mapping[str, str], told: Told, *, strict: bool) -> Operation[None]:
     """Tie jobs that were just stored to their parents, and to the callbacks of their flows.
 
-    `instead` says which job there is in place of one that a key turned away. A parent that is not there is an error;
-    where not `strict`, it counts as one that was deleted.
+    `instead` says which job there is in place of one that a key turned away. A parent that is not there is an error,
+    and so is a job that waits for a callback that waits for it; where not `strict`, the former counts as one that was
+    deleted.
     """
     ties = _Ties()
     for job in new.values():
@@ -78,6 +79,11 @@ def link(new: Mapping[str, NewJob], instead: Mapping[str, str], told: Told, *, s
     ties.add_callbacks(new, callbacks)
     if ties.rows:
         yield sql("add_edges", doc=document([(*row, row[1] in gone) for row in ties.rows]))
+    later = {row[2] for row in callbacks if row[4]} - new.keys()
+    if strict and outside and later:
+        circles = yield sql("circles", doc=document(sorted(later)))
+        if circles:
+            raise would_wait_for_itself(min(row[0] for row in circles))
     told.gone |= gone
     told.alone += waiting
     if outside:

@@ -48,6 +48,18 @@ FROM json_each(:doc) AS n LEFT JOIN mainspring_finished AS f ON f.id = json_extr
 WHERE true
 ON CONFLICT (parent, child) DO NOTHING;
 
+-- name: circles
+-- Takes :doc (ids). Gives those that wait, by way of others, for themselves.
+WITH RECURSIVE waits (start, job) AS (
+    SELECT value, value FROM json_each(:doc)
+    UNION
+    SELECT waits.start, e.child FROM waits CROSS JOIN mainspring_edges AS e ON e.parent = waits.job
+    WHERE e.state IS NULL
+)
+SELECT waits.start
+FROM waits CROSS JOIN mainspring_edges AS e ON e.parent = waits.job AND e.child = waits.start
+WHERE e.state IS NULL;
+
 -- name: ended_edges
 -- Takes :doc (ids of children). Gives child, parent, policy, state of their edges whose parents have ended.
 SELECT e.child, e.parent, e.policy, e.state

@@ -192,18 +192,21 @@ SELECT f.queue, f.partition FROM json_each(:doc) AS r CROSS JOIN mainspring_fini
 -- name: wake_places
 -- Takes :doc ([queue, partition]). Those with queued jobs become active; others no longer wait for a time. Outside of any
 -- partition a job is in "", which is one only where its queue has others.
+WITH named (queue, name) AS MATERIALIZED (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:doc)
+), place (queue, name, queued, known) AS MATERIALIZED (
+    SELECT queue, name,
+           EXISTS (SELECT 1 FROM mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
+                   WHERE j.state = 'queued' AND j.queue = named.queue AND j.partition = named.name),
+           EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = named.queue AND p.name = named.name)
+    FROM named
+)
 INSERT INTO mainspring_partitions (queue, name, active, reached)
 SELECT queue, name, queued, coalesce((SELECT q.reached FROM mainspring_queues AS q WHERE q.name = queue), 0)
-FROM (
-    SELECT json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') AS name,
-           EXISTS (SELECT 1 FROM mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
-                   WHERE j.state = 'queued' AND j.queue = json_extract(value, '$[0]')
-                     AND j.partition = json_extract(value, '$[1]')) AS queued
-    FROM json_each(:doc)
-) AS place
-WHERE queued AND (name <> '' OR EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = place.queue AND partitioned)
-                  OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = place.queue))
-   OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = place.queue AND p.name = place.name)
+FROM place
+WHERE known OR queued AND (name <> ''
+           OR EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = place.queue AND partitioned)
+           OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = place.queue))
 ON CONFLICT (queue, name) DO UPDATE
 SET active = excluded.active, open_at = NULL, waiting = 0, reached = max(reached, excluded.reached)
 WHERE NOT active AND paused_at IS NULL AND (excluded.active OR open_at IS NOT NULL OR waiting);

@@ -90,7 +90,8 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     """Insert jobs inside an operation that writes already."""
     if not jobs:
         return ()
-    rows = yield sql("insert_jobs", doc=document(jobs), now=now)
+    plain = not any(job.partition or job.flow or job.parents or job.cost != 1 for job in jobs)
+    rows = yield sql("insert_jobs", doc=document(jobs), plain=plain, now=now)
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
     yield from gates.enter(jobs)
     new = {row[0] for row in rows}
