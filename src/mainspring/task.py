@@ -123,7 +123,7 @@ class BoundTask(Generic[P, R_co]):
                 terms.wait_ms,
                 terms.override_text,
                 terms.keys(task, text) if terms.makes_keys else (),
-                self._app.partition_of(task, terms.queue, text) if terms.partition is None else terms.partition,
+                terms.partition if terms.partition is not None else self._app.partition_of(task, terms.queue, text),
                 terms.cost,
             ),
             self._app,

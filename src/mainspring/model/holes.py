@@ -102,7 +102,14 @@ _MAX_DEPTH = 64
 
 def holds_any(values: Iterable[Any]) -> bool:
     """Whether a `Pending` is among these values, or anywhere in the lists, tuples and dictionaries among them."""
-    return any(type(value) is Pending or (isinstance(value, _CONTAINERS) and _search(value)) for value in values)
+    # Every argument of every job comes by here: most are of these types, and nothing can be in them.
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is int:
+            continue
+        if kind is Pending or (isinstance(value, _CONTAINERS) and _search(value)):
+            return True
+    return False
 
 
 def _search(container: Any) -> bool:

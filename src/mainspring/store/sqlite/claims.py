@@ -40,7 +40,6 @@ def claim(request: ClaimRequest) -> Operation[ClaimReply]:
         if claims and (yield sql("any_key")):
             yield sql("give_back_keys_of_started", doc=document([claim.id for claim in claims]))
         claims = yield from edges.with_parents(claims)
-        claims = yield from edges.with_parents(claims)
     return ClaimReply(tuple(claims), now, survey.next_due(), survey.alive)
 
 

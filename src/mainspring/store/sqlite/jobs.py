@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mainspring.errors import DuplicateJob, QueueFull
 from mainspring.model.job import NewJob, Note
+from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL
 from mainspring.store.base import (
     LOG_LINES_KEPT,
@@ -90,8 +91,11 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     """Insert jobs inside an operation that writes already."""
     if not jobs:
         return ()
-    plain = not any(job.partition or job.flow or job.parents or job.cost != 1 for job in jobs)
-    rows = yield sql("insert_jobs", doc=document(jobs), plain=plain, now=now)
+    if all(map(_is_plain, jobs)):
+        short = [(job.id, job.task, job.queue, job.args, job.priority) for job in jobs]
+        rows = yield sql("insert_plain_jobs", doc=document(short), now=now)
+    else:
+        rows = yield sql("insert_jobs", doc=document(jobs), now=now)
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
     yield from gates.enter(jobs)
     new = {row[0] for row in rows}
@@ -102,6 +106,19 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     return tuple(replies)
 
 
+def _is_plain(job: NewJob) -> bool:
+    """Whether it has nothing but what every job has."""
+    return (
+        job.run_at is None
+        and not job.delay_ms
+        and job.options is None
+        and not job.partition
+        and job.cost == 1
+        and job.flow is None
+        and not job.parents
+    )
+
+
 def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     yield WRITE
     now = time_of(request.now)
@@ -110,7 +127,7 @@ def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     moved: list[str] = []
     final = [settlement for settlement in request.settlements if settlement.state in FINAL]
     if final:
-        moved = [row[0] for row in (yield sql("finish_jobs", doc=document(final), now=now))]
+        moved = [row[0] for row in (yield sql("finish_jobs", doc=document([_end(each) for each in final]), now=now))]
         yield sql("forget_finished", doc=document(moved))
     applied = set(moved)
     back = [settlement for settlement in request.settlements if settlement.state not in FINAL]
@@ -121,6 +138,22 @@ def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     follow_ups = [job for done in request.settlements if done.id in applied for job in done.follow_ups]
     yield from endings.ended(moved, now, first=_follow_up(follow_ups, now) if follow_ups else None)
     return frozenset(applied)
+
+
+def _end(done: Settlement) -> tuple[object, ...]:
+    """As `finish_jobs` takes it: what comes by here comes by in great numbers."""
+    return (
+        done.id,
+        done.lease,
+        done.state,
+        done.attempt,
+        done.crashes,
+        done.postponed,
+        done.result,
+        done.error,
+        done.reason,
+        done.history,
+    )
 
 
 def _follow_up(jobs: Sequence[NewJob], now: int) -> Operation[edges.Told]:

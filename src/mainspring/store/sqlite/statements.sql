@@ -3,10 +3,27 @@
 -- it either, INDEXED BY names the one, and a "+" keeps it off the index of that column (most of all the one by state,
 -- which would walk a whole backlog).
 
+-- name: insert_plain_jobs
+-- Takes :doc (id, task, queue, args, priority of jobs that have nothing else), :now. Gives the ids that were not there
+-- yet, live or finished. Most jobs are such: what is not in the document need not be looked for in it, which is half of
+-- the work. The LIMIT keeps the inner query whole, or each column would be extracted wherever it is named.
+INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, gate)
+SELECT id, task, queue, 'queued', args, priority, :now, :now,
+       coalesce((SELECT name FROM mainspring_tasks WHERE name = task), '')
+FROM (
+    SELECT json_extract(value, '$[0]') AS id,
+           json_extract(value, '$[1]') AS task,
+           json_extract(value, '$[2]') AS queue,
+           json_extract(value, '$[3]') AS args,
+           json_extract(value, '$[4]') AS priority
+    FROM json_each(:doc) LIMIT -1
+) AS new
+WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = new.id)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
 -- name: insert_jobs
--- Takes :doc (NewJob), :plain (none is in a partition or flow, has parents, or costs more than 1), :now. Gives the ids
--- that were not there yet, live or finished. Bulk inserts spend their time in json_extract: the LIMIT keeps the inner query
--- whole, so that no column is extracted wherever it is named, and of plain jobs only what they have is.
+-- Takes :doc (NewJob), :now. Gives the ids that were not there yet, live or finished.
 INSERT INTO mainspring_jobs (
     id, task, queue, state, args, priority, created_at, run_at, options, partition, cost, flow, gate
 )
@@ -22,10 +39,10 @@ FROM (
            json_extract(value, '$.priority') AS priority,
            coalesce(json_extract(value, '$.run_at'), :now + json_extract(value, '$.delay_ms')) AS run_at,
            json_extract(value, '$.options') AS options,
-           CASE WHEN :plain THEN '' ELSE json_extract(value, '$.partition') END AS partition,
-           CASE WHEN :plain THEN 1 ELSE json_extract(value, '$.cost') END AS cost,
-           CASE WHEN :plain THEN NULL ELSE json_extract(value, '$.flow') END AS flow,
-           NOT :plain AND json_array_length(value, '$.parents') > 0 AS blocked
+           json_extract(value, '$.partition') AS partition,
+           json_extract(value, '$.cost') AS cost,
+           json_extract(value, '$.flow') AS flow,
+           json_array_length(value, '$.parents') > 0 AS blocked
     FROM json_each(:doc) LIMIT -1
 ) AS new
 WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = new.id)
@@ -150,17 +167,28 @@ RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, c
           history, options, cancel_requested, partition, cost, flow;
 
 -- name: finish_jobs
--- Takes :doc (Settlement, final ones), :now. Copies each job whose lease holds to the finished ones. Gives ids.
+-- Takes :doc (id, lease, state, attempt, crashes, postponed, result, error, reason, history of final settlements), :now.
+-- Copies each job whose lease holds to the finished ones. Gives ids. The LIMIT keeps the inner query whole, or each
+-- column would be extracted wherever it is named.
 INSERT INTO mainspring_finished
-SELECT j.id, j.task, j.queue, json_extract(s.value, '$.state'), j.args, j.priority,
-       json_extract(s.value, '$.attempt'), json_extract(s.value, '$.crashes'), json_extract(s.value, '$.postponed'),
-       j.lease, j.created_at, j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text,
-       json_extract(s.value, '$.result'), json_extract(s.value, '$.error'),
-       coalesce(CASE WHEN j.cancel_requested AND json_extract(s.value, '$.state') = 'cancelled' THEN j.reason END,
-                json_extract(s.value, '$.reason')),
-       json_extract(s.value, '$.history'), j.options, j.partition, j.cost, j.flow
-FROM json_each(:doc) AS s CROSS JOIN mainspring_jobs AS j ON j.id = json_extract(s.value, '$.id')
-WHERE j.lease = json_extract(s.value, '$.lease') AND j.state = 'running'
+SELECT j.id, j.task, j.queue, s.state, j.args, j.priority, s.attempt, s.crashes, s.postponed, j.lease, j.created_at,
+       j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, s.result, s.error,
+       coalesce(CASE WHEN j.cancel_requested AND s.state = 'cancelled' THEN j.reason END, s.reason), s.history,
+       j.options, j.partition, j.cost, j.flow
+FROM (
+    SELECT json_extract(value, '$[0]') AS id,
+           json_extract(value, '$[1]') AS lease,
+           json_extract(value, '$[2]') AS state,
+           json_extract(value, '$[3]') AS attempt,
+           json_extract(value, '$[4]') AS crashes,
+           json_extract(value, '$[5]') AS postponed,
+           json_extract(value, '$[6]') AS result,
+           json_extract(value, '$[7]') AS error,
+           json_extract(value, '$[8]') AS reason,
+           json_extract(value, '$[9]') AS history
+    FROM json_each(:doc) LIMIT -1
+) AS s CROSS JOIN mainspring_jobs AS j ON j.id = s.id
+WHERE j.lease = s.lease AND j.state = 'running'
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
