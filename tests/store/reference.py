@@ -163,6 +163,9 @@ class ReferenceStore(Configured):
         for job in self.select(lambda job: job.queue in named and job.state is State.SCHEDULED and job.run_at <= now):
             self.jobs[job.id] = replace(job, state=State.QUEUED)
         claims: list[Claim] = []
+        if request.held is not None:
+            mine = self.select(lambda job: job.state is State.RUNNING and job.worker == request.worker)
+            claims = [as_claim(job, job.worker, self._parents(job.id)) for job in mine if job.id not in request.held]
         for room in request.rooms:
             look = Look(self, room.queue, now)
             limit = min(room.limit, request.limit - len(claims))

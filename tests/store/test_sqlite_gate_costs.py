@@ -95,7 +95,7 @@ def test_closed_partitions_cost_nothing(machine: Machine, closed: Callable[[Scen
         closed(scene, range(done, total))
         done = total
         scene.configure(LimitPartition("default", f"open {total}", concurrency=None, rates=()))
-        claim = ClaimRequest("worker", (Room("default", 10),), 10, scene.now)
+        claim = ClaimRequest("worker", (Room("default", 10),), 10, now=scene.now)
         nothing = machine.steps(claim)
         new = tuple(NewJob(f"{total} new {n}", "free", partition=f"open {total}") for n in range(10))
         insert = machine.steps(InsertRequest(new, now=scene.now))
@@ -128,7 +128,7 @@ def test_a_deep_backlog_costs_no_more_than_a_shallow_one(machine: Machine, gates
             jobs = (NewJob(f"{n:05}", ("task", "closed")[n % 2], partition=place(gates, n)) for n in some)
             scene.insert(*jobs)
         done = total
-        steps.append(machine.steps(ClaimRequest("worker", (Room("default", 10),), 10, scene.now)))
+        steps.append(machine.steps(ClaimRequest("worker", (Room("default", 10),), 10, now=scene.now)))
     assert steps[1] <= steps[0] * 1.1 + 20
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.model.limits import NO_LIMITS, SHARE_UNIT, Limits, Rate, share
-from mainspring.store.sql.gates import Candidate, Gate, Lane, Turn, Turns
+from mainspring.store.sql.plans.turns import Candidate, Gate, Lane, Turn, Turns
 
 NOW = 1_700_000_000_000
 

@@ -194,6 +194,9 @@ class ClaimRequest(Request[ClaimReply]):
     worker: str
     rooms: tuple[Room, ...]
     limit: int
+    held: frozenset[str] | None = None
+    """After a claim or a reap whose reply was lost: the jobs that the worker knows to be its own. What else runs in its
+    name is given to it once more, as it stands and before anything new, however much that is."""
     now: int | None = None
 
 

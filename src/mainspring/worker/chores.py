@@ -60,13 +60,24 @@ class Reap:
 
     LIMIT = 500
 
-    def __init__(self, driver: AsyncDriver, worker: Callable[[], str], lost: Callable[[Claim], None]) -> None:
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        worker: Callable[[], str],
+        lost: Callable[[Claim], None],
+        doubt: Callable[[], None],
+    ) -> None:
         self._driver = driver
         self._worker = worker
         self._lost = lost
+        self._doubt = doubt
 
     async def __call__(self) -> float:
-        claims = await self._driver.run(ReapRequest(self._worker(), self.LIMIT))
+        try:
+            claims = await self._driver.run(ReapRequest(self._worker(), self.LIMIT))
+        except StoreError:
+            self._doubt()
+            raise
         for claim in claims:
             logger.warning("job %s (%s): worker %s died with it", claim.id, claim.task, claim.worker)
             self._lost(claim)

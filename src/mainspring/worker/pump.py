@@ -42,6 +42,7 @@ class Pump:
         self._lost = lost
         self._outage = Outage("claiming")
         self._claiming: asyncio.Task[ClaimReply] | None = None
+        self._in_doubt = False
 
     async def run(self) -> None:
         """Claim and launch until cancelled."""
@@ -71,14 +72,24 @@ class Pump:
             self._claiming.cancel()
 
     async def _claim(self, worker: str, room: int) -> ClaimReply:
-        request = ClaimRequest(worker, self._rooms.offer(room), room)
-        reply = await self._outage.outlast(lambda: self._driver.run(request))
+        reply = await self._outage.outlast(lambda: self._ask(worker, room))
         self._clock.sync(reply.now)
         for claim in reply.claims:
             self._runs.launch(claim)
         if not reply.alive:
             self._lost(worker)
         return reply
+
+    async def _ask(self, worker: str, room: int) -> ClaimReply:
+        held = self._runs.held() if self._in_doubt else None
+        self.doubt()
+        reply = await self._driver.run(ClaimRequest(worker, self._rooms.offer(room), room, held))
+        self._in_doubt = False
+        return reply
+
+    def doubt(self) -> None:
+        """Until there is a reply, nobody knows what the store has given to this worker: the next claim settles that."""
+        self._in_doubt = True
 
     def _idle_seconds(self, reply: ClaimReply) -> float:
         if reply.next_due is None:

@@ -57,6 +57,10 @@ class Runs:
             return 0
         return self._concurrency - len(self._runs)
 
+    def held(self) -> frozenset[str]:
+        """The jobs that this worker has in hands: those that run, and those that have run and are not settled."""
+        return frozenset(self._runs) | self._settler.unsettled
+
     def launch(self, claim: Claim) -> None:
         """Begin a run."""
         run = self._runs[claim.id] = Run(claim)

@@ -62,6 +62,8 @@ class Settler:
         self._chance = chance
         self._outage = Outage("settling")
         self._batches = Batcher[Settled, None](self._settle, limit=BATCH, size=_portions)
+        self.unsettled: set[str] = set()
+        """Jobs whose runs have ended and are not settled yet."""
         self.backlog = 0
         """Runs that have ended and are not settled yet."""
 
@@ -76,6 +78,7 @@ class Settler:
             outcome = Outcome.buried(f"its retry rules failed: {type(error).__name__}", outcome.error)
             settlement = decide(claim, outcome, now)
         self.backlog += 1
+        self.unsettled.add(claim.id)
         self._batches.add(Settled(claim, outcome, settlement, now))
 
     async def drain(self) -> None:
@@ -90,6 +93,7 @@ class Settler:
         except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
             batch, applied = await self._settle_singly(batch)
         self.backlog -= len(batch)
+        self.unsettled.difference_update(settled.claim.id for settled in batch)
         for settled in batch:
             if settled.claim.id not in applied:
                 logger.warning(

@@ -208,15 +208,16 @@ class Worker:
             context=lambda run: Context(run, notebook, partial(Job.claimed, self._app), self._app.flows),
             started=observers.started,
         )
+        pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
         return _Parts(
             threads=threads,
             notebook=notebook,
             observers=observers,
             settler=settler,
             runs=runs,
-            pump=Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up),
+            pump=pump,
             chores=(
-                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost())),
+                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump.doubt),
                 Tend(driver, clock),
                 Prune(driver),
             ),

@@ -13,7 +13,7 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
 from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
-from .claim import TestClaim, TestConcurrency, TestNextDue, TestPaused
+from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
 from .count import TestCount
@@ -84,6 +84,7 @@ __all__ = [
     "TestKilledHeads",
     "TestLargeGraphs",
     "TestLog",
+    "TestLostReplies",
     "TestMixedPolicies",
     "TestNested",
     "TestNextDue",

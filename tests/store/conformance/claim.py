@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from mainspring.model.job import Claim, NewJob
+from mainspring.model.job import Claim, Edge, NewJob
 from mainspring.model.states import State
 from mainspring.store.base import ClaimRequest, DefineQueue, LimitQueue, PauseQueue, Room, Store, Verb
 
@@ -195,6 +195,53 @@ class TestClaim:
         with ThreadPoolExecutor() as pool:
             claimed = [id for mine in pool.map(drain, workers) for id in mine]
         assert sorted(claimed) == sorted(ids)
+
+
+class TestLostReplies:
+    """A worker that never got the reply to a claim gets what it was given."""
+
+    def ask(self, scene: Scene, *held: str, limit: int = 10) -> tuple[Claim, ...]:
+        rooms = (Room("default", limit),)
+        return scene.ask(ClaimRequest("worker", rooms, limit, frozenset(held), now=scene.now)).claims
+
+    def test_what_it_does_not_hold_is_given_once_more(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert("1", "2", "3")
+        lost = scene.claim(limit=2)
+        assert self.ask(scene, limit=2)[:2] == lost
+        assert self.ask(scene, "2", "3")[:1] == lost[:1]
+        assert scene.settle(*map(settlement, lost)) == {"1", "2"}
+
+    def test_and_then_what_is_new(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert("1", "2")
+        (lost,) = scene.claim(limit=1)
+        again, new = self.ask(scene)
+        assert again == lost
+        assert new.id == "2"
+        assert self.ask(scene, "1", "2") == ()
+
+    def test_others_jobs_stay_theirs(self, scene: Scene) -> None:
+        scene.join()
+        scene.join("other")
+        scene.insert("1")
+        scene.claim("other")
+        assert self.ask(scene) == ()
+
+    def test_parents_come_with_them(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish("p")
+        scene.insert(NewJob("c", "task", parents=(Edge("p"),)))
+        (lost,) = scene.claim()
+        assert [parent.id for parent in lost.parents] == ["p"]
+        assert self.ask(scene) == (lost,)
+
+    def test_who_is_given_up_gets_nothing(self, scene: Scene) -> None:
+        scene.join(lease_ms=1000)
+        scene.insert("1")
+        scene.claim()
+        scene.later(1000)
+        assert self.ask(scene) == ()
 
 
 class TestNextDue:

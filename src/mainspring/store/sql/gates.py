@@ -1,269 +1,163 @@
-"""Who passes the gates of one queue, and whose turn it is: decided in memory, from what a store has read.
+"""Gates are told of what may open them: new jobs, and all that happens to others; and they are closed on request.
 
-A queue serves its partitions by turns (stride scheduling): always the one with the smallest virtual time, which then
-moves on by cost / weight. Within a partition the first job goes whose task's gate lets it through. Nothing here reads
-or writes; whoever does asks `Turns.run` what it is to read next.
+Which partitions of a queue may have something to claim is written down beside them, so that a claim looks at no others.
+Whoever changes that, or cannot rule it out, activates them; the next claim looks for itself (`turns`).
 """
 
 from __future__ import annotations
 
-import heapq
-import json
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
 
-from mainspring.model.job import Until
-from mainspring.model.limits import NO_LIMITS, Limits, Spent, share
+from mainspring.model.job import NewJob
+from mainspring.model.settlement import Settlement
+from mainspring.store.base import Operation
+from mainspring.store.sql.documents import document
+from mainspring.store.sql.plans.keys import Capacity
+from mainspring.store.sql.plans.turns import limits_of
+from mainspring.store.sql.statements import sql
 
-__all__ = ["Candidate", "Gate", "Lane", "Turn", "Turns", "limits_of", "sequence_key", "sequence_until"]
+__all__ = [
+    "admit",
+    "capacities",
+    "close",
+    "enter",
+    "leave",
+    "lock",
+    "lock_tasks",
+    "prune",
+    "wake",
+    "wake_places",
+    "wake_queue",
+]
 
-
-@lru_cache(maxsize=10_000)
-def limits_of(*stored: str) -> Limits:
-    """What several JSON texts of limits come to together: a later one wins, setting by setting."""
-    return Limits.from_json(*map(json.loads, stored))
-
-
-def sequence_key(queue: str, partition: str) -> str:
-    """The key that the job of a sequence holds which has started and not ended for good."""
-    return f"sequence:{queue}:{json.dumps(partition, ensure_ascii=False)}"
-
-
-def sequence_until(sequence: str) -> Until:
-    """When that key is given back: "block" keeps those behind a dead job waiting."""
-    return Until.RESOLVED if sequence == "block" else Until.SETTLED
+ADMITTED_AT_ONCE = 5000
+"""How many arrivals at one queue a claim takes note of."""
 
 
-class Gate:
-    """What a queue, a partition or a task lets through at one time, less what has been taken of it since."""
-
-    __slots__ = ("_closed_until", "_left", "_memory", "_now", "_rates", "_spent", "slots")
-
-    def __init__(
-        self, limits: Limits, now: int, *, closed_until: int = 0, spent: str | None = None, running: int = 0
-    ) -> None:
-        self.slots = None if limits.concurrency is None else max(0, limits.concurrency - running)
-        self._closed_until = closed_until if closed_until > now else 0
-        self._now = now
-        self._rates = limits.rates
-        self._memory = spent
-        self._spent = Spent(limits.rates, spent, now) if limits.rates else None
-        self._left = self._spent.left() if self._spent else None
-
-    @property
-    def closed(self) -> bool:
-        """Only what is no matter of time can open it: somebody must end first."""
-        return self.slots == 0
-
-    @property
-    def left(self) -> int | None:
-        """What its rates let through; None: any number."""
-        return self._left
-
-    @property
-    def room(self) -> int | None:
-        """How many jobs may pass at most; None: any number. 0 also while it is closed by time."""
-        if self._closed_until:
-            return 0
-        return min((each for each in (self.slots, self._left) if each is not None), default=None)
-
-    def price(self, cost: int) -> int:
-        """What a job of that cost counts here."""
-        return self._spent.price(cost) if self._spent else 0
-
-    def passes(self, cost: int) -> bool:
-        """Whether a job of that cost may start now."""
-        if self.slots == 0 or self._closed_until:
-            return False
-        return self._left is None or self.price(cost) <= self._left
-
-    def opens_at(self, cost: int) -> int | None:
-        """When time lets such a job through that may not pass now; None: not time alone."""
-        if self.slots == 0:
-            return None
-        return max(self._closed_until, self._spent.opens_at(cost) if self._spent else 0)
-
-    def take(self, cost: int) -> None:
-        """A job of that cost starts."""
-        if self.slots is not None:
-            self.slots -= 1
-        if self._spent is not None and self._left is not None:
-            price = self._spent.price(cost)
-            self._left -= price
-            self._spent.add(price)
-
-    def spent(self) -> str | None:
-        """What to keep of what has started."""
-        return self._spent.to_text() if self._spent else self._memory
-
-    def counts_until(self) -> int:
-        """When that may be forgotten: what started last is out of sight then, and it is open again."""
-        return max(self._closed_until, self._now + 2 * max((rate.per_ms for rate in self._rates), default=0))
+Place = tuple[str, str]
+"""Queue and partition."""
 
 
-class Candidate(NamedTuple):
-    """A queued job, as far as its turn goes; they sort in the order of their queue."""
-
-    priority: int
-    run_at: int
-    id: str
-    place: object
-    """Where the store has it."""
-    cost: int
-
-
-@dataclass(slots=True)
-class Lane:
-    """The queued jobs of one partition that have one task's gate, or ("") none; read from the front, bit by bit."""
-
-    partition: str
-    gate: str
-    heads: deque[Candidate] = field(default_factory=deque)
-    read: int = 0
-    """How many have been read so far."""
-    complete: bool = False
-    """There are no more than were read."""
-
-    def extend(self, candidates: Iterable[Candidate], asked: int) -> None:
-        """All of its first `asked` candidates, in any order: those that were read before are let go."""
-        found = sorted(candidates)
-        self.heads.extend(found[self.read :])
-        self.read = len(found)
-        self.complete = len(found) < asked
+def enter(jobs: Sequence[NewJob]) -> Operation[None]:
+    """New jobs are there: the partitions that they are in may have one to claim."""
+    places = {(job.queue, job.partition) for job in jobs}
+    parted = sorted({queue for queue, partition in places if partition})
+    if parted:
+        yield sql("part_queues", doc=document(parted))
+    if parted or (yield from _partitioned()):
+        yield from wake_places(places)
 
 
-@dataclass(slots=True)
-class Turn:
-    """A partition in its turn."""
-
-    name: str
-    reached: int = 0
-    weight: float = 1.0
-    gate: Gate = field(default_factory=lambda: Gate(NO_LIMITS, 0))
-    paused: bool = False
-    held: bool = False
-    """By a job of the sequence that has started and not ended for good; others may wait for it, which were not read."""
-    lanes: list[Lane] = field(default_factory=list)
-    served: bool = False
-    active: bool = True
-    """It may have something to claim still."""
-    open_at: int | None = None
-    """Not active: when time opens it."""
-    waits: dict[str, int] = field(default_factory=dict)
-    """Not active: the closed gates of tasks at which jobs wait here, with the cost of the first of them."""
-
-    def wanting(self) -> list[Lane]:
-        """Lanes of which the next job is not known, if there is one."""
-        return [lane for lane in self.lanes if not lane.heads and not lane.complete]
-
-    def empty(self) -> bool:
-        """Certainly."""
-        return all(lane.complete and not lane.heads for lane in self.lanes)
-
-    @property
-    def waiting(self) -> bool:
-        """Not active, and there may be jobs that wait for something other than time."""
-        if self.active or self.open_at is not None:
-            return False
-        return self.held or self.gate.closed or not self.empty()
-
-    def next(self, tasks: Mapping[str, Gate]) -> Lane | None:
-        """The lane of the first job that its task's gate lets through."""
-        first: Lane | None = None
-        for lane in self.lanes:
-            if not lane.heads:
-                continue
-            gate = tasks.get(lane.gate)
-            if gate is not None and not gate.passes(lane.heads[0].cost):
-                self.waits[lane.gate] = lane.heads[0].cost
-            elif first is None or lane.heads[0] < first.heads[0]:
-                first = lane
-        return first
-
-    def leave(self, open_at: int | None = None, *, waiting: bool = False) -> None:
-        """There is nothing more to claim here, until `open_at` or until something happens; `waiting`: until a task's
-        gate opens that was closed to the next jobs."""
-        self.active, self.open_at = False, open_at
-        if not waiting:
-            self.waits.clear()
+def wake(ids: Collection[str]) -> Operation[None]:
+    """Something happened to these jobs, live or final: the partitions that they are in may have one to claim."""
+    if ids and (yield from _partitioned()):
+        yield from wake_places((yield sql("places_of", doc=document(list(ids)))))
 
 
-class Turns:
-    """The turns of one claim. `run` goes on until something must be read first, or nothing more can be taken."""
+def leave(live: Sequence[int] = (), finished: Sequence[int] = ()) -> Operation[None]:
+    """The jobs in these rows are about to be gone: others may be claimed where they were."""
+    if (live or finished) and (yield from _partitioned()):
+        places = (yield sql("places_of_live", doc=document(live))) if live else []
+        places += (yield sql("places_of_finished", doc=document(finished))) if finished else []
+        yield from wake_places(places)
 
-    def __init__(self, queue: Gate, tasks: Mapping[str, Gate], limit: int, sequence: bool = False) -> None:
-        self.taken: list[tuple[Candidate, Lane]] = []
-        self.turns: dict[str, Turn] = {}
-        """All partitions that were looked at."""
-        self.reached: int | None = None
-        """The virtual time that the queue has come to; None: nobody was served."""
-        self.opens_at: int | None = None
-        """The queue's own gate is closed to the job whose turn it is: when time opens it."""
-        self.stopped = False
-        """Somebody's turn it is, and the queue's own gate does not let him through."""
-        self.horizon: tuple[int, str] | None = None
-        """Virtual time and name behind which there may be other partitions; None: there are none."""
-        self._queue = queue
-        self._tasks = tasks
-        self._limit = limit
-        self._sequence = sequence
-        self._heap: list[tuple[int, str]] = []
 
-    @property
-    def done(self) -> bool:
-        """Nothing more is to be taken, whoever else may be there."""
-        return self.stopped or len(self.taken) >= self._limit
+def _partitioned() -> Operation[bool]:
+    """Most stores have no partition at all, and nothing to do for them."""
+    return bool((yield sql("any_partition")))
 
-    def join(self, turns: Iterable[Turn]) -> None:
-        """Further active partitions."""
-        for turn in turns:
-            self.turns[turn.name] = turn
-            heapq.heappush(self._heap, (turn.reached, turn.name))
 
-    def run(self) -> list[Lane]:
-        """Serve until done, or until these lanes must be read further, or (none) more partitions."""
-        while self._heap and not self.done:
-            if self.horizon is not None and self._heap[0] > self.horizon:
-                break
-            turn = self.turns[self._heap[0][1]]
-            if turn.paused or turn.gate.closed:
-                turn.leave()
-            elif turn.wanting():
-                # One look for all that have come to their end.
-                return [lane for each in self.turns.values() if each.active for lane in each.wanting()]
-            else:
-                self._serve(turn)
-            if not turn.active:
-                heapq.heappop(self._heap)
-        return []
+def wake_places(places: Iterable[Place]) -> Operation[None]:
+    """There may be something to claim in these partitions."""
+    named = sorted({(queue, partition) for queue, partition in places if partition})
+    unnamed = sorted({(queue, "") for queue, _ in places})
+    if unnamed:
+        yield sql("wake_places", doc=document([*named, *unnamed]))
+    if (yield sql("any_lane")):
+        yield sql("forget_lanes", doc=document([*named, *unnamed]))
 
-    def _serve(self, turn: Turn) -> None:
-        """One job of the partition whose turn it is; or it leaves."""
-        turn.waits.clear()
-        lane = turn.next(self._tasks)
-        if lane is None:
-            turn.leave(waiting=True)
-            return
-        job = lane.heads[0]
-        if not turn.gate.passes(job.cost):
-            turn.leave(turn.gate.opens_at(job.cost))
-            return
-        if not self._queue.passes(job.cost):
-            self.stopped, self.opens_at = True, self._queue.opens_at(job.cost)
-            return
-        lane.heads.popleft()
-        self.taken.append((job, lane))
-        self._queue.take(job.cost)
-        turn.gate.take(job.cost)
-        if lane.gate in self._tasks:
-            self._tasks[lane.gate].take(job.cost)
-        self.reached = turn.reached
-        turn.served = True
-        turn.reached += share(job.cost, turn.weight)
-        if self._sequence or turn.empty():
-            turn.leave()
+
+def admit(queue: str) -> Operation[bool]:
+    """Wake the partitions of which word was left, where `wake_places` does no more than that. Whether there may be
+    more."""
+    arrived = yield sql("take_arrivals", queue=queue, limit=ADMITTED_AT_ONCE)
+    names = sorted({row[0] for row in arrived})
+    if names:
+        yield sql("admit", doc=document(names), queue=queue, parted=any(names))
+        yield sql("forget_lanes", doc=document([[queue, name] for name in names]))
+    return len(arrived) >= ADMITTED_AT_ONCE
+
+
+def lock(queues: Sequence[str]) -> Operation[None]:
+    """Be alone with the gates of these queues (sorted) until the end of the transaction."""
+    unknown = (yield sql("lock_gates", doc=document(queues))) if queues else ()
+    if unknown:
+        yield sql("add_queues", doc=document([row[0] for row in unknown]))
+        yield sql("lock_gates", doc=document(queues))
+
+
+def lock_tasks(queues: Sequence[str]) -> Operation[frozenset[str]]:
+    """Be alone with the tasks' gates at which jobs of these queues are, too. Gives the others that let only so many
+    through: who came there since does not pass."""
+    others = (yield sql("lock_gates_of_tasks", doc=document(queues))) if queues else ()
+    return frozenset(row[0] for row in others)
+
+
+def wake_queue(queue: str) -> Operation[None]:
+    """There may be something to claim in all partitions of a queue."""
+    yield sql("wake_queue", queue=queue)
+    yield from wake_places([(queue, "")])
+
+
+def close(settlements: Iterable[Settlement], now: int) -> Operation[None]:
+    """Close the gates of jobs whose (applied) settlements say so."""
+    until = {each.id: now + each.closed_ms for each in settlements if each.closed_ms is not None}
+    if not until:
+        return
+    queues, partitions, tasks = list[list[object]](), list[list[object]](), list[list[object]]()
+    for row in (yield sql("gates_of", doc=document(list(until)))):
+        id, queue, partition, task, partitioned, *texts = row
+        if partitioned and limits_of(*texts[2:6]).rates:
+            partitions.append([queue, partition, until[id]])
+        elif limits_of(*texts[6:8]).rates:
+            tasks.append([task, until[id]])
+        elif limits_of(*texts[0:2]).rates or not partition:
+            queues.append([queue, until[id]])
         else:
-            heapq.heapreplace(self._heap, (turn.reached, turn.name))
+            partitions.append([queue, partition, until[id]])
+    # In the order in which claims lock them.
+    for name, closed in (("close_queues", queues), ("close_tasks", tasks), ("close_partitions", partitions)):
+        if closed:
+            yield sql(name, doc=document(closed))
+
+
+def capacities(jobs: Sequence[NewJob]) -> Operation[dict[tuple[str, str | None], Capacity]]:
+    """Where these jobs are to go: the queues (None) and partitions that take only so many waiting ones."""
+    queues = yield sql("queues_that_fill", doc=document(sorted({job.queue for job in jobs})))
+    if not queues:
+        return {}
+    texts = {queue: stored for queue, *stored in queues}
+    places = sorted({(job.queue, job.partition) for job in jobs if job.queue in texts})
+    own = {(queue, name): stored for queue, name, *stored in (yield sql("settings_of", doc=document(places)))}
+    limits: dict[tuple[str, str | None], int | None] = {
+        (queue, None): limits_of(*stored[0:2]).max_queued for queue, stored in texts.items()
+    }
+    for queue, partition in places:
+        if partition or texts[queue][4]:
+            stored = own.get((queue, partition), [])
+            limits[queue, partition] = limits_of(*texts[queue][2:4], *stored).max_queued
+    filling = {place: limit for place, limit in limits.items() if limit is not None}
+    if not filling:
+        return {}
+    yield sql("lock_room", doc=document(sorted({queue for queue, _ in filling})))
+    counts = yield sql("waiting_in", doc=document(list(filling)), most=max(filling.values()))
+    return {(queue, name): Capacity(filling[queue, name], waiting) for queue, name, waiting in counts}
+
+
+def prune(gone: Sequence[str], now: int, limit: int) -> Operation[None]:
+    """These jobs are gone, and perhaps the last of their partitions."""
+    if gone:
+        yield sql("give_back_sequences", doc=document(gone))
+    for row in (yield sql("lock_arrived", limit=limit)):
+        yield from admit(row[0])
+    yield sql("forget_partitions", now=now, limit=limit)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
+from mainspring.clock import now_ms
 from mainspring.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -26,10 +27,10 @@ from mainspring.errors import (
 )
 from mainspring.model.text import clean
 from mainspring.store.base import Operation, Reply
-from mainspring.store.sql.statements import READ, WRITE, Row
+from mainspring.store.sql.statements import CLOCK, READ, WRITE, Dialect, Row
 from mainspring.store.sqlite.location import Location, check_folder, identity
 
-__all__ = ["OPERATION_DEADLINE", "Connection", "DamagedText"]
+__all__ = ["DIALECT", "OPERATION_DEADLINE", "Connection", "DamagedText"]
 
 OPERATION_DEADLINE = 5.0
 """Seconds that an operation may wait for its turn."""
@@ -44,6 +45,24 @@ _ON_DISK = (
     "wal_autocheckpoint = 4000",
 )
 _IN_MEMORY = ("journal_mode = MEMORY", "synchronous = OFF")
+
+DIALECT = Dialect(
+    "mainspring.store.sqlite",
+    ("statements.sql", "gates.sql", "edges.sql"),
+    {
+        "place": "rowid",
+        # Keeps the planner off the index of that column.
+        "off": "+",
+        "by": "INDEXED BY mainspring_{}",
+        "among": "IN (SELECT value FROM json_each(:{}))",
+    },
+    # There is one writer at a time: nothing to lock, and nobody to be crossed by.
+    needless=(
+        *("lock_callbacks", "lock_children", "lock_edges", "lock_falling", "lock_jobs", "lock_keys", "undo_finished"),
+        *("lock_gates", "add_queues", "lock_tasks", "lock_gates_of_tasks", "lock_room", "busy_jobs"),
+        *("take_arrivals", "admit", "lock_arrived"),
+    ),
+)
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -119,8 +138,10 @@ class Connection:
                         transaction.enter_context(self._writing(deadline))
                     elif step is READ:
                         transaction.enter_context(self._reading(deadline))
-                    else:
-                        rows = self._execute(step.sql, step.parameters, deadline)
+                    elif step is CLOCK:
+                        rows = [(now_ms(),)]
+                    elif text := DIALECT.text(step):
+                        rows = self._execute(text, step.parameters, deadline)
             return reply
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__

@@ -12,6 +12,10 @@ SELECT json_extract(value, '$.id'), json_extract(value, '$.name'), json_extract(
 FROM json_each(:doc) WHERE true
 ON CONFLICT (id) DO NOTHING;
 
+-- name: hold_jobs
+-- Takes :doc (ids of jobs that are there). They stay as they are meanwhile: nobody else writes.
+SELECT value FROM json_each(:doc);
+
 -- name: callbacks_of
 -- Takes :doc (flow ids). Gives each with, one by one, the callbacks of it and of all flows that it is a part of: flow,
 -- the flow whose callback it is, job, policy, waiting? One that went down with a member may come back, and then waits
@@ -224,6 +228,10 @@ GROUP BY part.flow, j.state;
 -- name: oldest_flows
 -- Takes :limit. Gives ids.
 SELECT id FROM mainspring_flows INDEXED BY mainspring_flows_page ORDER BY created_at, id LIMIT :limit;
+
+-- name: lock_flows
+-- Takes :doc (ids). Gives those to which nobody else adds jobs now: all.
+SELECT value FROM json_each(:doc);
 
 -- name: forget_flows
 -- Takes :doc (ids). Those of which nothing is left. Gives the flows that they were a part of.

@@ -76,13 +76,15 @@ ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, exp
 
 -- name: replace_jobs
 -- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later.
+-- Gives the ids of those that wait still.
 UPDATE mainspring_jobs
 SET args = json_extract(r.value, '$.args'), priority = json_extract(r.value, '$.priority'),
     options = json_extract(r.value, '$.options'), run_at = json_extract(r.value, '$.run_at'),
     state = CASE WHEN state = 'blocked' THEN state
                  WHEN json_extract(r.value, '$.run_at') > :now THEN 'scheduled' ELSE 'queued' END
 FROM json_each(:doc) AS r
-WHERE mainspring_jobs.id = json_extract(r.value, '$.id') AND +state <> 'running';
+WHERE mainspring_jobs.id = json_extract(r.value, '$.id') AND +state <> 'running'
+RETURNING mainspring_jobs.id;
 
 -- name: any_key
 -- Whether any job holds any key: most stores have none, and need not look for each job's.
@@ -278,6 +280,13 @@ LIMIT :limit;
 SELECT j.id, j.lease + 1, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
        j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost, j.flow
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
+
+-- name: unheld
+-- Takes :worker, :doc (ids). Gives claims of its running jobs, save these.
+SELECT id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
+       history, options, cancel_requested, partition, cost, flow
+FROM mainspring_jobs INDEXED BY mainspring_jobs_running
+WHERE state = 'running' AND worker = :worker AND id NOT IN (SELECT value FROM json_each(:doc));
 
 -- name: lease_anew
 -- Takes :doc (rowids), :worker.

@@ -1,4 +1,4 @@
-"""The store itself: the twelve operations on SQLite, its schema, its drivers."""
+"""The store itself: the SQL stores' operations on SQLite, its schema, its drivers."""
 
 from __future__ import annotations
 
@@ -6,31 +6,9 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from mainspring.model.job import Claim
-from mainspring.store.base import (
-    AlterReply,
-    AlterRequest,
-    BeatReply,
-    BeatRequest,
-    ClaimReply,
-    ClaimRequest,
-    ConfigureRequest,
-    CountReply,
-    CountRequest,
-    FindRequest,
-    Inserted,
-    InsertRequest,
-    NoteRequest,
-    Operation,
-    Page,
-    PruneRequest,
-    ReapRequest,
-    SchemaStatus,
-    Settings,
-    SettleRequest,
-)
+from mainspring.store.base import SchemaStatus
 from mainspring.store.migrate import migrations, pending
-from mainspring.store.sqlite import claims, jobs, selections, settings, workers
+from mainspring.store.sql.operations import SqlOperations
 from mainspring.store.sqlite.connection import Connection
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
 from mainspring.store.sqlite.forks import using
@@ -41,7 +19,7 @@ __all__ = ["SqliteStore"]
 _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS mainspring_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
 
-class SqliteStore:
+class SqliteStore(SqlOperations):
     """Jobs in one SQLite file, or in memory for tests.
 
     `url` is `sqlite:///relative.db`, `sqlite:////absolute.db` or `sqlite://`. The schema is brought up to date by
@@ -55,39 +33,6 @@ class SqliteStore:
         self._opened = False
         # A database in memory lives as long as a connection to it is open.
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
-
-    def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
-        return jobs.insert(request)
-
-    def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
-        return claims.claim(request)
-
-    def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
-        return jobs.settle(request)
-
-    def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
-        return jobs.note(request)
-
-    def beat(self, request: BeatRequest) -> Operation[BeatReply]:
-        return workers.beat(request)
-
-    def reap(self, request: ReapRequest) -> Operation[tuple[Claim, ...]]:
-        return workers.reap(request)
-
-    def alter(self, request: AlterRequest) -> Operation[AlterReply]:
-        return selections.alter(request)
-
-    def prune(self, request: PruneRequest) -> Operation[int]:
-        return selections.prune(request)
-
-    def find(self, request: FindRequest) -> Operation[Page]:
-        return selections.find(request)
-
-    def count(self, request: CountRequest) -> Operation[CountReply]:
-        return selections.count(request)
-
-    def configure(self, request: ConfigureRequest) -> Operation[Settings]:
-        return settings.configure(request)
 
     def driver(self) -> SqliteDriver:
         return SqliteDriver(self, self._connect)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mainspring.store.base import Operation
+from mainspring.store.sql import edges, gates
 from mainspring.store.sql.documents import document
-from mainspring.store.sqlite import edges, gates
-from mainspring.store.sqlite.statements import sql
+from mainspring.store.sql.statements import sql
 
 __all__ = ["ended", "pass_on"]
 
@@ -21,7 +21,7 @@ def ended(
     """
     yield from _give_back_keys(ids, deleted=deleted)
     told = edges.Told() if first is None else (yield from first)
-    if ids and (yield edges.sql("any_edge")):
+    if ids and (yield sql("any_edge")):
         if deleted:
             yield from edges.drop(ids)
         yield from edges.tell(ids, told, deleted=deleted)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mainspring.model.limits import MAX_COST
+from mainspring.model.limits import MAX_COST, Limits
 from mainspring.store.base import Operation
+from mainspring.store.sql import gates
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.gates import (
+from mainspring.store.sql.plans.keys import Taken
+from mainspring.store.sql.plans.turns import (
     Candidate,
     Gate,
     Lane,
@@ -18,10 +20,7 @@ from mainspring.store.sql.gates import (
     sequence_key,
     sequence_until,
 )
-from mainspring.store.sql.keys import Taken
-from mainspring.store.sql.statements import Row
-from mainspring.store.sqlite.gates import sql
-from mainspring.store.sqlite.statements import sql as jobs_sql
+from mainspring.store.sql.statements import Row, sql
 
 __all__ = ["Served", "look", "serve"]
 
@@ -32,6 +31,8 @@ ASKED_AT_LEAST = 64
 REGATED_AT_ONCE = 1000
 """How many jobs of one partition that were there before their task had a gate are given it at once."""
 REGATED_ROUNDS = 3
+BUSY_MS = 1000
+"""When a job is met again that somebody else was about to change: who did so leaves word, unless it was taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +58,40 @@ def look(queue: str, now: int) -> Operation[Served]:
     return Served(opens_at=(yield from serving.opens_at()))
 
 
-def serve(queue: str, worker: str, limit: int, now: int) -> Operation[Served]:
-    """Claim up to `limit` jobs of a queue."""
+def serve(queue: str, worker: str, limit: int, now: int, closed: Collection[str]) -> Operation[Served]:
+    """Claim up to `limit` jobs of a queue, none at the gates of tasks that are `closed`."""
+    more = yield from gates.admit(queue)
     for _ in range(REGATED_ROUNDS):
-        serving = yield from _begin(queue, limit, now)
-        yield from serving.wake()
+        serving = yield from _begin(queue, limit, now, closed)
+        yield from serving.wake(more)
         yield from serving.decide()
         if not serving.ungated:
             rows = yield from serving.write(worker)
             return Served(rows, (yield from serving.opens_at()))
         # What they move to may be the lane of a closed gate: everything is to be looked at anew.
         yield sql("regate", doc=document(sorted(serving.ungated)), queue=queue, limit=REGATED_AT_ONCE)
+        closed = yield from gates.lock_tasks([queue])
     return Served(opens_at=now)
 
 
-def _begin(queue: str, limit: int, now: int) -> Operation[_Serving]:
+def _begin(queue: str, limit: int, now: int, closed: Collection[str] | None = None) -> Operation[_Serving]:
     settings = yield sql("queue_gate", queue=queue, now=now)
-    return _Serving(queue, limit, now, settings[0], (yield sql("task_gates", queue=queue)))
+    return _Serving(queue, limit, now, settings[0], (yield sql("task_gates", queue=queue)), closed)
 
 
 class _Serving:
     """One queue while it is served. The partition "" of a queue without partitions exists in memory only."""
 
-    def __init__(self, queue: str, limit: int, now: int, settings: Row, tasks: Sequence[Row]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        limit: int,
+        now: int,
+        settings: Row,
+        tasks: Sequence[Row],
+        closed: Collection[str] | None,
+    ) -> None:
+        """`closed`: at these tasks' gates nothing may pass, whatever they let through. None: this is but a look."""
         defined, limited, each_defined, each_limited, sequence, closed_until, spent, partitioned, due = settings
         self.due = bool(due)
         """Time opens a partition now."""
@@ -91,6 +103,7 @@ class _Serving:
         self._each = (each_defined, each_limited)
         self._sequence: str | None = sequence
         self._partitioned = bool(partitioned)
+        self._closed = closed
         # Its slots were counted before, and are what `limit` is about.
         limits = replace(limits_of(defined, limited), concurrency=None)
         self._gate = Gate(limits, now, closed_until=closed_until, spent=spent)
@@ -99,7 +112,7 @@ class _Serving:
         """Tasks at whose gates jobs of this queue's partitions wait, and the least cost of a first one there."""
         for name, *stored, closed_until, spent, running, cost in tasks:
             gate = Gate(limits_of(*stored), now, closed_until=closed_until, spent=spent, running=running)
-            self._tasks[name] = gate
+            self._tasks[name] = Gate(Limits(0), now) if closed and name in closed else gate
             if cost is not None:
                 self._waited_at[name] = cost
         self.turns = Turns(self._gate, self._tasks, limit, sequence is not None)
@@ -118,11 +131,15 @@ class _Serving:
         """Tasks whose gate is open and at which partitions wait."""
         return [name for name, cost in self._waited_at.items() if self._tasks[name].passes(cost)]
 
-    def wake(self) -> Operation[None]:
-        """Activate the partitions that time opens, and those that wait at the gate of a task that is open."""
+    def wake(self, more: bool) -> Operation[None]:
+        """Activate the partitions that time opens, and those that wait at the gate of a task that is open.
+
+        `more`: others wait for nothing but another claim.
+        """
+        self._more = more
         if self.due:
             opened = yield sql("open_by_time", queue=self._queue, now=self._now, limit=self._bound)
-            self._more = len(opened) == self._bound
+            self._more = self._more or len(opened) == self._bound
         for task in self.asked():
             gate = self._tasks[task]
             room = gate.room
@@ -197,20 +214,32 @@ class _Serving:
                 lane = Lane(name, task if task in self._tasks else "", complete=True)
                 lane.heads.append(Candidate(priority, run_at, job, rowid, cost))
                 turns[name].lanes.append(lane)
+        busy = yield from self._busy([job for turn in turns.values() for lane in turn.lanes for job in lane.heads])
+        for lane in (lane for turn in turns.values() for lane in turn.lanes) if busy else ():
+            lane.let_go(busy, self._now + BUSY_MS)
         return held
+
+    def _busy(self, candidates: Sequence[Candidate]) -> Operation[set[str]]:
+        """Those that somebody else is about to change; the others are ours from here on."""
+        if self._closed is None or not candidates:
+            return set()
+        return {row[0] for row in (yield sql("busy_jobs", doc=document([job.id for job in candidates])))}
 
     def _extend(self, lanes: Sequence[Lane], asked: int) -> Operation[None]:
         """Read the first `asked` jobs of these lanes."""
         doc = document([[lane.partition, lane.gate] for lane in lanes])
+        rows = yield sql("candidates", doc=doc, queue=self._queue, limit=asked)
         found: list[list[Candidate]] = [[] for _ in lanes]
-        for number, priority, run_at, id, rowid, cost, task in (
-            yield sql("candidates", doc=doc, queue=self._queue, limit=asked)
-        ):
-            if task in self._tasks and not lanes[number].gate:
-                self.ungated.add(lanes[number].partition)
+        for number, priority, run_at, id, rowid, cost, _ in rows:
             found[number].append(Candidate(priority, run_at, id, rowid, cost))
+        busy = yield from self._busy([job for candidates in found for job in candidates])
+        for number, _, _, id, _, _, task in rows:
+            if task in self._tasks and not lanes[number].gate and id not in busy:
+                self.ungated.add(lanes[number].partition)
         for lane, candidates in zip(lanes, found, strict=True):
             lane.extend(candidates, asked)
+            if busy:
+                lane.let_go(busy, self._now + BUSY_MS)
 
     # --- what becomes of it ---
 
@@ -227,6 +256,8 @@ class _Serving:
         taken = self.turns.taken
         if not taken:
             return []
+        doc = document([job.place for job, _ in taken])
+        rows = {row[0]: row for row in (yield sql("claim_rows", doc=doc, worker=worker, now=self._now))}
         queue = self._queue
         yield sql("write_queue", queue=queue, reached=self.turns.reached, spent=self._gate.spent())
         gates = {lane.gate for _, lane in taken if lane.gate}
@@ -235,9 +266,7 @@ class _Serving:
         if self._sequence is not None:
             until = sequence_until(self._sequence)
             keys = [Taken(sequence_key(queue, lane.partition), job.id, until, None) for job, lane in taken]
-            yield jobs_sql("take_keys", doc=document(keys))
-        doc = document([job.place for job, _ in taken])
-        rows = {row[0]: row for row in (yield sql("claim_rows", doc=doc, worker=worker, now=self._now))}
+            yield sql("take_keys", doc=document(keys))
         return [rows[job.id] for job, _ in taken]
 
     def _write_turns(self, turns: Sequence[Turn]) -> Operation[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mainspring.model.limits import KEEP, Limits, rates_to_json
@@ -21,16 +21,28 @@ from mainspring.store.base import (
     QueueRecord,
     TaskRecord,
 )
+from mainspring.store.sql import gates
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.gates import Gate, limits_of, sequence_key
-from mainspring.store.sql.statements import Row
-from mainspring.store.sqlite import gates
-from mainspring.store.sqlite.gates import sql
-from mainspring.store.sqlite.statements import sql as jobs_sql
+from mainspring.store.sql.plans.turns import Gate, limits_of, sequence_key
+from mainspring.store.sql.statements import Row, sql
 
-__all__ = ["CHANGES", "change", "partition_records", "queue_record", "task_record"]
+__all__ = ["CHANGES", "change", "lock", "partition_records", "queue_record", "task_record"]
 
 CHANGES: Final = (DefineQueue, DefineTask, LimitQueue, LimitPartition, LimitTask, PauseQueue)
+
+
+def lock(changes: Iterable[Change]) -> Operation[None]:
+    """Be alone with the gates that these changes are about."""
+    queues, tasks = set[str](), set[str]()
+    for change in changes:
+        match change:
+            case DefineQueue(name) | LimitQueue(name) | PauseQueue(name) | LimitPartition(name):
+                queues.add(name)
+            case DefineTask(name) | LimitTask(name):
+                tasks.add(name)
+    yield from gates.lock(sorted(queues))
+    if tasks:
+        yield sql("lock_tasks", doc=document(sorted(tasks)))
 
 
 def change(change: Change, now: int) -> Operation[None]:
@@ -42,8 +54,8 @@ def change(change: Change, now: int) -> Operation[None]:
             yield sql("define_task", name=name, defined=_text(Limits(concurrency, rates)))
             yield sql("gate_running", name=name)
         case LimitQueue(name):
-            said = yield jobs_sql("queue_limited", name=name)
-            yield jobs_sql("limit_queue", name=name, limited=_merged(said, change))
+            said = yield sql("queue_limited", name=name)
+            yield sql("limit_queue", name=name, limited=_merged(said, change))
         case LimitTask(name):
             said = yield sql("task_limited", name=name)
             yield sql("limit_task", name=name, limited=_merged(said, change))
@@ -60,7 +72,7 @@ def change(change: Change, now: int) -> Operation[None]:
             yield sql("pause_partition", queue=name, partition=partition, paused=paused, now=now)
             yield from gates.wake_places([(name, partition)])
         case PauseQueue(name, paused):
-            yield jobs_sql("pause_queue", name=name, paused=paused, now=now)
+            yield sql("pause_queue", name=name, paused=paused, now=now)
 
 
 def _define_queue(queue: DefineQueue) -> Operation[None]:
@@ -68,7 +80,7 @@ def _define_queue(queue: DefineQueue) -> Operation[None]:
     each, name = _text(queue.each), queue.name
     before = yield sql("queue_defined", name=name)
     defined = _text(Limits(queue.concurrency, queue.rates, queue.max_queued))
-    yield jobs_sql("define_queue", name=name, defined=defined, each=each, sequence=queue.sequence)
+    yield sql("define_queue", name=name, defined=defined, each=each, sequence=queue.sequence)
     named = document([partition for partition, _ in queue.partitions])
     changed = yield sql("undefine_partitions", doc=named, queue=name)
     if queue.partitions:

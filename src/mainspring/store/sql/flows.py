@@ -10,8 +10,7 @@ from mainspring.model.job import Policy
 from mainspring.model.states import State
 from mainspring.store.base import Callback, FindRequest, FlowRecord, NewFlow, Operation, Page
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.statements import Row
-from mainspring.store.sqlite.edges import sql
+from mainspring.store.sql.statements import Row, sql
 
 __all__ = ["add", "forget_empty", "page", "parts_of"]
 
@@ -59,5 +58,7 @@ def forget_empty(limit: int) -> Operation[None]:
     """Flows of which nothing is left are gone; looks at the oldest `limit`, and at those that they were a part of."""
     rows = yield sql("oldest_flows", limit=limit)
     while rows:
+        gone = yield sql("forget_flows", doc=document([row[0] for row in rows]))
         # The flows that these were a part of may be empty now.
-        rows = yield sql("forget_flows", doc=document([row[0] for row in rows if row[0] is not None]))
+        above = sorted({row[0] for row in gone if row[0] is not None})
+        rows = (yield sql("lock_flows", doc=document(above))) if above else ()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mainspring.model.job import Claim
 from mainspring.store.base import ClaimReply, ClaimRequest, Operation, Room
+from mainspring.store.sql import edges, gates, turns
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.statements import WRITE, Row
-from mainspring.store.sqlite import edges, gates, turns
-from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.statements import sql
+from mainspring.store.sql.statements import WRITE, Row, sql, time_of
 
 __all__ = ["claim", "claim_of"]
 
@@ -21,25 +19,39 @@ PROMOTED_AT_ONCE = 1000
 def claim(request: ClaimRequest) -> Operation[ClaimReply]:
     names = document(sorted({room.queue for room in request.rooms}))
     # A look without the write lock first: a worker that is woken for nothing disturbs nobody.
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     survey = yield from _survey(request, names, now)
     claims: list[Claim] = []
+    if request.held is not None and survey.alive:
+        held = document(sorted(request.held))
+        claims = sorted(map(claim_of, (yield sql("unheld", worker=request.worker, doc=held))), key=_by_id)
     if (yield from _worth_writing(request, survey, now)):
         yield WRITE
-        now = time_of(request.now)
+        alone = survey.alone(now)
+        yield from gates.lock(alone)
+        gated = survey.gated.intersection(alone)
+        closed = yield from gates.lock_tasks(sorted(gated))
+        now = yield from time_of(request.now)
         for queue in survey.due(now):
             promoted = yield sql("promote_due", queue=queue, now=now, limit=PROMOTED_AT_ONCE)
             yield from gates.wake([row[0] for row in promoted])
         survey = yield from _survey(request, names, now)
         for room in request.rooms:
             limit = survey.room(room.queue, min(room.limit, request.limit - len(claims)))
-            if limit > 0:
-                taken = yield from _serve(Room(room.queue, limit), request.worker, survey, now)
+            if (
+                limit > 0
+                and survey.limited(room.queue)
+                and room.queue not in (gated if room.queue in survey.gated else alone)
+            ):
+                # What has just come to it is left to the next claim: locks are taken in order, or not at all.
+                survey.opens(room.queue, now)
+            elif limit > 0:
+                taken = yield from _serve(Room(room.queue, limit), request.worker, survey, now, closed)
                 survey.took(room.queue, len(taken))
                 claims += taken
         if claims and (yield sql("any_key")):
             yield sql("give_back_keys_of_started", doc=document([claim.id for claim in claims]))
-        claims = yield from edges.with_parents(claims)
+    claims = yield from edges.with_parents(claims)
     return ClaimReply(tuple(claims), now, survey.next_due(), survey.alive)
 
 
@@ -66,15 +78,19 @@ def _worth_writing(request: ClaimRequest, survey: _Survey, now: int) -> Operatio
     return False
 
 
-def _serve(room: Room, worker: str, survey: _Survey, now: int) -> Operation[list[Claim]]:
+def _serve(room: Room, worker: str, survey: _Survey, now: int, closed: Collection[str]) -> Operation[list[Claim]]:
     if room.queue in survey.gated:
-        served = yield from turns.serve(room.queue, worker, room.limit, now)
+        served = yield from turns.serve(room.queue, worker, room.limit, now, closed)
         survey.opens(room.queue, served.opens_at)
         return [claim_of(row) for row in served.rows]
     rows = yield sql("claim_jobs", queue=room.queue, worker=worker, now=now, limit=room.limit)
     claims = [claim_of(row) for row in rows]
     claims.sort(key=lambda claim: (claim.priority, claim.run_at, claim.id))
     return claims
+
+
+def _by_id(claim: Claim) -> str:
+    return claim.id
 
 
 def claim_of(row: Row) -> Claim:
@@ -98,6 +114,8 @@ class _Survey:
         self._times: dict[str, int] = {}
         """When time gives a queue something that it has not now."""
         self._scheduled: dict[str, int] = {}
+        self._slots: set[str] = set()
+        """Queues with so many of them."""
         for name, unpaused, slots, running, queued, scheduled_at, gated in rows:
             if unpaused and queued:
                 self._open[name] = None if slots is None else max(0, slots - running)
@@ -105,6 +123,17 @@ class _Survey:
                 self._scheduled[name] = scheduled_at
             if gated:
                 self.gated.add(name)
+            if slots is not None:
+                self._slots.add(name)
+
+    def limited(self, queue: str) -> bool:
+        """Whether what one claim gets there depends on what others got."""
+        return queue in self.gated or self._open.get(queue) is not None
+
+    def alone(self, now: int) -> list[str]:
+        """Queues that may be served, and by one claim at a time; sorted."""
+        served = {queue for queue in self._open if self.room(queue, 1)}.union(self.due(now))
+        return sorted(queue for queue in served if queue in self.gated or queue in self._slots)
 
     def due(self, now: int) -> list[str]:
         return [queue for queue, at in self._scheduled.items() if at <= now]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from mainspring.model.job import Claim
 from mainspring.store.base import BeatReply, BeatRequest, Command, Operation, ReapRequest
+from mainspring.store.sql.claims import claim_of
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.statements import READ, WRITE, Statement
-from mainspring.store.sqlite.claims import claim_of
-from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.statements import sql
+from mainspring.store.sql.statements import READ, WRITE, Statement, sql, time_of
 
 __all__ = ["beat", "reap"]
 
@@ -16,7 +14,7 @@ __all__ = ["beat", "reap"]
 def beat(request: BeatRequest) -> Operation[BeatReply]:
     worker = request.presence
     yield READ if request.phase == "look" else WRITE
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     if request.phase == "leave":
         yield sql("leave_worker", id=worker.id)
         return BeatReply(alive=False, now=now)
@@ -56,13 +54,13 @@ def _join(request: BeatRequest, now: int) -> Statement:
 
 
 def reap(request: ReapRequest) -> Operation[tuple[Claim, ...]]:
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     orphans = yield sql("orphans", now=now, limit=request.limit)
     expired = yield sql("expired_workers", now=now)
     if not orphans and not expired:
         return ()
     yield WRITE
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     claims: tuple[Claim, ...] = ()
     alive = yield sql("worker_alive", worker=request.worker, now=now)
     if alive:

@@ -25,11 +25,9 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
+from mainspring.store.sql import edges, endings, flows, gates
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.statements import READ, WRITE, Row, Statement
-from mainspring.store.sqlite import edges, endings, flows, gates
-from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.statements import sql
+from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_of
 
 __all__ = ["alter", "count", "find", "prune"]
 
@@ -44,11 +42,12 @@ class _Side:
     time: str
     states: frozenset[State]
     records: str
-    flow_index: str
+    by_flow: str
+    """The word for the index by flow."""
 
 
-_LIVE = _Side("mainspring_jobs", "created_at", LIVE, "live_jobs", "mainspring_jobs_flow")
-_FINISHED = _Side("mainspring_finished", "finished_at", FINAL, "finished_jobs", "mainspring_finished_flow")
+_LIVE = _Side("mainspring_jobs", "created_at", LIVE, "live_jobs", "{by jobs_flow}")
+_FINISHED = _Side("mainspring_finished", "finished_at", FINAL, "finished_jobs", "{by finished_flow}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,8 @@ def _scan(
     states: Iterable[State],
     after: tuple[int, str] | None,
     limit: int,
-) -> Statement:
-    """Gives rowid, time, id, fits?: newest first, one index range per state, merged."""
+) -> Query:
+    """Gives place, time, id, fits?: newest first, one index range per state, merged."""
     conditions, parameters = _conditions(filter, side, parts)
     if after:
         conditions.append(f"({side.time}, id) < (:after_at, :after_id)")
@@ -116,37 +115,36 @@ def _scan(
     column, index = _way(filter, side)
     ranges = []
     for number, state in enumerate(sorted(states)):
-        parameters[f"state{number}"] = state.value
         ranges.append(
-            f"SELECT * FROM (SELECT rowid, {side.time} AS at, id, "
+            f"SELECT * FROM (SELECT {{place}} AS place, {side.time} AS at, id, "
             "coalesce(queue = :queue, true) AND coalesce(task = :task, true) "
             "AND coalesce(partition = :partition, true) AS fits "
-            f"FROM {side.table} {index} WHERE {column} = :state{number}{where} "
-            f"ORDER BY {side.time} DESC, id DESC LIMIT :limit)"
+            f"FROM {side.table} {index} WHERE {column} = '{state.value}'{where} "
+            f"ORDER BY {side.time} DESC, id DESC LIMIT :limit) AS range{number}"
         )
     parameters |= {"queue": filter.queue, "task": filter.task, "partition": filter.partition, "limit": limit}
-    return Statement(f"{' UNION ALL '.join(ranges)} ORDER BY at DESC, id DESC LIMIT :limit", parameters)
+    return Query(f"{' UNION ALL '.join(ranges)} ORDER BY at DESC, id DESC LIMIT :limit", parameters)
 
 
 def _way(filter: Filter, side: _Side) -> tuple[str, str]:
     """How the column of the state is written, and which index is named, so that no backlog is walked."""
     if filter.ids:
-        # A "+" keeps the planner off the index by state: looking up the ids is better.
-        return "+state", ""
-    return "state", f"INDEXED BY {side.flow_index}" if filter.flow is not None else ""
+        # Not by the index of the state: looking up the ids is better.
+        return "{off}state", ""
+    return "state", side.by_flow if filter.flow is not None else ""
 
 
 def _conditions(filter: Filter, side: _Side, parts: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     conditions: list[str] = []
     parameters: dict[str, Any] = {}
     if filter.flow is not None:
-        column = "+flow" if filter.ids else "flow"
+        column = "{off}flow" if filter.ids else "flow"
         # One flow's jobs stand in order in the index; those of several are sorted.
-        several = "IN (SELECT value FROM json_each(:parts))" if len(parts) > 1 else "= :flow"
+        several = "{among parts}" if len(parts) > 1 else "= :flow"
         conditions.append(f"{column} {several}")
         parameters |= {"parts": document(parts)} if len(parts) > 1 else {"flow": filter.flow}
     if filter.ids:
-        conditions.append("id IN (SELECT value FROM json_each(:ids))")
+        conditions.append("id {among ids}")
         parameters["ids"] = document(filter.ids)
     if filter.since is not None:
         conditions.append(f"{side.time} >= :since")
@@ -205,10 +203,11 @@ def count(request: CountRequest) -> Operation[CountReply]:
             plain = replace(filter, states=(), queue=None) == Filter()
             oldest = "min(run_at)" if state is State.QUEUED and plain else "NULL"
             # Left to itself SQLite reads each row for its `run_at`; the index in which they wait has it.
-            index = "INDEXED BY mainspring_jobs_queued" if oldest != "NULL" else index
+            index = "{by jobs_queued}" if oldest != "NULL" else index
             text = f"SELECT queue, count(*), {oldest} FROM {side.table} {index} WHERE {where} GROUP BY queue"
-            tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Statement(text, parameters))]
-    return CountReply(tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state))), time_of(request.now))
+            tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Query(text, parameters))]
+    tallies.sort(key=lambda tally: (tally.queue, tally.state))
+    return CountReply(tuple(tallies), (yield from time_of(request.now)))
 
 
 _CONCERNS = {
@@ -226,10 +225,14 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
     if not states:
         return AlterReply(0, None)
     yield WRITE
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     chosen = replace(request.filter, states=tuple(sorted(states)))
     walk: _Walk = yield from _walk(chosen, request.limit, request.cursor)
     live, finished = document(walk.live), document(walk.finished)
+    if walk.live:
+        # A claim or a settle may have been faster, and is waited for.
+        crossed = {row[0] for row in (yield sql("lock_jobs", doc=live, states=document(chosen.states)))}
+        live = document([place for place in walk.live if place not in crossed]) if crossed else live
     match request.verb:
         case Verb.CANCEL:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
@@ -242,7 +245,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             moved = yield sql("revive_finished", doc=finished, now=now)
             yield sql("forget_revived", doc=_ids(moved))
             changed += moved
-            if moved and (yield edges.sql("any_edge")):
+            if moved and (yield sql("any_edge")):
                 blocked = yield from edges.reopen([row[0] for row in moved], now)
                 changed = [row for row in changed if row[0] not in blocked]
         case Verb.RESCHEDULE:
@@ -265,7 +268,7 @@ def _ids(rows: Sequence[Row]) -> str:
 
 def prune(request: PruneRequest) -> Operation[int]:
     yield WRITE
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     outdated: list[int] = []
     for state, keep_ms in request.keep_ms.items():
         room = request.limit - len(outdated)
@@ -273,7 +276,7 @@ def prune(request: PruneRequest) -> Operation[int]:
     yield from gates.leave(finished=outdated)
     gone = yield sql("delete_finished", doc=document(outdated))
     yield sql("delete_log", doc=_ids(gone))
-    if gone and (yield edges.sql("any_edge")):
+    if gone and (yield sql("any_edge")):
         yield from edges.drop([row[0] for row in gone])
     yield from flows.forget_empty(request.limit)
     yield from gates.prune([row[0] for row in gone], now, request.limit)

@@ -19,11 +19,9 @@ from mainspring.store.base import (
     Settings,
     WorkerRecord,
 )
+from mainspring.store.sql import limits
 from mainspring.store.sql.documents import document, keys_of
-from mainspring.store.sql.statements import READ, WRITE, Row
-from mainspring.store.sqlite import gates, limits
-from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.statements import sql
+from mainspring.store.sql.statements import READ, WRITE, Row, sql, time_of
 
 __all__ = ["configure"]
 
@@ -38,7 +36,8 @@ _STATEMENTS: dict[type[Change], str] = {
 def configure(request: ConfigureRequest) -> Operation[Settings]:
     changed = 0
     yield WRITE if request.changes else READ
-    now = time_of(request.now)
+    yield from limits.lock(request.changes)
+    now = yield from time_of(request.now)
     for change in request.changes:
         if isinstance(change, limits.CHANGES):
             yield from limits.change(change, now)
@@ -50,7 +49,7 @@ def configure(request: ConfigureRequest) -> Operation[Settings]:
     if "due" in request.read:
         schedules = yield sql("due_schedules", now=now, limit=request.limit)
     workers = (yield sql("list_workers")) if "workers" in request.read else ()
-    tasks = (yield gates.sql("list_tasks")) if "tasks" in request.read else ()
+    tasks = (yield sql("list_tasks")) if "tasks" in request.read else ()
     partitions = (yield from limits.partition_records(request, now)) if "partitions" in request.read else ()
     next_tick = yield sql("next_tick")
     return Settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 from mainspring.errors import DuplicateJob, QueueFull
@@ -17,22 +18,21 @@ from mainspring.store.base import (
     Operation,
     SettleRequest,
 )
+from mainspring.store.sql import edges, endings, flows, gates
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.keys import Holder, plan
-from mainspring.store.sql.statements import WRITE
-from mainspring.store.sqlite import edges, endings, flows, gates
-from mainspring.store.sqlite.clock import time_of
-from mainspring.store.sqlite.statements import sql
+from mainspring.store.sql.plans.keys import Holder, Replacement, plan
+from mainspring.store.sql.statements import WRITE, sql, time_of
 
 __all__ = ["insert", "note", "settle"]
 
 
 def insert(request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
     yield WRITE
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     jobs = request.jobs
     if request.ticks:
-        won = {row[0] for row in (yield sql("move_schedules", doc=document(request.ticks)))}
+        ticks = sorted(request.ticks, key=lambda tick: tick.schedule)
+        won = {row[0] for row in (yield sql("move_schedules", doc=document(ticks)))}
         jobs += tuple(job for tick in request.ticks if tick.schedule in won for job in tick.jobs)
     yield from flows.add(request.flows, now)
     replies = yield from _insert(jobs, now, request.all_or_none, limited=len(request.jobs))
@@ -62,20 +62,35 @@ def _insert(
     capacities = (yield from gates.capacities(jobs[:limited])) if limited else {}
     if not capacities and not any(job.keys for job in jobs):
         return (yield from _add(jobs, now))
-    known = yield sql("known_jobs", doc=document([job.id for job in jobs]))
     names = sorted({name for job in jobs for key in job.keys for name in key.held_as()})
-    held = (yield sql("key_holders", doc=document(names), now=now)) if names else ()
-    holders = {name: Holder(job, bool(waiting), *times) for name, job, waiting, *times in held}
-    planned = plan(jobs, {row[0] for row in known}, holders, now, capacities, limited)
-    if all_or_none:
-        _all_or_none(planned.replies)
-    yield from _add(planned.jobs, now)
-    if planned.taken:
-        yield sql("take_keys", doc=document(planned.taken))
-    if planned.replacements:
-        yield sql("replace_jobs", doc=document(list(planned.replacements.values())), now=now)
-        yield from gates.wake(planned.replacements)
-    return tuple(planned.replies)
+    if names:
+        yield sql("lock_keys", doc=document(names))
+    while True:
+        known = yield sql("known_jobs", doc=document([job.id for job in jobs]))
+        held = (yield sql("key_holders", doc=document(names), now=now)) if names else ()
+        holders = {name: Holder(job, bool(waiting), *times) for name, job, waiting, *times in held}
+        planned = plan(jobs, {row[0] for row in known}, holders, now, deepcopy(capacities), limited)
+        if all_or_none:
+            _all_or_none(planned.replies)
+        new = {job.id for job in planned.jobs}
+        # One that has started since it was looked at is in nobody's place any more: everything is looked at again.
+        if (yield from _replace([each for each in planned.replacements.values() if each.id not in new], now)):
+            break
+    crossed = {reply.id for reply in (yield from _add(planned.jobs, now)) if reply.existed}
+    taken = [each for each in planned.taken if each.job not in crossed]
+    if taken:
+        yield sql("take_keys", doc=document(taken))
+    yield from _replace([each for each in planned.replacements.values() if each.id in new], now)
+    yield from gates.wake(planned.replacements)
+    return tuple(replace(reply, existed=True) if reply.id in crossed else reply for reply in planned.replies)
+
+
+def _replace(replacements: Sequence[Replacement], now: int) -> Operation[bool]:
+    """Put new jobs in the place of waiting ones; whether all of these wait still."""
+    if not replacements:
+        return True
+    doc = document(sorted(replacements, key=lambda each: each.id))
+    return len((yield sql("replace_jobs", doc=doc, now=now))) == len(replacements)
 
 
 def _all_or_none(replies: Sequence[Inserted]) -> None:
@@ -99,6 +114,8 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
     yield from gates.enter(jobs)
     new = {row[0] for row in rows}
+    if new:
+        new.difference_update(row[0] for row in (yield sql("undo_finished", doc=document(sorted(new)))))
     replies = []
     for job in jobs:
         replies.append(Inserted(job.id, existed=job.id not in new))
@@ -121,16 +138,18 @@ def _is_plain(job: NewJob) -> bool:
 
 def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     yield WRITE
-    now = time_of(request.now)
+    now = yield from time_of(request.now)
     if request.notes:
         yield from _write(request.notes)
     moved: list[str] = []
-    final = [settlement for settlement in request.settlements if settlement.state in FINAL]
+    # In the order of their ids, so that no two that settle the same jobs wait for each other.
+    settlements = sorted(request.settlements, key=lambda settlement: settlement.id)
+    final = [settlement for settlement in settlements if settlement.state in FINAL]
     if final:
         moved = [row[0] for row in (yield sql("finish_jobs", doc=document([_end(each) for each in final]), now=now))]
         yield sql("forget_finished", doc=document(moved))
     applied = set(moved)
-    back = [settlement for settlement in request.settlements if settlement.state not in FINAL]
+    back = [settlement for settlement in settlements if settlement.state not in FINAL]
     if back:
         applied.update(row[0] for row in (yield sql("give_back", doc=document(back), now=now)))
     yield from gates.close([settlement for settlement in request.settlements if settlement.id in applied], now)
@@ -167,7 +186,8 @@ def note(request: NoteRequest) -> Operation[frozenset[str]]:
 
 
 def _write(notes: Sequence[Note]) -> Operation[frozenset[str]]:
-    rows = yield sql("write_notes", doc=document([replace(note, lines=()) for note in notes]))
+    bare = sorted((replace(note, lines=()) for note in notes), key=lambda note: note.id)
+    rows = yield sql("write_notes", doc=document(bare))
     mine = frozenset(row[0] for row in rows)
     logged = [note for note in notes if note.lines and note.id in mine]
     if logged:
