@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from servers.postgres import running_postgres
 
 from mainspring.store.base import Driver, Store
+from mainspring.store.postgres import PostgresStore
 
 pytest.register_assert_rewrite(f"{__package__}.conformance", f"{__package__}.state_machine")
 
 from .conformance.scene import Scene  # noqa: E402
+
+_numbers = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,3 +42,25 @@ def driver(store: Store) -> Iterator[Driver]:
 @pytest.fixture
 def scene(store: Store, driver: Driver) -> Scene:
     return Scene(store, driver)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL database to work in."""
+    given = os.environ.get("MAINSPRING_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    with running_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+def postgres_store(postgres: str) -> Iterator[PostgresStore]:
+    """An empty store there, in a schema of its own."""
+    schema = f"test_{os.getpid()}_{next(_numbers)}"
+    store = PostgresStore(f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}")
+    store.migrate()
+    yield store
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'DROP SCHEMA "{schema}" CASCADE')

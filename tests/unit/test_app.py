@@ -22,6 +22,7 @@ from mainspring import (
     Limits,
     Mainspring,
     Rate,
+    StoreUnavailable,
     UnknownTask,
     ValidationError,
 )
@@ -74,13 +75,28 @@ def test_a_url_must_be_text() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://me:s3cret@host/db", "redis://:s3cret@host", "valkey://host/0?password=s3cret", "odd://u:s3cret@h"],
+    [
+        "redis://:s3cret@host",
+        "valkey://host/0?password=s3cret",
+        "odd://u:s3cret@h",
+        "postgresql://me:s3cret@host/db?listen=2",
+        "postgresql://me:s3cret@host/db?schema=No",
+        "postgresql://me:s3cret@host/db?sslnode=require",
+    ],
 )
 def test_a_store_that_is_not_there_yet_is_refused_and_the_password_hidden(url: str) -> None:
     with pytest.raises(InvalidURL) as refused:
         Mainspring(url)
     assert "s3cret" not in str(refused.value)
     assert "***" in str(refused.value)
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    app = Mainspring("postgresql://me:s3cret@127.0.0.1:1/db")
+    assert app.url == "postgresql://me:***@127.0.0.1:1/db"
+    with pytest.raises(StoreUnavailable) as refused:
+        app.jobs.count()
+    assert "s3cret" not in str(refused.value)
 
 
 def test_making_an_app_opens_nothing(tmp_path: Any) -> None:

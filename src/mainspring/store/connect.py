@@ -11,14 +11,12 @@ from mainspring.store.base import Store
 __all__ = ["FORMS", "connect", "without_password"]
 
 FORMS = (
-    "sqlite:///jobs.db (a file in the current folder), sqlite:////var/lib/app/jobs.db (absolute) or sqlite:// (memory)"
+    "sqlite:///jobs.db (a file in the current folder), sqlite:////var/lib/app/jobs.db (absolute), "
+    "sqlite:// (memory) or postgresql://user@host/database"
 )
 """The URLs that can be given, for error messages and help."""
 
-_PLANNED = {
-    **dict.fromkeys(("postgres", "postgresql"), "PostgreSQL"),
-    **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), "Redis"),
-}
+_PLANNED = dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), "Redis")
 _CREDENTIALS = re.compile(r"(?<=://)([^/?#@]*:)[^/?#]*@")
 _SECRET_PARAMETER = re.compile(r"(?<=[?&])(password=)[^&#]*", re.IGNORECASE)
 
@@ -34,6 +32,8 @@ def connect(url: str) -> Store:
         raise InvalidURL(f"store URL {shown!r} cannot be read ({error}); give {FORMS}") from None
     if parts.scheme in _PLANNED:
         raise InvalidURL(f"this version has no {_PLANNED[parts.scheme]} store yet ({shown!r}); give {FORMS}")
+    if parts.scheme in ("postgres", "postgresql"):
+        return _postgres(url)
     if parts.scheme != "sqlite" or not url.lower().startswith("sqlite://"):
         raise InvalidURL(f"store URL {shown!r} is of no known kind; give {FORMS}")
     if parts.netloc:
@@ -46,6 +46,17 @@ def connect(url: str) -> Store:
     from mainspring.store.sqlite import SqliteStore
 
     return SqliteStore(url)
+
+
+def _postgres(url: str) -> Store:
+    try:
+        from mainspring.store.postgres import PostgresStore
+    except ImportError as error:
+        raise InvalidURL(
+            f"store URL {without_password(url)!r} needs psycopg, which cannot be loaded ({error}); install it: "
+            "pip install 'mainspring[postgres]'"
+        ) from None
+    return PostgresStore(url)
 
 
 def without_password(url: str) -> str:

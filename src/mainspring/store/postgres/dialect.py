@@ -1,0 +1,41 @@
+"""How the SQL stores' statements are written for PostgreSQL and psycopg, in one schema."""
+
+from __future__ import annotations
+
+import re
+
+from mainspring.store.sql.statements import CLOCK, Dialect, Query, Statement
+
+__all__ = ["PostgresDialect"]
+
+FILES = ("statements.sql", "gates.sql", "edges.sql")
+
+NEEDLESS = ("forget_finished", "forget_revived", "part_queues", "any_lane")
+"""Here a job moves in one statement, and partitions are written by claims."""
+
+_WORDS = {
+    "place": "id",
+    "off": "",
+    "by": "",
+    "among": "= ANY(ARRAY(SELECT json_array_elements_text(:{})))",
+}
+_TABLE = re.compile(r"\bmainspring_(?=[a-z])")
+_PARAMETER = re.compile(r"(?<![:\w]):(?=[a-z_])(\w+)")
+
+
+class PostgresDialect(Dialect):
+    """The statements' texts: tables are in their schema, parameters as psycopg takes them."""
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+        super().__init__("mainspring.store.postgres", FILES, _WORDS, self._parametrised, NEEDLESS)
+
+    def adapted(self, text: str) -> str:
+        """A text without parameters: its tables in their schema."""
+        return _TABLE.sub(f'"{self._schema}".', text)
+
+    def _parametrised(self, text: str) -> str:
+        return _PARAMETER.sub(r"%(\1)s", self.adapted(text.replace("%", "%%")))
+
+    def text(self, step: Statement | Query) -> str:
+        return super().text(Statement("clock") if step is CLOCK else step)

@@ -1,0 +1,44 @@
+"""An operation as the plain commands that a connection executes: its marks become BEGIN and COMMIT, its hint a NOTIFY.
+
+A generator again, so that the blocking and the async driver differ in nothing but the word `await`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from mainspring.store.base import Operation, Reply
+from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
+
+__all__ = ["Script", "script"]
+
+Script = Generator[Statement | Query, list[Row], Reply]
+"""Yields what is to be executed, is sent its rows, returns the operation's reply."""
+
+BEGIN = Statement("begin")
+BEGIN_READING = Statement("begin_reading")
+COMMIT = Statement("commit")
+
+
+def script(operation: Operation[Reply], hint: Statement | None = None) -> Script[Reply]:
+    """The commands of one operation, committed at its end; `hint` is executed just before, if it has written."""
+    begun: Statement | None = None
+    rows: list[Row] | None = None
+    while True:
+        try:
+            step = operation.send(rows)
+        except StopIteration as done:
+            reply: Reply = done.value
+            break
+        if step is WRITE or step is READ:
+            if begun is None:
+                begun = step
+                yield BEGIN if step is WRITE else BEGIN_READING
+            rows = []
+        else:
+            rows = yield step
+    if begun is WRITE and hint is not None:
+        yield hint
+    if begun is not None:
+        yield COMMIT
+    return reply

@@ -1,0 +1,504 @@
+-- PostgreSQL's statements. A set arrives as one JSON array in :doc. Where rows are locked, it is in the order of their
+-- ids, so that no two transactions wait for each other. "(state = 'running') IS NOT FALSE" keeps the planner from
+-- walking the index of running jobs where the rows are named by id.
+
+-- name: schema_version
+SELECT coalesce(max(version), 0) FROM mainspring_migrations;
+
+-- name: begin
+BEGIN;
+
+-- name: begin_reading
+-- All statements that follow see one state.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+-- name: commit
+COMMIT;
+
+-- name: notify
+-- Takes :channel, :payload.
+SELECT pg_notify(:channel, :payload);
+
+-- name: clock
+-- Gives the server's time in milliseconds since 1970 UTC.
+SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+
+-- name: insert_plain_jobs
+-- Takes :doc (id, task, queue, args, priority of jobs that have nothing else), :now. Gives the ids that were not there
+-- yet.
+INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, gate)
+SELECT id, task, queue, 'queued', args, priority, :now, :now,
+       coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = n.task), '')
+FROM (
+    SELECT value ->> 0 AS id, value ->> 1 AS task, value ->> 2 AS queue, value ->> 3 AS args,
+           (value ->> 4)::integer AS priority
+    FROM json_array_elements(:doc) AS value
+) AS n
+WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = n.id)
+ORDER BY id
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: insert_jobs
+-- Takes :doc (NewJob), :now. Gives the ids that were not there yet.
+INSERT INTO mainspring_jobs (
+    id, task, queue, state, args, priority, created_at, run_at, options, partition, cost, flow, gate
+)
+SELECT id, task, queue,
+       CASE WHEN json_array_length(parents) > 0 THEN 'blocked'
+            WHEN coalesce(run_at, :now + delay_ms) > :now THEN 'scheduled' ELSE 'queued' END,
+       args, priority, :now, coalesce(run_at, :now + delay_ms), options, partition, cost, flow,
+       coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = n.task), '')
+FROM json_to_recordset(:doc) AS n (
+    id text, task text, queue text, args text, priority integer, run_at bigint, delay_ms bigint, options text,
+    partition text, cost integer, flow text, parents json
+)
+WHERE NOT EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = n.id)
+ORDER BY id
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: undo_finished
+-- Takes :doc (ids). Takes back live jobs that are finished: they ended while they were being inserted a second time.
+DELETE FROM mainspring_jobs WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+  AND EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = mainspring_jobs.id)
+RETURNING id;
+
+-- name: known_jobs
+-- Takes :doc (ids). Gives those that are there, live or finished.
+SELECT value FROM json_array_elements_text(:doc) AS value
+WHERE EXISTS (SELECT 1 FROM mainspring_jobs WHERE id = value)
+   OR EXISTS (SELECT 1 FROM mainspring_finished WHERE id = value);
+
+-- name: lock_keys
+-- Takes :doc (names, sorted). Who plans with these keys is alone with them until the end of its transaction.
+SELECT pg_advisory_xact_lock(hashtextextended(name, 7)) FROM json_array_elements_text(:doc) AS name;
+
+-- name: key_holders
+-- Takes :doc (names), :now. Gives name, job, waiting?, created_at, expires_at of the keys among them that are held.
+SELECT k.name, k.job, coalesce(j.state <> 'running', false), coalesce(j.created_at, 0), k.expires_at
+FROM mainspring_keys AS k LEFT JOIN mainspring_jobs AS j ON j.id = k.job
+WHERE k.name = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+  AND (k.expires_at IS NULL OR k.expires_at > :now)
+  AND (k.until = 'expiry' OR j.id IS NOT NULL
+       OR (k.until = 'resolved'
+           AND EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = k.job AND f.state = 'dead')))
+  AND NOT (k.until = 'started' AND j.state = 'running');
+
+-- name: take_keys
+-- Takes :doc (Taken). Whoever held such a key before held it in vain.
+INSERT INTO mainspring_keys (name, job, until, expires_at)
+SELECT name, job, until, expires_at
+FROM json_to_recordset(:doc) AS t (name text, job text, until text, expires_at bigint)
+ORDER BY name
+ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, expires_at = excluded.expires_at;
+
+-- name: replace_jobs
+-- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later.
+-- Gives the ids of those that wait still.
+UPDATE mainspring_jobs AS j
+SET args = r.args, priority = r.priority, options = r.options, run_at = r.run_at,
+    state = CASE WHEN j.state = 'blocked' THEN j.state WHEN r.run_at > :now THEN 'scheduled' ELSE 'queued' END
+FROM json_to_recordset(:doc) AS r (id text, args text, priority integer, options text, run_at bigint)
+WHERE j.id = r.id AND (j.state <> 'running') IS NOT FALSE
+RETURNING j.id;
+
+-- name: any_key
+-- Whether any job holds any key: most stores have none, and need not look for each job's.
+SELECT 1 FROM mainspring_keys LIMIT 1;
+
+-- name: give_back_keys_of_started
+-- Takes :doc (ids). Here as below: a key that somebody else takes at this moment was held in vain, and is not waited for.
+DELETE FROM mainspring_keys WHERE name = ANY(ARRAY(
+    SELECT name FROM mainspring_keys
+    WHERE until = 'started' AND job = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+    FOR UPDATE SKIP LOCKED
+));
+
+-- name: give_back_keys_of_ended
+-- Takes :doc (ids). Those that are held for a time stay for that time, and those of a sequence with one that is dead.
+DELETE FROM mainspring_keys WHERE name = ANY(ARRAY(
+    SELECT k.name FROM mainspring_keys AS k
+    WHERE k.until <> 'expiry' AND k.job = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+      AND NOT (k.until = 'resolved'
+               AND EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = k.job AND f.state = 'dead'))
+    FOR UPDATE OF k SKIP LOCKED
+));
+
+-- name: give_back_keys_of_deleted
+-- Takes :doc (ids).
+DELETE FROM mainspring_keys WHERE name = ANY(ARRAY(
+    SELECT name FROM mainspring_keys WHERE job = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+    FOR UPDATE SKIP LOCKED
+));
+
+-- name: give_back_expired_keys
+-- Takes :now, :limit.
+DELETE FROM mainspring_keys WHERE name = ANY(ARRAY(
+    SELECT name FROM mainspring_keys WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+));
+
+-- name: insert_queues
+-- Takes :doc (names). A queue is known from its first job on: whoever serves it first gives it its row. Were it given one
+-- here, the next insert there would wait for the end of this transaction.
+INSERT INTO mainspring_arrivals (queue, partition)
+SELECT value, '' FROM json_array_elements_text(:doc) AS value
+WHERE NOT EXISTS (SELECT 1 FROM mainspring_queues WHERE name = value)
+  AND NOT EXISTS (SELECT 1 FROM mainspring_arrivals WHERE queue = value);
+
+-- name: move_schedules
+-- Takes :doc (Tick). Gives the names of those that stood where the caller saw them: their turn is the caller's.
+UPDATE mainspring_schedules AS s SET next_at = t.next_at, last_at = t.expected_at
+FROM json_to_recordset(:doc) AS t (schedule text, expected_at bigint, next_at bigint)
+WHERE s.name = t.schedule AND s.next_at = t.expected_at AND t.next_at > s.next_at AND s.paused_at IS NULL
+RETURNING s.name;
+
+-- name: worker_alive
+-- Takes :worker, :now.
+SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
+
+-- name: survey_queues
+-- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
+-- anything queued?, the earliest scheduled time, whether it has gates other than its slots.
+SELECT q.value, s.paused_at IS NULL, l.slots,
+       CASE WHEN l.slots >= 0
+            THEN (SELECT count(*) FROM mainspring_jobs AS j WHERE j.state = 'running' AND j.queue = q.value) END,
+       EXISTS (SELECT 1 FROM mainspring_jobs AS j WHERE j.state = 'queued' AND j.queue = q.value),
+       (SELECT min(j.run_at) FROM mainspring_jobs AS j WHERE j.state = 'scheduled' AND j.queue = q.value),
+       coalesce(s.partitioned, false) OR s.sequence IS NOT NULL OR coalesce(s.closed_until > :now, false)
+       OR coalesce(position('rates' IN s.defined) > 0 OR position('rates' IN s.limited) > 0, false)
+       OR EXISTS (SELECT 1 FROM mainspring_tasks)
+       OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = q.value)
+       OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = q.value)
+FROM json_array_elements_text(:doc) AS q (value) LEFT JOIN mainspring_queues AS s ON s.name = q.value
+CROSS JOIN LATERAL (
+    SELECT ((s.defined::jsonb || s.limited::jsonb) ->> 'concurrency')::integer AS slots
+) AS l;
+
+-- name: promote_due
+-- Takes :queue, :now, :limit. The longest overdue first; what is left over waits for the next claim. Gives ids.
+UPDATE mainspring_jobs SET state = 'queued'
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM mainspring_jobs
+    WHERE state = 'scheduled' AND queue = :queue AND run_at <= :now
+    ORDER BY run_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+))
+RETURNING id;
+
+-- name: claim_jobs
+-- Takes :queue, :worker, :now, :limit. Gives claims, in no order.
+UPDATE mainspring_jobs
+SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worker, started_at = :now
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM mainspring_jobs
+    WHERE state = 'queued' AND queue = :queue AND partition = '' AND gate = ''
+    ORDER BY priority, run_at, id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+))
+RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
+          history, options, cancel_requested, partition, cost, flow;
+
+-- name: finish_jobs
+-- Takes :doc (id, lease, state, attempt, crashes, postponed, result, error, reason, history of final settlements), :now.
+-- Moves each job whose lease holds to the finished ones. Gives ids.
+WITH s AS (
+    SELECT value ->> 0 AS id, (value ->> 1)::integer AS lease, value ->> 2 AS state, (value ->> 3)::integer AS attempt,
+           (value ->> 4)::integer AS crashes, (value ->> 5)::integer AS postponed, value ->> 6 AS result,
+           value ->> 7 AS error, value ->> 8 AS reason, value ->> 9 AS history
+    FROM json_array_elements(:doc) AS value
+), gone AS (
+    DELETE FROM mainspring_jobs AS j USING s
+    WHERE j.id = s.id AND j.lease = s.lease AND (j.state = 'running') IS NOT FALSE
+    RETURNING j.id, j.task, j.queue, s.state, j.args, j.priority, s.attempt, s.crashes, s.postponed, j.lease,
+              j.created_at, j.run_at, j.started_at, :now AS finished_at, j.worker, j.cancel_requested, j.progress,
+              j.progress_text, s.result, s.error,
+              coalesce(CASE WHEN j.cancel_requested AND s.state = 'cancelled' THEN j.reason END, s.reason) AS reason,
+              s.history, j.options, j.partition, j.cost, j.flow
+)
+INSERT INTO mainspring_finished
+SELECT * FROM gone
+RETURNING id;
+
+-- name: give_back
+-- Takes :doc (Settlement, QUEUED and SCHEDULED ones, sorted by id), :now. Gives ids of those whose lease held.
+UPDATE mainspring_jobs AS j
+SET run_at = CASE WHEN back.state = 'queued' THEN j.run_at WHEN cancel_requested THEN :now
+                  ELSE :now + back.delay_ms END,
+    state = CASE WHEN cancel_requested OR back.state = 'queued' OR back.delay_ms <= 0 THEN 'queued'
+                 ELSE 'scheduled' END,
+    attempt = back.attempt, crashes = back.crashes, postponed = back.postponed,
+    history = back.history, error = back.error,
+    reason = coalesce(CASE WHEN cancel_requested THEN j.reason END, back.reason)
+FROM json_to_recordset(:doc) AS back (
+    id text, lease integer, state text, delay_ms bigint, attempt integer, crashes integer, postponed integer,
+    history text, error text, reason text
+)
+WHERE j.id = back.id AND j.lease = back.lease AND (j.state = 'running') IS NOT FALSE
+RETURNING j.id;
+
+-- name: write_notes
+-- Takes :doc (Note). Gives ids of those whose lease held.
+UPDATE mainspring_jobs AS j
+SET progress = coalesce(n.progress, j.progress), progress_text = coalesce(n.progress_text, j.progress_text)
+FROM json_to_recordset(:doc) AS n (id text, lease integer, progress double precision, progress_text text)
+WHERE j.id = n.id AND j.lease = n.lease AND (j.state = 'running') IS NOT FALSE
+RETURNING j.id;
+
+-- name: write_log
+-- Takes :doc (Note, lease checked). Log lines go after those that are there.
+INSERT INTO mainspring_log (job, seq, at, text)
+SELECT n.id, coalesce((SELECT max(seq) FROM mainspring_log WHERE job = n.id), 0) + line.place,
+       (line.value ->> 'at')::bigint, line.value ->> 'text'
+FROM json_to_recordset(:doc) AS n (id text, lines json)
+CROSS JOIN LATERAL json_array_elements(n.lines) WITH ORDINALITY AS line (value, place);
+
+-- name: trim_log
+-- Takes :doc (Note), :keep. Only the newest lines stay.
+DELETE FROM mainspring_log AS l USING json_to_recordset(:doc) AS n (id text)
+WHERE l.job = n.id AND l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job = n.id) - :keep;
+
+-- name: cancel_requests
+-- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.
+SELECT id, lease FROM mainspring_jobs WHERE state = 'running' AND worker = :id AND cancel_requested ORDER BY id;
+
+-- name: join_worker
+-- Takes the columns of a worker by name. Registering twice is registering once.
+INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
+VALUES (:id, :name, :queues, :tasks, :concurrency, :running, :quiet, :now, :now, :now + :lease_ms)
+ON CONFLICT (id) DO UPDATE SET beat_at = :now, expires_at = :now + :lease_ms;
+
+-- name: renew_worker
+-- Takes :id, :running, :quiet, :lease_ms, :now. A worker past its lease is not renewed. Gives its command.
+UPDATE mainspring_workers
+SET running = :running, quiet = :quiet, beat_at = :now, expires_at = :now + :lease_ms
+WHERE id = :id AND expires_at > :now
+RETURNING command;
+
+-- name: worker_command
+-- Takes :id, :now. Gives its command, if it is alive.
+SELECT command FROM mainspring_workers WHERE id = :id AND expires_at > :now;
+
+-- name: leave_worker
+-- Takes :id.
+DELETE FROM mainspring_workers WHERE id = :id;
+
+-- name: orphans
+-- Takes :now, :limit. Gives ids of running jobs whose worker is gone, locked; walks the running ones alone.
+SELECT id FROM mainspring_jobs
+WHERE state = 'running' AND worker NOT IN (SELECT w.id FROM mainspring_workers AS w WHERE w.expires_at > :now)
+ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: claims_of
+-- Takes :doc (ids). Gives claims as they stand.
+SELECT id, lease + 1, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
+       history, options, cancel_requested, partition, cost, flow
+FROM mainspring_jobs WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc))) ORDER BY id;
+
+-- name: unheld
+-- Takes :worker, :doc (ids). Gives claims of its running jobs, save these.
+SELECT id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
+       history, options, cancel_requested, partition, cost, flow
+FROM mainspring_jobs
+WHERE state = 'running' AND worker = :worker AND id <> ALL(ARRAY(SELECT json_array_elements_text(:doc)));
+
+-- name: lease_anew
+-- Takes :doc (ids), :worker.
+UPDATE mainspring_jobs SET lease = lease + 1, worker = :worker
+WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
+
+-- name: forget_workers
+-- Takes :now. Those past their lease that own no more jobs. Gives ids.
+DELETE FROM mainspring_workers AS w
+WHERE w.expires_at <= :now
+  AND NOT EXISTS (SELECT 1 FROM mainspring_jobs AS j WHERE j.state = 'running' AND j.worker = w.id);
+
+-- name: expired_workers
+-- Takes :now. Whether there is any.
+SELECT 1 FROM mainspring_workers WHERE expires_at <= :now LIMIT 1;
+
+-- name: lock_jobs
+-- Takes :doc (ids), :states (of live jobs). They stay as they are until the end of the transaction. Gives the ids of
+-- those that are in none of these states any more, or gone.
+WITH locked AS (
+    SELECT id, state FROM mainspring_jobs
+    WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc))) ORDER BY id FOR UPDATE
+)
+SELECT value FROM json_array_elements_text(:doc) AS value
+WHERE NOT EXISTS (SELECT 1 FROM locked
+                  WHERE id = value AND state = ANY(ARRAY(SELECT json_array_elements_text(:states))));
+
+-- name: ask_to_cancel
+-- Takes :doc (ids), :reason.
+UPDATE mainspring_jobs SET cancel_requested = true, reason = :reason
+WHERE (state = 'running') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+  AND NOT cancel_requested
+RETURNING id;
+
+-- name: cancel_waiting
+-- Takes :doc (ids), :reason, :now. Moves waiting jobs to the finished ones. Gives ids.
+WITH gone AS (
+    DELETE FROM mainspring_jobs
+    WHERE (state <> 'running') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+    RETURNING *
+)
+INSERT INTO mainspring_finished
+SELECT id, task, queue, 'cancelled', args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
+       :now, worker, cancel_requested, progress, progress_text, NULL, error, :reason, history, options, partition, cost,
+       flow
+FROM gone
+RETURNING id;
+
+-- name: revive_finished
+-- Takes :doc (ids), :now. Moves final jobs back among the live ones. Gives ids.
+WITH back AS (
+    DELETE FROM mainspring_finished WHERE id = ANY(ARRAY(
+        SELECT id FROM mainspring_finished WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+        ORDER BY id FOR UPDATE
+    ))
+    RETURNING *
+)
+INSERT INTO mainspring_jobs (
+    id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options,
+    partition, cost, flow, gate
+)
+SELECT id, task, queue, 'queued', args, priority, lease, created_at, :now, started_at, worker, history, options,
+       partition, cost, flow, coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = back.task), '')
+FROM back
+RETURNING id;
+
+-- name: hurry_scheduled
+-- Takes :doc (ids), :now. Gives ids.
+UPDATE mainspring_jobs SET state = 'queued', run_at = :now
+WHERE (state = 'scheduled') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+RETURNING id;
+
+-- name: reschedule
+-- Takes :doc (ids), :value (run_at), :now. Gives ids.
+UPDATE mainspring_jobs SET run_at = :value, state = CASE WHEN :value > :now THEN 'scheduled' ELSE 'queued' END
+WHERE (state IN ('scheduled', 'queued')) IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+RETURNING id;
+
+-- name: reprioritise
+-- Takes :doc (ids), :value. Gives ids.
+UPDATE mainspring_jobs SET priority = :value
+WHERE (state <> 'running') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+RETURNING id;
+
+-- name: delete_live
+-- Takes :doc (ids). Gives ids.
+DELETE FROM mainspring_jobs
+WHERE (state <> 'running') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+RETURNING id;
+
+-- name: delete_finished
+-- Takes :doc (ids). Gives ids.
+DELETE FROM mainspring_finished WHERE id = ANY(ARRAY(
+    SELECT id FROM mainspring_finished WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+    ORDER BY id FOR UPDATE
+))
+RETURNING id;
+
+-- name: delete_log
+-- Takes :doc (job ids).
+DELETE FROM mainspring_log WHERE job = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
+
+-- name: outdated
+-- Takes :state, :before, :limit. Gives ids of final jobs that ended before that, locked; those that somebody else is at
+-- are for another time.
+SELECT id FROM mainspring_finished WHERE state = :state AND finished_at < :before ORDER BY finished_at LIMIT :limit
+FOR UPDATE SKIP LOCKED;
+
+-- name: live_jobs
+-- Takes :doc (ids). Gives records, in no order.
+SELECT id, task, queue, state, args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
+       NULL, worker, cancel_requested, progress, progress_text, NULL, error, reason, history, options, partition, cost,
+       flow
+FROM mainspring_jobs WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
+
+-- name: finished_jobs
+-- Takes :doc (ids). Gives records, in no order.
+SELECT id, task, queue, state, args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
+       finished_at, worker, cancel_requested, progress, progress_text, result, error, reason, history, options,
+       partition, cost, flow
+FROM mainspring_finished WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
+
+-- name: log_of
+-- Takes :doc (job ids). Gives job, at, text, in order.
+SELECT job, at, text FROM mainspring_log WHERE job = ANY(ARRAY(SELECT json_array_elements_text(:doc))) ORDER BY job, seq;
+
+-- name: put_schedule
+-- Takes the columns of a schedule by name.
+INSERT INTO mainspring_schedules AS s (
+    name, task, queue, args, priority, options, timing, next_at, keys, partition, cost
+)
+VALUES (:name, :task, :queue, :args, :priority, :options, :timing, :next_at, :keys, :partition, :cost)
+ON CONFLICT (name) DO UPDATE
+SET next_at = CASE WHEN s.timing = excluded.timing THEN s.next_at ELSE excluded.next_at END,
+    task = excluded.task, queue = excluded.queue, args = excluded.args, priority = excluded.priority,
+    options = excluded.options, timing = excluded.timing, keys = excluded.keys, partition = excluded.partition,
+    cost = excluded.cost
+RETURNING 1;
+
+-- name: pause_schedule
+-- Takes :name, :paused, :next_at (on resume), :now.
+UPDATE mainspring_schedules
+SET next_at = CASE WHEN NOT :paused AND paused_at IS NOT NULL THEN coalesce(:next_at, next_at) ELSE next_at END,
+    paused_at = CASE WHEN :paused THEN coalesce(paused_at, :now) END
+WHERE name = :name
+RETURNING 1;
+
+-- name: remove_schedule
+-- Takes :name.
+DELETE FROM mainspring_schedules WHERE name = :name RETURNING 1;
+
+-- name: command_worker
+-- Takes :id, :command. Stopping outranks being quiet.
+UPDATE mainspring_workers SET command = CASE WHEN command = 'stop' THEN 'stop' ELSE :command END WHERE id = :id
+RETURNING 1;
+
+-- name: list_schedules
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition, cost
+FROM mainspring_schedules ORDER BY name;
+
+-- name: due_schedules
+-- Takes :now, :limit.
+SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition, cost
+FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY next_at, name LIMIT :limit;
+
+-- name: next_tick
+SELECT min(next_at) FROM mainspring_schedules WHERE paused_at IS NULL;
+
+-- name: list_workers
+SELECT id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command
+FROM mainspring_workers ORDER BY started_at, id;
+
+-- name: define_queue
+-- Takes :name, :defined (Limits), :each (Limits), :sequence. What the code says; what an operator says stays in force.
+INSERT INTO mainspring_queues (name, defined, each_defined, sequence) VALUES (:name, :defined, :each, :sequence)
+ON CONFLICT (name) DO UPDATE
+SET defined = excluded.defined, each_defined = excluded.each_defined, sequence = excluded.sequence
+RETURNING 1;
+
+-- name: queue_limited
+-- Takes :name. What an operator has said about its limits.
+SELECT limited FROM mainspring_queues WHERE name = :name;
+
+-- name: limit_queue
+-- Takes :name, :limited (JSON object; null: no limit, whatever the code says).
+INSERT INTO mainspring_queues (name, limited) VALUES (:name, :limited)
+ON CONFLICT (name) DO UPDATE SET limited = excluded.limited
+RETURNING 1;
+
+-- name: pause_queue
+-- Takes :name, :paused, :now. Pausing what is paused changes nothing.
+INSERT INTO mainspring_queues AS q (name, paused_at) VALUES (:name, CASE WHEN :paused THEN :now::bigint END)
+ON CONFLICT (name) DO UPDATE SET paused_at = CASE WHEN :paused THEN coalesce(q.paused_at, :now::bigint) END
+RETURNING 1;
+
+-- name: list_queues
+-- Those that nobody has served yet are known by their first job alone.
+SELECT name, paused_at, defined, limited, each_defined, each_limited, sequence, closed_until, spent
+FROM mainspring_queues
+UNION ALL
+SELECT DISTINCT a.queue, NULL::bigint, '{}', '{}', '{}', '{}', NULL, 0::bigint, NULL
+FROM mainspring_arrivals AS a WHERE NOT EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = a.queue)
+ORDER BY 1;

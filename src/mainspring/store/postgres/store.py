@@ -1,0 +1,77 @@
+"""The store itself: the SQL stores' operations on PostgreSQL, its schema, its drivers."""
+
+from __future__ import annotations
+
+import psycopg
+
+from mainspring.store.base import SchemaStatus
+from mainspring.store.migrate import pending
+from mainspring.store.postgres.dialect import PostgresDialect
+from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
+from mainspring.store.postgres.errors import translated
+from mainspring.store.postgres.location import locate
+from mainspring.store.postgres.schema import MIGRATIONS
+from mainspring.store.sql.operations import SqlOperations
+from mainspring.store.sql.statements import Row
+
+__all__ = ["PostgresStore"]
+
+LOCK = 0x6D61696E7370  # "mainsp"
+"""The advisory lock under which one program at a time migrates."""
+
+
+class PostgresStore(SqlOperations):
+    """Jobs in one schema of a PostgreSQL database.
+
+    `url` is `postgresql://user@host/db?schema=mainspring`, see `location.locate`. Raises `InvalidURL`; everything else
+    comes with the first request.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._location = locate(url)
+        self.url = self._location.url
+        self._dialect = PostgresDialect(self._location.schema)
+
+    def driver(self) -> PostgresDriver:
+        return PostgresDriver(self, self._location, self._dialect)
+
+    def async_driver(self) -> PostgresAsyncDriver:
+        return PostgresAsyncDriver(self, self._location, self._dialect)
+
+    def schema(self) -> SchemaStatus:
+        with self._connected() as connection:
+            return self._status(connection)
+
+    def migrate(self) -> SchemaStatus:
+        schema = self._location.schema
+        with self._connected() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            status = self._status(connection)
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            connection.execute(
+                f'CREATE TABLE IF NOT EXISTS "{schema}".migrations (version integer PRIMARY KEY, name text NOT NULL, '
+                "at timestamptz NOT NULL DEFAULT now())"
+            )
+            for migration in pending(MIGRATIONS, status.found, self.url):
+                connection.execute(self._dialect.adapted(migration.sql))
+                connection.execute(
+                    f'INSERT INTO "{schema}".migrations (version, name) VALUES (%s, %s)',
+                    [migration.version, migration.name],
+                )
+            return status
+
+    def _connected(self) -> psycopg.Connection[Row]:
+        try:
+            return psycopg.connect(self._location.conninfo, autocommit=True)
+        except psycopg.Error as error:
+            raise translated(error, self.url) from error
+
+    def _status(self, connection: psycopg.Connection[Row]) -> SchemaStatus:
+        schema, found = self._location.schema, 0
+        row = connection.execute("SELECT to_regclass(%s)", [f'"{schema}".migrations']).fetchone()
+        if row and row[0] is not None:
+            row = connection.execute(f'SELECT coalesce(max(version), 0) FROM "{schema}".migrations').fetchone()
+            found = int(row[0]) if row else 0
+        version = connection.info.server_version
+        location = f"{self.url} (PostgreSQL {version // 10000}.{version % 10000}, schema {schema})"
+        return SchemaStatus(found, len(MIGRATIONS), location)

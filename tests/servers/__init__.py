@@ -1,0 +1,1 @@
+"""Real servers for the tests, from wheels: on free loopback ports, with their data in temporary folders."""
