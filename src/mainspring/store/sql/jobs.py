@@ -106,11 +106,14 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     """Insert jobs inside an operation that writes already."""
     if not jobs:
         return ()
-    if all(map(_is_plain, jobs)):
-        short = [(job.id, job.task, job.queue, job.args, job.priority) for job in jobs]
+    # Of several with one id the first is the one: a database may take them in any order.
+    first = {job.id: job for job in reversed(jobs)}
+    distinct = jobs if len(first) == len(jobs) else [job for job in jobs if first[job.id] is job]
+    if all(map(_is_plain, distinct)):
+        short = [(job.id, job.task, job.queue, job.args, job.priority) for job in distinct]
         rows = yield sql("insert_plain_jobs", doc=document(short), now=now)
     else:
-        rows = yield sql("insert_jobs", doc=document(jobs), now=now)
+        rows = yield sql("insert_jobs", doc=document(distinct), now=now)
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
     yield from gates.enter(jobs)
     new = {row[0] for row in rows}
