@@ -194,7 +194,7 @@ def test_a_waiting_worker_costs_next_to_nothing(place: Place) -> None:
     process = psutil.Process(place.worker().pid)
     place.enqueue("now").result(20)
     # What waking up costs is the machine's affair, and three times as much on a bad day: beside the worker there is an
-    # event loop that does nothing but wake up as often, which costs about 0.6 % on a quiet machine.
+    # event loop that does nothing but wake up as often.
     waking = subprocess.Popen([sys.executable, "-c", WAKING], text=True)
     place.processes.append(waking)
     idle = psutil.Process(waking.pid)
