@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from mainspring.errors import StoreBusy, StoreUnavailable
-from mainspring.store.base import ClaimRequest, Reply, Request, Store, start
+from mainspring.store.base import ClaimRequest, ReapRequest, Reply, Request, Store, start
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.errors import again, translated
 from mainspring.store.postgres.hints import ECHO_SECONDS, Speaker, concerns
@@ -53,16 +53,18 @@ class PostgresDriver:
 
     def run(self, request: Request[Reply]) -> Reply:
         deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        hint = self._hint(request)
         while True:
             attempt += 1
             connection, used = self._take()
             try:
-                return self._perform(connection, script(start(self._store, request), self._hint(request)))
+                return self._perform(connection, script(start(self._store, request), hint))
             except psycopg.Error as error:
                 if again(error) and time.monotonic() < deadline:
                     time.sleep(_pause(attempt))
-                elif not (used and connection.closed) or isinstance(request, ClaimRequest):
-                    # A connection that was kept may have died since; all requests but claims can be sent twice.
+                elif not (used and connection.closed) or isinstance(request, ClaimRequest | ReapRequest):
+                    # A connection that was kept may have died since. All requests can be sent twice but those that
+                    # hand out jobs: the second reply would not name what the first, lost one did.
                     raise translated(error, self._location.url) from error
             finally:
                 self._give_back(connection)
@@ -200,19 +202,21 @@ class PostgresAsyncDriver:
 
     async def run(self, request: Request[Reply]) -> Reply:
         deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        hint = self._hint(request)
         while True:
             attempt += 1
             connection, used = await self._take()
             try:
                 async with asyncio.timeout(2 * OPERATION_SECONDS):
-                    return await self._perform(connection, script(start(self._store, request), self._hint(request)))
+                    return await self._perform(connection, script(start(self._store, request), hint))
             except TimeoutError:
                 raise StoreUnavailable(f"{self._location.url} did not answer in {2 * OPERATION_SECONDS:g} s") from None
             except psycopg.Error as error:
                 if again(error) and time.monotonic() < deadline:
                     await asyncio.sleep(_pause(attempt))
-                elif not (used and connection.closed) or isinstance(request, ClaimRequest):
-                    # A connection that was kept may have died since; all requests but claims can be sent twice.
+                elif not (used and connection.closed) or isinstance(request, ClaimRequest | ReapRequest):
+                    # A connection that was kept may have died since. All requests can be sent twice but those that
+                    # hand out jobs: the second reply would not name what the first, lost one did.
                     raise translated(error, self._location.url) from error
             finally:
                 await self._give_back(connection)
