@@ -7,10 +7,6 @@
 --
 -- Where a recursion looks something up, OFFSET 0 keeps the planner from joining whole tables at each step.
 
--- name: any_edge
--- Whether there is any edge: most stores have none, and need not look for each job's.
-SELECT 1 FROM mainspring_edges LIMIT 1;
-
 -- name: add_flows
 -- Takes :doc (NewFlow), :now. What is there already stays as it is (WHERE false), and stays there: it is locked.
 INSERT INTO mainspring_flows AS f (id, name, parent, created_at, callbacks)
@@ -299,10 +295,6 @@ WITH RECURSIVE part (id) AS (
     FROM part CROSS JOIN LATERAL (SELECT f.id FROM mainspring_flows AS f WHERE f.parent = part.id OFFSET 0) AS below
 )
 SELECT id FROM part;
-
--- name: flow
--- Takes :flow. Gives id, name, parent, created_at, callbacks.
-SELECT id, name, parent, created_at, callbacks FROM mainspring_flows WHERE id = :flow;
 
 -- name: flow_page
 -- Takes :at, :id (where the page before ended), :limit. Gives id, name, parent, created_at, callbacks, newest first.

@@ -450,23 +450,12 @@ ON CONFLICT (name) DO UPDATE SET defined = excluded.defined;
 INSERT INTO mainspring_tasks (name, limited) VALUES (:name, :limited)
 ON CONFLICT (name) DO UPDATE SET limited = excluded.limited;
 
--- name: task_limited
--- Takes :name.
-SELECT limited FROM mainspring_tasks WHERE name = :name;
-
 -- name: gate_running
 -- Takes :name (of a task). Its running jobs are counted at its gate from now on.
 UPDATE mainspring_jobs SET gate = :name
 WHERE (state = 'running') IS NOT FALSE AND id = ANY(ARRAY(
     SELECT id FROM mainspring_jobs WHERE state = 'running' AND gate = '' AND task = :name ORDER BY id FOR UPDATE
 ));
-
--- name: list_tasks
-SELECT name, defined, limited, closed_until, spent FROM mainspring_tasks ORDER BY name;
-
--- name: queue_defined
--- Takes :name. What the code has said about its partitions.
-SELECT each_defined, sequence FROM mainspring_queues WHERE name = :name;
 
 -- name: define_partitions
 -- Takes :doc ([name, Limits]), :queue. Gives a row for each of which the code says something else than before.
@@ -487,18 +476,10 @@ WHERE p.queue = :queue AND p.name = ANY(ARRAY(
 ))
 RETURNING 1;
 
--- name: each_limited
--- Takes :queue. What an operator has said about each of its partitions.
-SELECT each_limited FROM mainspring_queues WHERE name = :queue;
-
 -- name: limit_each
 -- Takes :queue, :limited.
 INSERT INTO mainspring_queues (name, each_limited) VALUES (:queue, :limited)
 ON CONFLICT (name) DO UPDATE SET each_limited = excluded.each_limited;
-
--- name: partition_limited
--- Takes :queue, :partition.
-SELECT limited FROM mainspring_partitions WHERE queue = :queue AND name = :partition;
 
 -- name: limit_partition
 -- Takes :queue, :partition, :limited.

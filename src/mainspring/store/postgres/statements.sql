@@ -103,10 +103,6 @@ FROM json_to_recordset(:doc) AS r (id text, args text, priority integer, options
 WHERE j.id = r.id AND (j.state <> 'running') IS NOT FALSE
 RETURNING j.id;
 
--- name: any_key
--- Whether any job holds any key: most stores have none, and need not look for each job's.
-SELECT 1 FROM mainspring_keys LIMIT 1;
-
 -- name: give_back_keys_of_started
 -- Takes :doc (ids). Here as below: a key that somebody else takes at this moment was held in vain, and is not waited for.
 DELETE FROM mainspring_keys WHERE name = ANY(ARRAY(
@@ -152,10 +148,6 @@ UPDATE mainspring_schedules AS s SET next_at = t.next_at, last_at = t.expected_a
 FROM json_to_recordset(:doc) AS t (schedule text, expected_at bigint, next_at bigint)
 WHERE s.name = t.schedule AND s.next_at = t.expected_at AND t.next_at > s.next_at AND s.paused_at IS NULL
 RETURNING s.name;
-
--- name: worker_alive
--- Takes :worker, :now.
-SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
 
 -- name: survey_queues
 -- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
@@ -260,27 +252,6 @@ WHERE l.job = n.id AND l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job =
 -- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.
 SELECT id, lease FROM mainspring_jobs WHERE state = 'running' AND worker = :id AND cancel_requested ORDER BY id;
 
--- name: join_worker
--- Takes the columns of a worker by name. Registering twice is registering once.
-INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
-VALUES (:id, :name, :queues, :tasks, :concurrency, :running, :quiet, :now, :now, :now + :lease_ms)
-ON CONFLICT (id) DO UPDATE SET beat_at = :now, expires_at = :now + :lease_ms;
-
--- name: renew_worker
--- Takes :id, :running, :quiet, :lease_ms, :now. A worker past its lease is not renewed. Gives its command.
-UPDATE mainspring_workers
-SET running = :running, quiet = :quiet, beat_at = :now, expires_at = :now + :lease_ms
-WHERE id = :id AND expires_at > :now
-RETURNING command;
-
--- name: worker_command
--- Takes :id, :now. Gives its command, if it is alive.
-SELECT command FROM mainspring_workers WHERE id = :id AND expires_at > :now;
-
--- name: leave_worker
--- Takes :id.
-DELETE FROM mainspring_workers WHERE id = :id;
-
 -- name: orphans
 -- Takes :now, :limit. Gives ids of running jobs whose worker is gone, locked; walks the running ones alone.
 SELECT id FROM mainspring_jobs
@@ -310,10 +281,6 @@ WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 DELETE FROM mainspring_workers AS w
 WHERE w.expires_at <= :now
   AND NOT EXISTS (SELECT 1 FROM mainspring_jobs AS j WHERE j.state = 'running' AND j.worker = w.id);
-
--- name: expired_workers
--- Takes :now. Whether there is any.
-SELECT 1 FROM mainspring_workers WHERE expires_at <= :now LIMIT 1;
 
 -- name: lock_jobs
 -- Takes :doc (ids), :states (of live jobs). They stay as they are until the end of the transaction. Gives the ids of
@@ -438,49 +405,12 @@ SET next_at = CASE WHEN s.timing = excluded.timing THEN s.next_at ELSE excluded.
     cost = excluded.cost
 RETURNING 1;
 
--- name: pause_schedule
--- Takes :name, :paused, :next_at (on resume), :now.
-UPDATE mainspring_schedules
-SET next_at = CASE WHEN NOT :paused AND paused_at IS NOT NULL THEN coalesce(:next_at, next_at) ELSE next_at END,
-    paused_at = CASE WHEN :paused THEN coalesce(paused_at, :now) END
-WHERE name = :name
-RETURNING 1;
-
--- name: remove_schedule
--- Takes :name.
-DELETE FROM mainspring_schedules WHERE name = :name RETURNING 1;
-
--- name: command_worker
--- Takes :id, :command. Stopping outranks being quiet.
-UPDATE mainspring_workers SET command = CASE WHEN command = 'stop' THEN 'stop' ELSE :command END WHERE id = :id
-RETURNING 1;
-
--- name: list_schedules
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition, cost
-FROM mainspring_schedules ORDER BY name;
-
--- name: due_schedules
--- Takes :now, :limit.
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition, cost
-FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY next_at, name LIMIT :limit;
-
--- name: next_tick
-SELECT min(next_at) FROM mainspring_schedules WHERE paused_at IS NULL;
-
--- name: list_workers
-SELECT id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command
-FROM mainspring_workers ORDER BY started_at, id;
-
 -- name: define_queue
 -- Takes :name, :defined (Limits), :each (Limits), :sequence. What the code says; what an operator says stays in force.
 INSERT INTO mainspring_queues (name, defined, each_defined, sequence) VALUES (:name, :defined, :each, :sequence)
 ON CONFLICT (name) DO UPDATE
 SET defined = excluded.defined, each_defined = excluded.each_defined, sequence = excluded.sequence
 RETURNING 1;
-
--- name: queue_limited
--- Takes :name. What an operator has said about its limits.
-SELECT limited FROM mainspring_queues WHERE name = :name;
 
 -- name: limit_queue
 -- Takes :name, :limited (JSON object; null: no limit, whatever the code says).

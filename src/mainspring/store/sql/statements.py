@@ -21,6 +21,8 @@ __all__ = ["CLOCK", "READ", "WRITE", "Dialect", "Query", "Row", "Statement", "sq
 
 Row = tuple[Any, ...]
 
+_SHARED = "mainspring.store.sql"
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -66,7 +68,7 @@ def time_of(given: int | None) -> Operation[int]:
 
 
 class Dialect:
-    """The texts of one store's statements, from the `.sql` files in its package.
+    """The texts of one store's statements: those that all take, and those in the `.sql` files of its package.
 
     `words` say what the words of a `Query` are there; one that takes a name has it as `{}`. `adapt` is applied to every
     text once. `needless` are statements that the operations have for other stores' sake: they have no text.
@@ -84,18 +86,13 @@ class Dialect:
         self._adapt = adapt
         self._texts: dict[str, str] = dict.fromkeys(needless, "")
         self._queries: dict[str, str] = {}
-        for filename in filenames:
-            text = files(package).joinpath(filename).read_text(encoding="utf-8")
+        for place, filename in ((_SHARED, "statements.sql"), *((package, filename) for filename in filenames)):
+            text = files(place).joinpath(filename).read_text(encoding="utf-8")
             parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
             for name, body in zip(parts[1::2], parts[2::2], strict=True):
                 if name in self._texts:
                     raise ValueError(f"{package}: two statements are named {name}")
                 self._texts[name] = adapt(body.strip().rstrip(";"))
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The statements that there are."""
-        return frozenset(self._texts)
 
     def text(self, step: Statement | Query) -> str:
         """What the database is to be given; "": nothing."""

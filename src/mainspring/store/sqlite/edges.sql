@@ -1,9 +1,5 @@
 -- What waits for what. A child is blocked until its edges say otherwise; see statements.sql for how these are written.
 
--- name: any_edge
--- Whether there is any edge: most stores have none, and need not look for each job's.
-SELECT 1 FROM mainspring_edges LIMIT 1;
-
 -- name: add_flows
 -- Takes :doc (NewFlow), :now. What is there already stays.
 INSERT INTO mainspring_flows (id, name, parent, created_at, callbacks)
@@ -199,10 +195,6 @@ WITH RECURSIVE part (id) AS (
     FROM part CROSS JOIN mainspring_flows AS below INDEXED BY mainspring_flows_parent ON below.parent = part.id
 )
 SELECT id FROM part;
-
--- name: flow
--- Takes :flow. Gives id, name, parent, created_at, callbacks.
-SELECT id, name, parent, created_at, callbacks FROM mainspring_flows WHERE id = :flow;
 
 -- name: flow_page
 -- Takes :at, :id (where the page before ended), :limit. Gives id, name, parent, created_at, callbacks, newest first.

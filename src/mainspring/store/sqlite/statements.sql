@@ -86,10 +86,6 @@ FROM json_each(:doc) AS r
 WHERE mainspring_jobs.id = json_extract(r.value, '$.id') AND +state <> 'running'
 RETURNING mainspring_jobs.id;
 
--- name: any_key
--- Whether any job holds any key: most stores have none, and need not look for each job's.
-SELECT 1 FROM mainspring_keys LIMIT 1;
-
 -- name: give_back_keys_of_started
 -- Takes :doc (ids).
 DELETE FROM mainspring_keys WHERE +until = 'started' AND job IN (SELECT value FROM json_each(:doc));
@@ -125,10 +121,6 @@ WHERE name = json_extract(tick.value, '$.schedule')
   AND json_extract(tick.value, '$.next_at') > next_at
   AND paused_at IS NULL
 RETURNING name;
-
--- name: worker_alive
--- Takes :worker, :now.
-SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
 
 -- name: survey_queues
 -- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
@@ -243,27 +235,6 @@ WHERE (job, seq) IN (
     WHERE l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job = l.job) - :keep
 );
 
--- name: join_worker
--- Takes the columns of a worker by name. Registering twice is registering once.
-INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
-VALUES (:id, :name, :queues, :tasks, :concurrency, :running, :quiet, :now, :now, :now + :lease_ms)
-ON CONFLICT (id) DO UPDATE SET beat_at = :now, expires_at = :now + :lease_ms;
-
--- name: renew_worker
--- Takes :id, :running, :quiet, :lease_ms, :now. A worker past its lease is not renewed. Gives its command.
-UPDATE mainspring_workers
-SET running = :running, quiet = :quiet, beat_at = :now, expires_at = :now + :lease_ms
-WHERE id = :id AND expires_at > :now
-RETURNING command;
-
--- name: worker_command
--- Takes :id, :now. Gives its command, if it is alive.
-SELECT command FROM mainspring_workers WHERE id = :id AND expires_at > :now;
-
--- name: leave_worker
--- Takes :id.
-DELETE FROM mainspring_workers WHERE id = :id;
-
 -- name: cancel_requests
 -- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.
 SELECT id, lease FROM mainspring_jobs INDEXED BY mainspring_jobs_running
@@ -299,10 +270,6 @@ WHERE expires_at <= :now
   AND id NOT IN (
     SELECT worker FROM mainspring_jobs INDEXED BY mainspring_jobs_running WHERE state = 'running' AND worker IS NOT NULL
 );
-
--- name: expired_workers
--- Takes :now. Whether there is any.
-SELECT 1 FROM mainspring_workers WHERE expires_at <= :now LIMIT 1;
 
 -- name: ask_to_cancel
 -- Takes :doc (rowids), :reason.
@@ -397,10 +364,6 @@ INSERT INTO mainspring_queues (name, defined, each_defined, sequence) VALUES (:n
 ON CONFLICT (name) DO UPDATE SET defined = :defined, each_defined = :each, sequence = :sequence
 RETURNING 1;
 
--- name: queue_limited
--- Takes :name. What an operator has said about its limits.
-SELECT limited FROM mainspring_queues WHERE name = :name;
-
 -- name: limit_queue
 -- Takes :name, :limited (JSON object; null: no limit, whatever the code says).
 INSERT INTO mainspring_queues (name, limited) VALUES (:name, :limited)
@@ -424,41 +387,6 @@ SET next_at = CASE WHEN timing = :timing THEN next_at ELSE :next_at END,
     keys = :keys, partition = :partition, cost = :cost
 RETURNING 1;
 
--- name: pause_schedule
--- Takes :name, :paused, :next_at (on resume), :now.
-UPDATE mainspring_schedules
-SET next_at = CASE WHEN NOT :paused AND paused_at IS NOT NULL THEN coalesce(:next_at, next_at) ELSE next_at END,
-    paused_at = CASE WHEN :paused THEN coalesce(paused_at, :now) END
-WHERE name = :name
-RETURNING 1;
-
--- name: remove_schedule
--- Takes :name.
-DELETE FROM mainspring_schedules WHERE name = :name RETURNING 1;
-
--- name: command_worker
--- Takes :id, :command. Stopping outranks being quiet.
-UPDATE mainspring_workers SET command = CASE WHEN command = 'stop' THEN 'stop' ELSE :command END WHERE id = :id
-RETURNING 1;
-
 -- name: list_queues
 SELECT name, paused_at, defined, limited, each_defined, each_limited, sequence, closed_until, spent
 FROM mainspring_queues ORDER BY name;
-
--- name: list_schedules
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition,
-       cost
-FROM mainspring_schedules ORDER BY name;
-
--- name: due_schedules
--- Takes :now, :limit.
-SELECT name, task, queue, args, priority, options, timing, next_at, last_at, paused_at, keys, partition,
-       cost
-FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY next_at, name LIMIT :limit;
-
--- name: next_tick
-SELECT min(next_at) FROM mainspring_schedules WHERE paused_at IS NULL;
-
--- name: list_workers
-SELECT id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command
-FROM mainspring_workers ORDER BY started_at, id;
