@@ -20,15 +20,13 @@ from mainspring.store.postgres.errors import again, translated
 from mainspring.store.postgres.hints import ECHO_SECONDS, Speaker, concerns
 from mainspring.store.postgres.location import OPERATION_SECONDS, Location
 from mainspring.store.postgres.schema import check
-from mainspring.store.postgres.script import Script, script
-from mainspring.store.sql.statements import Row, Statement
+from mainspring.store.postgres.script import SchemaCheck, Script, script
+from mainspring.store.sql.statements import Row
 
 __all__ = ["PostgresAsyncDriver", "PostgresDriver"]
 
 IDLE_CONNECTIONS = 8
 """How many connections a driver keeps for the next callers."""
-
-SCHEMA_VERSION = Statement("schema_version")
 
 POLL_SECONDS = 0.2
 """How long a wait for hints lasts at most, where there are none."""
@@ -48,8 +46,8 @@ class PostgresDriver:
         self._speaker = Speaker(location.schema)
         self._idle: deque[psycopg.Connection[Row]] = deque()
         self._pid = os.getpid()
-        self._checked = False
-        """The schema is one that this program knows."""
+        self._check: SchemaCheck | None = self._check_schema
+        """Until the schema has been seen to be one that this program knows."""
 
     def run(self, request: Request[Reply]) -> Reply:
         deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
@@ -58,7 +56,7 @@ class PostgresDriver:
             attempt += 1
             connection, used = self._take()
             try:
-                return self._perform(connection, script(start(self._store, request), hint))
+                return self._perform(connection, script(start(self._store, request), hint, self._check))
             except psycopg.Error as error:
                 if again(error) and time.monotonic() < deadline:
                     time.sleep(_pause(attempt))
@@ -84,6 +82,10 @@ class PostgresDriver:
         finally:
             commands.close()
 
+    def _check_schema(self, version: int) -> None:
+        check(self._location.url, version)
+        self._check = None
+
     def _hint(self, request: Request[Any]) -> Any:
         return self._speaker.hint(request) if self._location.listen else None
 
@@ -106,17 +108,6 @@ class PostgresDriver:
         except psycopg.Error as error:
             raise translated(error, self._location.url) from error
         connection.prepare_threshold = 1 if self._location.listen else None
-        if not self._checked:
-            try:
-                ((version,),) = connection.execute(self._dialect.text(SCHEMA_VERSION)).fetchall()
-                check(self._location.url, version)
-            except psycopg.Error as error:
-                connection.close()
-                raise translated(error, self._location.url) from error
-            except BaseException:
-                connection.close()
-                raise
-            self._checked = True
         return connection
 
     def _give_back(self, connection: psycopg.Connection[Row]) -> None:
@@ -197,7 +188,7 @@ class PostgresAsyncDriver:
         self._location = location
         self._speaker = Speaker(location.schema)
         self._idle: deque[psycopg.AsyncConnection[Row]] = deque()
-        self._checked = False
+        self._check: SchemaCheck | None = self._check_schema
         self._listener: _Listener | None = None
 
     async def run(self, request: Request[Reply]) -> Reply:
@@ -208,7 +199,7 @@ class PostgresAsyncDriver:
             connection, used = await self._take()
             try:
                 async with asyncio.timeout(2 * OPERATION_SECONDS):
-                    return await self._perform(connection, script(start(self._store, request), hint))
+                    return await self._perform(connection, script(start(self._store, request), hint, self._check))
             except TimeoutError:
                 raise StoreUnavailable(f"{self._location.url} did not answer in {2 * OPERATION_SECONDS:g} s") from None
             except psycopg.Error as error:
@@ -236,6 +227,10 @@ class PostgresAsyncDriver:
         finally:
             commands.close()
 
+    def _check_schema(self, version: int) -> None:
+        check(self._location.url, version)
+        self._check = None
+
     def _hint(self, request: Request[Any]) -> Any:
         return self._speaker.hint(request) if self._location.listen else None
 
@@ -253,18 +248,6 @@ class PostgresAsyncDriver:
         except psycopg.Error as error:
             raise translated(error, self._location.url) from error
         connection.prepare_threshold = 1 if self._location.listen else None
-        if not self._checked:
-            try:
-                cursor = await connection.execute(self._dialect.text(SCHEMA_VERSION))
-                ((version,),) = await cursor.fetchall()
-                check(self._location.url, version)
-            except psycopg.Error as error:
-                await connection.close()
-                raise translated(error, self._location.url) from error
-            except BaseException:
-                await connection.close()
-                raise
-            self._checked = True
         return connection
 
     async def _give_back(self, connection: psycopg.AsyncConnection[Row]) -> None:

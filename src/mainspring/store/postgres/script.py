@@ -5,23 +5,33 @@ A generator again, so that the blocking and the async driver differ in nothing b
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
 
-__all__ = ["Script", "script"]
+__all__ = ["SchemaCheck", "Script", "script"]
 
 Script = Generator[Statement | Query, list[Row], Reply]
 """Yields what is to be executed, is sent its rows, returns the operation's reply."""
 
+SchemaCheck = Callable[[int], None]
+"""Raises `SchemaMismatch` for a version that will not do."""
+
+SCHEMA_VERSION = Statement("schema_version")
 BEGIN = Statement("begin")
 BEGIN_READING = Statement("begin_reading")
 COMMIT = Statement("commit")
 
 
-def script(operation: Operation[Reply], hint: Statement | None = None) -> Script[Reply]:
-    """The commands of one operation, committed at its end; `hint` is executed just before, if it has written."""
+def script(
+    operation: Operation[Reply], hint: Statement | None = None, check: SchemaCheck | None = None
+) -> Script[Reply]:
+    """The commands of one operation, committed at its end; `hint` is executed just before, if it has written. First of
+    all the version of the schema goes to `check`."""
+    if check is not None:
+        ((version,),) = yield SCHEMA_VERSION
+        check(version)
     begun: Statement | None = None
     rows: list[Row] | None = None
     while True:
