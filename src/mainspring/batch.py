@@ -37,7 +37,7 @@ class Batcher(Generic[Item, Result]):
         self._flush = flush
         self._limit = limit
         self._size = size
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[Item, asyncio.Future[Result] | None]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def add(self, item: Item) -> asyncio.Future[Result]:
@@ -46,20 +46,27 @@ class Batcher(Generic[Item, Result]):
         From here on the item will be flushed, whether or not anybody still waits: cancelling the future changes
         nothing for it nor for the others.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._gather(item, future)
+        return future
+
+    def hand_over(self, item: Item) -> None:
+        """The same, where nobody asks what comes of it."""
+        self._gather(item, None)
+
+    def _gather(self, item: Item, future: asyncio.Future[Result] | None) -> None:
         self._waiting.append((item, future))
         if self._task is None:
             # An empty context: a batch belongs to no single caller, so it runs in the name of none.
+            loop = asyncio.get_running_loop()
             self._task = loop.create_task(self._flush_all(), name="mainspring batch", context=Context())
-        return future
 
     async def drain(self) -> None:
         """Wait until everything handed over so far, and whatever comes meanwhile, has been flushed."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
-    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result] | None]]:
         batch = [self._waiting.popleft()]
         room = self._limit - self._size(batch[0][0])
         while self._waiting and (room := room - self._size(self._waiting[0][0])) >= 0:
@@ -67,22 +74,23 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     async def _flush_all(self) -> None:
-        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        batch: list[tuple[Item, asyncio.Future[Result] | None]] = []
         try:
             while self._waiting:
                 batch = self._next_batch()
                 try:
                     results = await self._flush([item for item, _ in batch])
                     for (_, future), result in zip(batch, results, strict=True):
-                        if not future.done():
+                        if future is not None and not future.done():
                             future.set_result(result)
                 except Exception as error:  # noqa: BLE001 - raised again by every item's future
                     for _, future in batch:
-                        if not future.done():
+                        if future is not None and not future.done():
                             future.set_exception(error)
         finally:
             # Reached with futures left over only when this task itself is cancelled, as a closing loop does.
             self._task = None
             for _, future in [*batch, *self._waiting]:
-                future.cancel()
+                if future is not None:
+                    future.cancel()
             self._waiting.clear()

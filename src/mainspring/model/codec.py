@@ -221,13 +221,14 @@ class ResultCodec:
     Raises `ConfigurationError` for an annotation that cannot be resolved or has no JSON form.
     """
 
-    __slots__ = ("_form", "task")
+    __slots__ = ("_form", "_gives_none", "task")
 
     def __init__(self, function: Callable[..., Any], *, task: str | None = None) -> None:
         self.task = task or _name(function)
         annotation = _read_hints(function).get("return", Any)
         if annotation is type(None):
             annotation = Any
+        self._gives_none = annotation is Any
         self._form = _Form(annotation, _describe(function), f"result of task {self.task!r}", MAX_DEPTH)
 
     def encode(self, value: Any) -> str:
@@ -236,6 +237,8 @@ class ResultCodec:
         Raises `ValidationError` for a value that does not fit the annotation; `Unserialisable`, `PayloadTooLarge` or
         `PayloadTooDeep` for what cannot be stored.
         """
+        if value is None and self._gives_none:
+            return "null"
         try:
             return self._form.keep(value).decode()
         except pydantic.ValidationError as error:

@@ -370,7 +370,11 @@ class AlterRequest(Request[AlterReply]):
 @dataclass(frozen=True, slots=True)
 class PruneRequest(Request[int]):
     """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number. Keys
-    whose time is over go too, and flows and partitions of which nothing is left."""
+    whose time is over go too, and flows and partitions of which nothing is left.
+
+    A store may keep completed jobs by the day (UTC): then they go with their day, up to a day later and all at once,
+    whatever the limit.
+    """
 
     operation: ClassVar[str] = "prune"
     keep_ms: Mapping[State, int]

@@ -149,4 +149,4 @@ class Prune:
 
     async def __call__(self) -> float:
         pruned = await self._driver.run(PruneRequest(KEEP_MS, self.LIMIT))
-        return 0.05 if pruned == self.LIMIT else 60.0
+        return 0.05 if pruned >= self.LIMIT else 60.0

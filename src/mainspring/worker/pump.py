@@ -50,7 +50,8 @@ class Pump:
         try:
             while True:
                 self._runs.freed.clear()
-                worker, room = self._worker(), self._runs.room()
+                # Half of what may run is claimed while the other half runs.
+                worker, room = self._worker(), min(self._runs.room(), self._runs.half)
                 if worker is None or room <= 0:
                     # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the event.
                     with suppress(TimeoutError):

@@ -41,6 +41,7 @@ class Runs:
         self._concurrency = concurrency
         self._context = context
         self._started = started
+        self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
         """Set whenever a run has ended."""
@@ -57,6 +58,11 @@ class Runs:
             return 0
         return self._concurrency - len(self._runs)
 
+    @property
+    def half(self) -> int:
+        """Half of what may run, rounded up."""
+        return (self._concurrency + 1) // 2
+
     def held(self) -> frozenset[str]:
         """The jobs that this worker has in hands: those that run, and those that have run and are not settled."""
         return frozenset(self._runs) | self._settler.unsettled
@@ -64,7 +70,7 @@ class Runs:
     def launch(self, claim: Claim) -> None:
         """Begin a run."""
         run = self._runs[claim.id] = Run(claim)
-        run.task = asyncio.create_task(self._carry(run))
+        run.task = self._loop.create_task(self._carry(run))
         self._started(claim)
 
     async def _carry(self, run: Run) -> None:

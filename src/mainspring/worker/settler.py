@@ -11,7 +11,7 @@ from mainspring.batch import Batcher
 from mainspring.model.backoff import Retry
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim
-from mainspring.model.outcome import Outcome
+from mainspring.model.outcome import Outcome, Verdict
 from mainspring.model.settlement import Settlement
 from mainspring.model.transitions import decide
 from mainspring.store.base import AsyncDriver, SettleRequest, portions
@@ -39,7 +39,7 @@ class Settled(NamedTuple):
 def _portions(settled: Settled) -> int:
     written = settled.settlement
     size = portions(written.result, written.error, written.history)
-    return size + sum(portions(job.args) for job in written.follow_ups)
+    return size + sum(portions(job.args) for job in written.follow_ups) if written.follow_ups else size
 
 
 class Settler:
@@ -71,7 +71,10 @@ class Settler:
         """Decide now; settle with the next batch."""
         now = self._clock.now()
         try:
-            settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=self._chance())
+            if outcome.verdict is Verdict.FAILED:
+                settlement = decide(claim, outcome, now, retry=self._retry_of(claim), chance=self._chance())
+            else:
+                settlement = decide(claim, outcome, now)
         except Exception as error:
             # The exception types in `on` and `never` are foreign code too, down to how they compare.
             logger.exception("job %s: its retry rules failed; it goes to the dead letters", claim.id)
@@ -79,7 +82,7 @@ class Settler:
             settlement = decide(claim, outcome, now)
         self.backlog += 1
         self.unsettled.add(claim.id)
-        self._batches.add(Settled(claim, outcome, settlement, now))
+        self._batches.hand_over(Settled(claim, outcome, settlement, now))
 
     async def drain(self) -> None:
         """Wait until everything is settled."""

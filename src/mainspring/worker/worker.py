@@ -201,11 +201,12 @@ class Worker:
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
         settler = Settler(driver, clock, notebook, settled, self._retry_of)
+        job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads),
             settler,
             self._concurrency,
-            context=lambda run: Context(run, notebook, partial(Job.claimed, self._app), self._app.flows),
+            context=lambda run: Context(run, notebook, job_of, flows),
             started=observers.started,
         )
         pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
