@@ -47,7 +47,7 @@ from mainspring.store.base import (
     Verb,
 )
 
-from .conformance.scene import presence, settlement
+from .conformance.scene import DAY, presence, settlement
 from .side_by_side import SideBySide, ids, pages
 from .strategies import (
     LEASE_MS,
@@ -298,6 +298,10 @@ class Operations(SideBySide):
     @precondition(lambda self: self.prunes and any(job.finished_at for job in self.reference.jobs.values()))
     @rule(keep_ms=st.dictionaries(st.sampled_from(sorted(FINAL)), spans, min_size=1))
     def prune(self, keep_ms: dict[State, int]) -> None:
+        if State.COMPLETED in keep_ms:
+            # To a midnight, since a store may keep completed jobs by the day.
+            midnight = (self.now // DAY + keep_ms[State.COMPLETED] % 2) * DAY
+            keep_ms = keep_ms | {State.COMPLETED: self.now - midnight}
         self.removed += self.ask(PruneRequest(keep_ms, now=self.now))
 
     @rule(filter=filters, limit=st.integers(1, 5))

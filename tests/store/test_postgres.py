@@ -8,6 +8,8 @@ from mainspring.store.postgres import PostgresStore
 
 from .conformance import *  # noqa: F403
 
+LACKS = frozenset({"moments"})
+
 
 @pytest.fixture
 def store(postgres_store: PostgresStore) -> PostgresStore:

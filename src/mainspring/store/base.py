@@ -803,7 +803,7 @@ def portions(*texts: str | None) -> int:
 
     Requests are kept to so many portions rather than jobs, so that none becomes a document of gigabytes.
     """
-    return 1 + sum(len(text) for text in texts if text) // _PORTION
+    return 1 + sum(map(len, filter(None, texts))) // _PORTION
 
 
 def start(store: Store, request: Request[Reply]) -> Operation[Reply]:

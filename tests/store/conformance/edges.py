@@ -12,7 +12,7 @@ from mainspring.model.job import Conflict, Edge, Key, NewJob, Parent, Policy, Un
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import Filter, Inserted, NewFlow, PutSchedule, Room, Store, Tick, Verb
 
-from .scene import LEASE_MS, T0, Scene, needs, own, settlement
+from .scene import ALL_COMPLETED, LEASE_MS, T0, Scene, needs, own, settlement
 from .texts import ESCAPED, any_text
 from .watch import PATIENCE, listening
 
@@ -512,7 +512,7 @@ class TestParentsSeen:
         scene_with(scene, own("p"), own("q"), own("c", Edge("p", wants_result=True), "q"))
         scene.end("p", result="7")
         scene.later(10)
-        gone = scene.prune({COMPLETED: 0}) if prune else scene.alter(Verb.DELETE, "p")
+        gone = scene.prune(ALL_COMPLETED) if prune else scene.alter(Verb.DELETE, "p")
         assert gone == 1
         still_waits(scene, "c")
         scene.end("q")

@@ -11,11 +11,11 @@ import pytest
 
 from mainspring.errors import InvalidFlow
 from mainspring.model.job import Edge, Key, NewJob, Parent, Policy
-from mainspring.model.states import FINAL, State
+from mainspring.model.states import State
 from mainspring.store.base import AlterRequest, Callback, Filter, FindRequest, FlowRecord, NewFlow, Page, Room, Verb
 
 from .edges import DAY, scene_with, still_waits
-from .scene import T0, Scene, own, settlement
+from .scene import ALL_COMPLETED, ALL_ENDED, T0, Scene, own, settlement
 from .texts import any_text
 
 FAIL, IGNORE, RUN, DEAD = Policy.FAIL, Policy.IGNORE, Policy.RUN, Policy.DEAD
@@ -516,7 +516,7 @@ class TestPruningFlows:
 
     def test_with_its_last_job(self, scene: Scene) -> None:
         flow_of(scene, member("a"), member("b"), callbacks=[COMPLETE])
-        keep = dict.fromkeys(FINAL, 0)
+        keep = ALL_ENDED
         for ids in (["a"], ["b"], ["complete"]):
             assert scene.ask(FindRequest(Filter(), flows=True, now=scene.now)).flows != ()
             scene.end(*ids)
@@ -537,7 +537,7 @@ class TestPruningFlows:
             scene.end(left, state=State.DEAD)
         scene.later(1)
         for _ in range(2):
-            scene.prune({COMPLETED: 0})
+            scene.prune(ALL_COMPLETED)
         assert sum(counts(scene, "f").values()) == 1
 
     def test_nor_while_it_has_a_part_with_one(self, scene: Scene) -> None:
@@ -546,12 +546,12 @@ class TestPruningFlows:
         scene.end("a")
         scene.later(1)
         for _ in range(2):
-            scene.prune({COMPLETED: 0})
+            scene.prune(ALL_COMPLETED)
         assert counts(scene, "f") == {QUEUED: 1}
         scene.end("b")
         scene.later(1)
         for _ in range(3):
-            scene.prune({COMPLETED: 0})
+            scene.prune(ALL_COMPLETED)
         assert scene.ask(FindRequest(Filter(), flows=True, now=scene.now)).flows == ()
 
     def test_also_when_its_jobs_were_deleted(self, scene: Scene) -> None:

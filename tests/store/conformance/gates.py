@@ -27,7 +27,7 @@ from mainspring.store.base import (
     Verb,
 )
 
-from .scene import LEASE_MS, T0, Scene, settlement
+from .scene import ALL_ENDED, LEASE_MS, T0, Scene, settlement
 
 DAY = 86_400_000
 
@@ -222,7 +222,7 @@ class TestRates:
         scene.settle(*(settlement(claim, state) for claim, state in zip(claims, states, strict=True)))
         scene.later(1)
         assert scene.alter(Verb.DELETE, claims[0].id) == 1
-        assert scene.prune(dict.fromkeys(sorted(FINAL), 0)) == 2
+        assert scene.prune(ALL_ENDED) == 2
         scene.later(990)
         assert scene.claim() == ()
 

@@ -12,7 +12,7 @@ from mainspring.model.job import Claim, Conflict, Key, NewJob, Until
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import Inserted, PutSchedule, Tick, Verb
 
-from .scene import T0, Scene, settlement
+from .scene import ALL_COMPLETED, ALL_ENDED, T0, Scene, settlement
 from .texts import any_text
 
 EXISTING, REJECT, REPLACE = Conflict.EXISTING, Conflict.REJECT, Conflict.REPLACE
@@ -455,7 +455,7 @@ class TestGivingBack:
         """Who asks is still given the id: that the job is gone is no reason to run it once more."""
         scene.settle(settlement(started(scene, keyed("a", Key("k", EXPIRY, 100)))))
         scene.later(50)
-        assert scene.prune({State.COMPLETED: 0}) == 1
+        assert scene.prune(ALL_COMPLETED) == 1
         assert holder(scene) == "a"
         for conflict in Conflict:
             assert scene.insert(keyed("b", Key("k", on_conflict=conflict)))[0].id == "a"
@@ -465,7 +465,7 @@ class TestGivingBack:
     def test_a_job_of_a_pruned_jobs_id_holds_what_that_held(self, scene: Scene) -> None:
         scene.settle(settlement(started(scene, keyed("a", Key("k", EXPIRY, 100)))))
         scene.later(50)
-        scene.prune({State.COMPLETED: 0})
+        scene.prune(ALL_COMPLETED)
         replacing = keyed("b", Key("k", on_conflict=REPLACE, max_delay_ms=10), args='{"n":2}', delay_ms=20)
         assert scene.insert("a", replacing) == (stored("a"), held_by("a"))
         assert (scene.job("a").args, scene.job("a").run_at) == ('{"n":2}', T0 + 60)
@@ -483,7 +483,7 @@ class TestGivingBack:
     def test_pruning_leaves_the_keys_alone_whose_time_is_not_over(self, scene: Scene) -> None:
         scene.insert(keyed("a", Key("1", SETTLED, 100)), keyed("b", Key("2", EXPIRY, 101)), keyed("c", Key("3")))
         scene.later(100)
-        assert scene.prune(dict.fromkeys(sorted(FINAL), 0)) == 0
+        assert scene.prune(ALL_ENDED) == 0
         assert [holder(scene, Key(name)) for name in "123"] == [None, "b", "c"]
 
 

@@ -6,7 +6,7 @@ from mainspring.model.job import LogLine, Note
 from mainspring.model.states import State
 from mainspring.store.base import LOG_LINES_KEPT, Filter, FindRequest, Verb
 
-from .scene import T0, Scene, lines, settlement
+from .scene import ALL_COMPLETED, T0, Scene, lines, settlement
 
 
 class TestNote:
@@ -125,6 +125,6 @@ class TestLog:
         claim = scene.claim_one()
         scene.settle(settlement(claim), notes=[Note("j", claim.lease, lines=lines("old"))])
         scene.later(1)
-        assert scene.prune({State.COMPLETED: 0}) == 1
+        assert scene.prune(ALL_COMPLETED) == 1
         scene.insert("j")
         assert scene.job("j").log == ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from mainspring.model.job import NewJob
 from mainspring.model.limits import Limits, Rate
-from mainspring.model.states import FINAL, State
+from mainspring.model.states import State
 from mainspring.store.base import (
     ConfigureRequest,
     CountRequest,
@@ -24,7 +24,7 @@ from mainspring.store.base import (
 )
 
 from .gates import DAY, SECOND, claim_at_once, ids, ready
-from .scene import LEASE_MS, T0, Scene, settlement
+from .scene import ALL_ENDED, LEASE_MS, T0, Scene, settlement
 from .texts import any_text
 
 
@@ -236,7 +236,7 @@ class TestPartitionLimits:
         scene.settle(settlement(scene.claim_one()))
         scene.alter(Verb.DELETE, Filter(partition="b"))
         scene.later(DAY)
-        scene.prune(dict.fromkeys(sorted(FINAL), 0))
+        scene.prune(ALL_ENDED)
         assert scene.ids() == []
         assert [record.name for record in scene.configure().partitions] == ["a", "b"]
 
@@ -245,7 +245,7 @@ class TestPartitionLimits:
         scene.insert(*backlog("a", 2))
         scene.settle(*map(settlement, scene.claim()))
         scene.later(1000)
-        assert scene.prune(dict.fromkeys(sorted(FINAL), 0)) == 2
+        assert scene.prune(ALL_ENDED) == 2
         scene.insert(place("x", "a"))
         assert scene.claim() == ()
 
@@ -254,7 +254,7 @@ class TestPartitionLimits:
         scene.insert(place("a", "p"))
         scene.settle(settlement(scene.claim_one(), State.DEAD, closed_ms=5000))
         scene.later(1000)
-        assert scene.prune(dict.fromkeys(sorted(FINAL), 0)) == 1
+        assert scene.prune(ALL_ENDED) == 1
         scene.insert(place("b", "p"))
         reply = scene.claim_reply()
         assert (reply.claims, reply.next_due) == ((), T0 + 5000)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from mainspring.model.job import NewJob
+from mainspring.model.job import NewJob, Note
 from mainspring.model.states import State
 
-from .scene import Scene, settlement
-
-DAY = 86_400_000
+from .scene import ALL_COMPLETED, DAY, Scene, lines, needs, settlement
 
 
 class TestPrune:
@@ -18,13 +16,15 @@ class TestPrune:
         scene.finish("completed")
         scene.finish("dead", state=State.DEAD)
         scene.finish("cancelled", state=State.CANCELLED)
-        keep = {State.COMPLETED: DAY, State.DEAD: 3 * DAY, State.CANCELLED: 2 * DAY}
+        keep = {State.COMPLETED: DAY, State.DEAD: 4 * DAY, State.CANCELLED: 3 * DAY}
         scene.later(DAY)
         assert scene.prune(keep) == 0
-        scene.later(1)
+        scene.later(DAY)
         assert scene.prune(keep) == 1
         assert set(scene.ids()) == {"dead", "cancelled"}
         scene.later(DAY)
+        assert scene.prune(keep) == 0
+        scene.later(1)
         assert scene.prune(keep) == 1
         assert scene.ids() == ["dead"]
         scene.later(DAY)
@@ -38,15 +38,24 @@ class TestPrune:
         scene.settle(settlement(scene.claim_one()))
         scene.later(DAY)
         assert scene.prune({State.COMPLETED: DAY}) == 0
-        scene.later(1)
+        scene.later(DAY)
         assert scene.prune({State.COMPLETED: DAY}) == 1
+
+    @needs("moments")
+    def test_a_completed_job_goes_as_soon_as_it_may(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish("j")
+        scene.later(1000)
+        assert scene.prune({State.COMPLETED: 1000}) == 0
+        scene.later(1)
+        assert scene.prune({State.COMPLETED: 1000}) == 1
 
     def test_a_state_that_is_not_named_is_kept(self, scene: Scene) -> None:
         scene.join()
         scene.finish("dead", state=State.DEAD)
         scene.finish("completed")
         scene.later(DAY)
-        assert scene.prune({State.COMPLETED: 0}) == 1
+        assert scene.prune(ALL_COMPLETED) == 1
         assert scene.ids() == ["dead"]
         assert scene.prune({}) == 0
 
@@ -61,10 +70,10 @@ class TestPrune:
 
     def test_no_more_than_the_limit_goes_at_once(self, scene: Scene) -> None:
         scene.join()
-        scene.finish(*(f"completed {number}" for number in range(5)))
+        scene.finish(*(f"cancelled {number}" for number in range(5)), state=State.CANCELLED)
         scene.finish(*(f"dead {number}" for number in range(5)), state=State.DEAD)
         scene.later(1)
-        keep = {State.COMPLETED: 0, State.DEAD: 0}
+        keep = {State.CANCELLED: 0, State.DEAD: 0}
         assert [scene.prune(keep, limit=4) for _ in range(4)] == [4, 4, 2, 0]
         assert scene.find() == []
 
@@ -72,5 +81,17 @@ class TestPrune:
         scene.join()
         scene.finish("j")
         scene.later(1)
-        scene.prune({State.COMPLETED: 0})
+        scene.prune(ALL_COMPLETED)
         assert not scene.insert("j")[0].existed
+
+    def test_what_belongs_to_completed_jobs_goes_with_them(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert(*(NewJob(f"{number:02}", "task") for number in range(10)))
+        claims = scene.claim(limit=10)
+        scene.note(*(Note(claim.id, claim.lease, lines=lines("a line")) for claim in claims))
+        scene.settle(*map(settlement, claims))
+        while scene.prune(ALL_COMPLETED, limit=4):
+            pass
+        assert scene.find() == []
+        scene.insert(*(NewJob(f"{number:02}", "task") for number in range(10)))
+        assert [job.log for job in scene.find(with_log=True)] == [()] * 10

@@ -12,7 +12,7 @@ from mainspring.store.base import AlterRequest, Filter, Room, Verb
 
 from .bad_ends import BadEnd, any_bad_end, dies, ends_cancelled, is_cancelled, is_deleted
 from .edges import scene_with, still_waits
-from .scene import T0, Scene, own, settlement
+from .scene import ALL_ENDED, T0, Scene, own, settlement
 
 FAIL, IGNORE, RUN, DEAD = Policy.FAIL, Policy.IGNORE, Policy.RUN, Policy.DEAD
 BLOCKED, QUEUED, CANCELLED, COMPLETED = State.BLOCKED, State.QUEUED, State.CANCELLED, State.COMPLETED
@@ -47,7 +47,7 @@ class TestRevivingParents:
         assert scene.count() == {("p", QUEUED): 1, ("1", BLOCKED): 1, ("2", BLOCKED): 1}
         assert sorted(scene.ids()) == ["1", "2", "p"]
         scene.later(10)
-        assert scene.prune(dict.fromkeys(FINAL, 0)) == 0
+        assert scene.prune(ALL_ENDED) == 0
 
     def test_a_child_brought_back_is_as_new(self, scene: Scene) -> None:
         child = own("c", Edge("p", FAIL, True), "q", args='{"n":1}', priority=3, options='{"timeout_ms":5}')

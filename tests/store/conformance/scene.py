@@ -52,8 +52,14 @@ needs = pytest.mark.needs
 
 hints       drivers of one store in one process hear of each other's changes
 processes   a forked process sees the same store
+moments     each completed job is forgotten by itself, at its time, not all of a day together
 scale       ten thousand partitions are no more work than one
 """
+
+DAY = 86_400_000
+ALL_COMPLETED = {State.COMPLETED: -DAY}
+ALL_ENDED = dict.fromkeys((State.COMPLETED, State.DEAD, State.CANCELLED), -DAY)
+"""Retentions that nothing outlives, not even where completed jobs go by the day."""
 
 
 class Scene:

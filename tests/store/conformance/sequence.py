@@ -24,7 +24,7 @@ from mainspring.store.base import (
 
 from .gates import DAY, claim_at_once, ids, ready
 from .partitions import backlog, place
-from .scene import LEASE_MS, T0, Scene, settlement
+from .scene import ALL_COMPLETED, LEASE_MS, T0, Scene, settlement
 from .texts import any_text
 
 BLOCK, SKIP = DefineQueue("default", sequence="block"), DefineQueue("default", sequence="skip")
@@ -373,7 +373,7 @@ class TestDeadHeads:
         scene.insert(place("x", "q"))
         scene.settle(settlement(scene.claim_one()))
         scene.later(1000)
-        assert scene.prune({State.COMPLETED: 0}) == 1
+        assert scene.prune(ALL_COMPLETED) == 1
         assert scene.claim() == ()
 
     def test_other_dead_ones_do_not_matter(self, scene: Scene) -> None:

@@ -10,7 +10,6 @@ from random import Random
 import pytest
 
 from mainspring.model.limits import Limits
-from mainspring.model.states import State
 from mainspring.store.base import (
     Change,
     DefineQueue,
@@ -23,7 +22,7 @@ from mainspring.store.base import (
 
 from .gates import SECOND, claim_at_once, ids, ready
 from .partitions import backlog, place
-from .scene import T0, Scene, settlement
+from .scene import ALL_COMPLETED, T0, Scene, settlement
 
 
 def served(scene: Scene, count: int, limit: int = 1) -> str:
@@ -62,7 +61,7 @@ class TestTurns:
                 assert abs(counts[name] - total * weight / 4) <= 2
             scene.settle(*map(settlement, claims))
             scene.later(1)
-            scene.prune({State.COMPLETED: 0})
+            scene.prune(ALL_COMPLETED)
             if total >= 10_000:
                 break
 

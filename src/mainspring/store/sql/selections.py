@@ -32,6 +32,7 @@ from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_o
 __all__ = ["alter", "count", "find", "prune"]
 
 SCANNED_AT_ONCE = 5000
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +270,7 @@ def _ids(rows: Sequence[Row]) -> str:
 def prune(request: PruneRequest) -> Operation[int]:
     yield WRITE
     now = yield from time_of(request.now)
+    by_day = yield from _forget_days(request, now)
     outdated: list[int] = []
     for state, keep_ms in request.keep_ms.items():
         room = request.limit - len(outdated)
@@ -281,4 +283,16 @@ def prune(request: PruneRequest) -> Operation[int]:
     yield from flows.forget_empty(request.limit)
     yield from gates.prune([row[0] for row in gone], now, request.limit)
     yield sql("give_back_expired_keys", now=now, limit=request.limit)
-    return len(gone)
+    return by_day + len(gone)
+
+
+def _forget_days(request: PruneRequest, now: int) -> Operation[int]:
+    """Where completed jobs are kept by the day: forget those that are over; open the next before anybody needs it."""
+    yield sql("open_day", now=now + DAY_MS)
+    keep_ms, gone = request.keep_ms.get(State.COMPLETED), 0
+    while keep_ms is not None and gone < request.limit:
+        rows = yield sql("forget_day", before=now - keep_ms, limit=request.limit)
+        if not rows or rows[0][0] is None:
+            break
+        gone += rows[0][0]
+    return gone
