@@ -76,8 +76,9 @@ SELECT :queue, place.name, place.queued,
        coalesce((SELECT q.reached FROM mainspring_queues AS q WHERE q.name = :queue), 0)
 FROM (
     SELECT value AS name,
-           EXISTS (SELECT 1 FROM mainspring_jobs AS j
-                   WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = value) AS queued
+           (SELECT true FROM mainspring_jobs AS j
+            WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = value
+            ORDER BY j.gate, j.priority LIMIT 1) IS NOT NULL AS queued
     FROM json_array_elements_text(:doc) AS value
 ) AS place
 WHERE place.queued AND (

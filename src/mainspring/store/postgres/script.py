@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
 
-__all__ = ["SchemaCheck", "Script", "script"]
+__all__ = ["SchemaCheck", "Script", "Whole", "script"]
 
 Script = Generator[Statement | Query, list[Row], Reply]
 """Yields what is to be executed, is sent its rows, returns the operation's reply."""
@@ -22,6 +22,15 @@ SCHEMA_VERSION = Statement("schema_version")
 BEGIN = Statement("begin")
 BEGIN_READING = Statement("begin_reading")
 COMMIT = Statement("commit")
+
+
+NO_HINT = {"channel": None, "payload": None}
+
+
+class Whole(Statement):
+    """A statement that writes and is a transaction by itself. It takes its hint along, as :channel and :payload."""
+
+    __slots__ = ()
 
 
 def script(
@@ -45,6 +54,8 @@ def script(
                 begun = step
                 yield BEGIN if step is WRITE else BEGIN_READING
             rows = []
+        elif isinstance(step, Whole):
+            rows = yield Statement(step.name, {**step.parameters, **(hint.parameters if hint else NO_HINT)})
         else:
             rows = yield step
     if begun is WRITE and hint is not None:

@@ -23,6 +23,19 @@ SELECT pg_notify(:channel, :payload);
 -- Gives the server's time in milliseconds since 1970 UTC.
 SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 
+-- name: insert_plain
+-- Takes :jobs (id, task, queue, args, priority), :queues, :now, :channel, :payload. This and the two below are functions of
+-- the schema: see migrations/0003_plain_jobs.sql.
+SELECT mainspring_insert_plain(:jobs, :queues, :now, :channel, :payload);
+
+-- name: claim_plain
+-- Takes :worker, :rooms (queue, limit), :limit, :now.
+SELECT * FROM mainspring_claim_plain(:worker, :rooms, :limit, :now);
+
+-- name: settle_plain
+-- Takes :final, :back, :now, :channel, :payload.
+SELECT mainspring_settle_plain(:final, :back, :now, :channel, :payload);
+
 -- name: insert_plain_jobs
 -- Takes :doc (id, task, queue, args, priority of jobs that have nothing else), :now. Gives the ids that were not there
 -- yet.
@@ -151,17 +164,19 @@ RETURNING s.name;
 
 -- name: survey_queues
 -- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
--- anything queued?, the earliest scheduled time, whether it has gates other than its slots.
+-- anything queued?, the earliest scheduled time, whether it has gates other than its slots. "(SELECT true ...
+-- LIMIT 1) IS NOT NULL" is EXISTS for a planner that would rather read all that is queued, once for all queues.
 SELECT q.value, s.paused_at IS NULL, l.slots,
        CASE WHEN l.slots >= 0
             THEN (SELECT count(*) FROM mainspring_jobs AS j WHERE j.state = 'running' AND j.queue = q.value) END,
-       EXISTS (SELECT 1 FROM mainspring_jobs AS j WHERE j.state = 'queued' AND j.queue = q.value),
+       (SELECT true FROM mainspring_jobs AS j WHERE j.state = 'queued' AND j.queue = q.value
+        ORDER BY j.partition, j.gate, j.priority LIMIT 1) IS NOT NULL,
        (SELECT min(j.run_at) FROM mainspring_jobs AS j WHERE j.state = 'scheduled' AND j.queue = q.value),
        coalesce(s.partitioned, false) OR s.sequence IS NOT NULL OR coalesce(s.closed_until > :now, false)
        OR coalesce(position('rates' IN s.defined) > 0 OR position('rates' IN s.limited) > 0, false)
        OR EXISTS (SELECT 1 FROM mainspring_tasks)
-       OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = q.value)
-       OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = q.value)
+       OR (SELECT true FROM mainspring_arrivals AS a WHERE a.queue = q.value LIMIT 1) IS NOT NULL
+       OR (SELECT true FROM mainspring_partitions AS p WHERE p.queue = q.value LIMIT 1) IS NOT NULL
 FROM json_array_elements_text(:doc) AS q (value) LEFT JOIN mainspring_queues AS s ON s.name = q.value
 CROSS JOIN LATERAL (
     SELECT ((s.defined::jsonb || s.limited::jsonb) ->> 'concurrency')::integer AS slots
@@ -368,10 +383,19 @@ RETURNING id;
 -- Takes :doc (job ids).
 DELETE FROM mainspring_log WHERE job = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
+-- name: open_day
+-- Takes :now. Sees to it that jobs can complete on that day.
+SELECT mainspring_open_day(:now);
+
+-- name: forget_day
+-- Takes :before, :limit. Forgets (a part of) one day whose jobs all completed before that. Gives how many are gone.
+SELECT mainspring_forget_day(:before, :limit);
+
 -- name: outdated
 -- Takes :state, :before, :limit. Gives ids of final jobs that ended before that, locked; those that somebody else is at
--- are for another time.
-SELECT id FROM mainspring_finished WHERE state = :state AND finished_at < :before ORDER BY finished_at LIMIT :limit
+-- are for another time. Completed ones go by the day.
+SELECT id FROM mainspring_finished
+WHERE state = :state AND state <> 'completed' AND finished_at < :before ORDER BY finished_at LIMIT :limit
 FOR UPDATE SKIP LOCKED;
 
 -- name: live_jobs

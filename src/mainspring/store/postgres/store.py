@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import psycopg
 
-from mainspring.store.base import SchemaStatus
+from mainspring.store.base import (
+    ClaimReply,
+    ClaimRequest,
+    Inserted,
+    InsertRequest,
+    Operation,
+    SchemaStatus,
+    SettleRequest,
+)
 from mainspring.store.migrate import pending
+from mainspring.store.postgres import plain
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
 from mainspring.store.postgres.errors import translated
@@ -31,6 +40,15 @@ class PostgresStore(SqlOperations):
         self._location = locate(url)
         self.url = self._location.url
         self._dialect = PostgresDialect(self._location.schema)
+
+    def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
+        return plain.insert(request, super().insert)
+
+    def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
+        return plain.claim(request, super().claim)
+
+    def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
+        return plain.settle(request, super().settle)
 
     def driver(self) -> PostgresDriver:
         return PostgresDriver(self, self._location, self._dialect)

@@ -23,7 +23,7 @@ from mainspring.store.sql.documents import document
 from mainspring.store.sql.plans.keys import Holder, Replacement, plan
 from mainspring.store.sql.statements import WRITE, sql, time_of
 
-__all__ = ["insert", "note", "settle"]
+__all__ = ["ending", "insert", "is_plain", "note", "settle", "short"]
 
 
 def insert(request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
@@ -109,9 +109,8 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     # Of several with one id the first is the one: a database may take them in any order.
     first = {job.id: job for job in reversed(jobs)}
     distinct = jobs if len(first) == len(jobs) else [job for job in jobs if first[job.id] is job]
-    if all(map(_is_plain, distinct)):
-        short = [(job.id, job.task, job.queue, job.args, job.priority) for job in distinct]
-        rows = yield sql("insert_plain_jobs", doc=document(short), now=now)
+    if all(map(is_plain, distinct)):
+        rows = yield sql("insert_plain_jobs", doc=document(list(map(short, distinct))), now=now)
     else:
         rows = yield sql("insert_jobs", doc=document(distinct), now=now)
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
@@ -126,8 +125,13 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     return tuple(replies)
 
 
-def _is_plain(job: NewJob) -> bool:
-    """Whether it has nothing but what every job has."""
+def short(job: NewJob) -> tuple[object, ...]:
+    """A plain one as `insert_plain_jobs` takes it: what comes by here comes by in great numbers."""
+    return (job.id, job.task, job.queue, job.args, job.priority)
+
+
+def is_plain(job: NewJob) -> bool:
+    """Whether its row has nothing but what every job has."""
     return (
         job.run_at is None
         and not job.delay_ms
@@ -149,7 +153,8 @@ def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     settlements = sorted(request.settlements, key=lambda settlement: settlement.id)
     final = [settlement for settlement in settlements if settlement.state in FINAL]
     if final:
-        moved = [row[0] for row in (yield sql("finish_jobs", doc=document([_end(each) for each in final]), now=now))]
+        yield sql("open_day", now=now)
+        moved = [row[0] for row in (yield sql("finish_jobs", doc=document([ending(each) for each in final]), now=now))]
         yield sql("forget_finished", doc=document(moved))
     applied = set(moved)
     back = [settlement for settlement in settlements if settlement.state not in FINAL]
@@ -162,8 +167,8 @@ def settle(request: SettleRequest) -> Operation[frozenset[str]]:
     return frozenset(applied)
 
 
-def _end(done: Settlement) -> tuple[object, ...]:
-    """As `finish_jobs` takes it: what comes by here comes by in great numbers."""
+def ending(done: Settlement) -> tuple[object, ...]:
+    """One that is final as `finish_jobs` takes it."""
     return (
         done.id,
         done.lease,

@@ -1,0 +1,243 @@
+-- The way of a plain job in one round trip each: most jobs have no key, no parents and no partition, wait in queues
+-- without limits, and end for good. These functions take what is plain through and say where something is not; nothing
+-- has been done then, and the operation goes its way in several statements. Whatever decides about a job decides there;
+-- here only rows are moved.
+--
+-- "(SELECT true ... LIMIT 1) IS NOT NULL" is EXISTS for a planner that would rather read the whole table once, for all rows
+-- that might be asked about. Each statement within sees what was committed before it began, so a look after a write sees what the write waited for.
+-- Plans are made once a session, perhaps while the tables are empty: scanning them is ruled out, as they grow.
+
+-- Takes jobs (JSON: id, task, queue, args, priority), their queues, the time or NULL, a hint or NULL. Gives the ids of
+-- those that were there already, or one NULL: not plain.
+CREATE FUNCTION mainspring_insert_plain(jobs jsonb, queues text[], at bigint, channel text, payload text)
+RETURNS SETOF text LANGUAGE plpgsql
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    time bigint := coalesce(at, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    known text[];
+    plain boolean;
+    made text[];
+    ended text[];
+BEGIN
+    SELECT array_agg(q.name),
+           NOT coalesce(bool_or(q.partitioned OR position('max_queued' IN q.defined) > 0
+                                OR position('max_queued' IN q.limited) > 0
+                                OR position('max_queued' IN q.each_defined) > 0
+                                OR position('max_queued' IN q.each_limited) > 0), false)
+           AND NOT EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = ANY(queues))
+           AND NOT EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = ANY(queues) AND a.partition > '')
+    INTO known, plain
+    FROM mainspring_queues AS q WHERE q.name = ANY(queues);
+    IF NOT plain THEN
+        RETURN NEXT NULL;
+        RETURN;
+    END IF;
+    WITH new AS (
+        INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, gate)
+        SELECT n.id, n.task, n.queue, 'queued', n.args, n.priority, time, time,
+               coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = n.task), '')
+        FROM (
+            SELECT value ->> 0 AS id, value ->> 1 AS task, value ->> 2 AS queue, value ->> 3 AS args,
+                   (value ->> 4)::integer AS priority
+            FROM jsonb_array_elements(jobs) AS value
+        ) AS n
+        ORDER BY n.id
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+    )
+    SELECT array_agg(new.id) INTO made FROM new;
+    -- Those that have ended are there too. One may have ended while this insert of it waited for the first.
+    SELECT array_agg(f.id) INTO ended FROM mainspring_finished AS f WHERE f.id = ANY(made);
+    IF ended IS NOT NULL THEN
+        DELETE FROM mainspring_jobs AS j WHERE j.id = ANY(ended);
+    END IF;
+    IF known IS NULL OR cardinality(known) < cardinality(queues) THEN
+        INSERT INTO mainspring_arrivals (queue, partition)
+        SELECT q.name, '' FROM unnest(queues) AS q (name)
+        WHERE q.name <> ALL(coalesce(known, '{}'))
+          AND NOT EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = q.name);
+    END IF;
+    IF channel IS NOT NULL THEN
+        PERFORM pg_notify(channel, payload);
+    END IF;
+    IF ended IS NOT NULL OR made IS NULL OR cardinality(made) < jsonb_array_length(jobs) THEN
+        RETURN QUERY SELECT value ->> 0 FROM jsonb_array_elements(jobs) AS value
+                     EXCEPT (SELECT unnest(made) EXCEPT SELECT unnest(ended));
+    END IF;
+END $$;
+
+-- Takes a worker, rooms (JSON: queue, limit), how many jobs in all, the time or NULL. Promotes what is due and claims.
+-- Gives claims in the order of the rooms and their queues, and a last row about the whole, whose id is NULL: lease says
+-- what was done (0: the worker is not alive; 1: claimed; 2: nothing, not plain), created_at the time, run_at when the
+-- next scheduled job is due, cancel_requested whether claims may have parents.
+CREATE FUNCTION mainspring_claim_plain(by text, rooms jsonb, most integer, at bigint)
+RETURNS TABLE (
+    id text, lease integer, task text, queue text, args text, priority integer, attempt integer, crashes integer,
+    postponed integer, created_at bigint, run_at bigint, started_at bigint, worker text, history text, options text,
+    cancel_requested boolean, partition text, cost integer, flow text
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+    time bigint := coalesce(at, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    rest integer := most;
+    taken integer;
+    limited boolean;
+    open text[];
+    due text[];
+    next_due bigint;
+    room record;
+    each text;
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM mainspring_workers AS w WHERE w.id = by AND w.expires_at > time) THEN
+        RETURN QUERY SELECT NULL, 0, '', '', '', 0, 0, 0, 0, time, NULL::bigint, 0::bigint, '', '', '', false, '', 0, '';
+        RETURN;
+    END IF;
+    SELECT coalesce(bool_or(s.limited AND (s.queued OR s.scheduled_at <= time)), false),
+           coalesce(array_agg(s.name) FILTER (WHERE s.unpaused), '{}'),
+           array_agg(s.name) FILTER (WHERE s.scheduled_at <= time),
+           min(s.scheduled_at)
+    INTO limited, open, due, next_due
+    FROM (
+        SELECT n.name, q.paused_at IS NULL AS unpaused,
+               (SELECT true FROM mainspring_jobs AS j
+                WHERE j.state = 'queued' AND j.queue = n.name
+                ORDER BY j.partition, j.gate, j.priority LIMIT 1) IS NOT NULL AS queued,
+               (SELECT min(j.run_at) FROM mainspring_jobs AS j
+                WHERE j.state = 'scheduled' AND j.queue = n.name) AS scheduled_at,
+               coalesce(q.partitioned OR q.sequence IS NOT NULL OR q.closed_until > time
+                        OR q.defined <> '{}' OR q.limited <> '{}', false)
+               OR EXISTS (SELECT 1 FROM mainspring_tasks)
+               OR (SELECT true FROM mainspring_arrivals AS a WHERE a.queue = n.name LIMIT 1) IS NOT NULL
+               OR (SELECT true FROM mainspring_partitions AS p WHERE p.queue = n.name LIMIT 1) IS NOT NULL AS limited
+        FROM (SELECT DISTINCT value ->> 0 AS name FROM jsonb_array_elements(rooms) AS value) AS n
+        LEFT JOIN mainspring_queues AS q ON q.name = n.name
+    ) AS s;
+    IF limited THEN
+        RETURN QUERY SELECT NULL, 2, '', '', '', 0, 0, 0, 0, time, NULL::bigint, 0::bigint, '', '', '', false, '', 0, '';
+        RETURN;
+    END IF;
+    IF due IS NOT NULL THEN
+        FOREACH each IN ARRAY due LOOP
+            UPDATE mainspring_jobs AS j SET state = 'queued'
+            WHERE j.ctid = ANY(ARRAY(
+                SELECT o.ctid FROM mainspring_jobs AS o
+                WHERE o.state = 'scheduled' AND o.queue = each AND o.run_at <= time
+                ORDER BY o.run_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+            ));
+        END LOOP;
+        SELECT min(s.at) INTO next_due
+        FROM jsonb_array_elements(rooms) AS value
+        CROSS JOIN LATERAL (SELECT min(j.run_at) AS at FROM mainspring_jobs AS j
+                            WHERE j.state = 'scheduled' AND j.queue = value ->> 0) AS s;
+    END IF;
+    FOR room IN SELECT value ->> 0 AS queue, (value ->> 1)::integer AS size FROM jsonb_array_elements(rooms) AS value LOOP
+        EXIT WHEN rest <= 0;
+        CONTINUE WHEN room.queue <> ALL(open);
+        RETURN QUERY
+        WITH claimed AS (
+            UPDATE mainspring_jobs AS j
+            SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by, started_at = time
+            WHERE j.ctid = ANY(ARRAY(
+                SELECT o.ctid FROM mainspring_jobs AS o
+                WHERE o.state = 'queued' AND o.queue = room.queue AND o.partition = '' AND o.gate = ''
+                ORDER BY o.priority, o.run_at, o.id LIMIT least(room.size, rest) FOR NO KEY UPDATE SKIP LOCKED
+            ))
+            RETURNING j.id, j.lease, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
+                      j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost,
+                      j.flow
+        ), started AS (
+            DELETE FROM mainspring_keys AS k
+            WHERE EXISTS (SELECT 1 FROM mainspring_keys) AND k.name = ANY(ARRAY(
+                SELECT o.name FROM mainspring_keys AS o
+                WHERE o.until = 'started' AND o.job IN (SELECT c.id FROM claimed AS c)
+                FOR UPDATE SKIP LOCKED
+            ))
+        )
+        SELECT c.* FROM claimed AS c ORDER BY c.priority, c.run_at, c.id;
+        GET DIAGNOSTICS taken = ROW_COUNT;
+        rest := rest - taken;
+    END LOOP;
+    RETURN QUERY SELECT NULL, 1, '', '', '', 0, 0, 0, 0, time, next_due, 0::bigint, '', '', '',
+                        rest < most AND EXISTS (SELECT 1 FROM mainspring_edges), '', 0, '';
+END $$;
+
+-- Takes settlements of jobs that have ended (JSON as `finish_jobs`) and of those that go back (JSON as `give_back`), the
+-- time or NULL, a hint or NULL. Gives the ids of those whose lease did not hold, or one NULL: not plain.
+CREATE FUNCTION mainspring_settle_plain(final jsonb, back jsonb, at bigint, channel text, payload text)
+RETURNS SETOF text LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_nestloop = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    time bigint := coalesce(at, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    ids text[] := ARRAY(SELECT value ->> 0 FROM jsonb_array_elements(final) AS value);
+    done text[];
+BEGIN
+    IF EXISTS (SELECT 1 FROM mainspring_partitions)
+    OR EXISTS (SELECT 1 FROM mainspring_arrivals WHERE partition <> '')
+    OR EXISTS (SELECT 1 FROM mainspring_queues WHERE partitioned)
+    OR EXISTS (SELECT 1 FROM mainspring_edges)
+        AND EXISTS (SELECT 1 FROM mainspring_edges AS e WHERE e.parent = ANY(ids)) THEN
+        RETURN NEXT NULL;
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM mainspring_days AS d WHERE d.day = time / 86400000) THEN
+        PERFORM mainspring_open_day(time);
+    END IF;
+    WITH s AS (
+        SELECT value ->> 0 AS id, (value ->> 1)::integer AS lease, value ->> 2 AS state,
+               (value ->> 3)::integer AS attempt, (value ->> 4)::integer AS crashes, (value ->> 5)::integer AS postponed,
+               value ->> 6 AS result, value ->> 7 AS error, value ->> 8 AS reason, value ->> 9 AS history
+        FROM jsonb_array_elements(final) AS value
+    ), gone AS (
+        DELETE FROM mainspring_jobs AS j USING s
+        WHERE j.id = ANY(ids) AND j.id = s.id AND j.lease = s.lease AND (j.state = 'running') IS NOT FALSE
+        RETURNING j.id, j.task, j.queue, s.state, j.args, j.priority, s.attempt, s.crashes, s.postponed, j.lease,
+                  j.created_at, j.run_at, j.started_at, time AS finished_at, j.worker, j.cancel_requested, j.progress,
+                  j.progress_text, s.result, s.error,
+                  coalesce(CASE WHEN j.cancel_requested AND s.state = 'cancelled' THEN j.reason END, s.reason) AS reason,
+                  s.history, j.options, j.partition, j.cost, j.flow
+    ), kept AS (
+        INSERT INTO mainspring_finished SELECT * FROM gone RETURNING id
+    )
+    SELECT coalesce(array_agg(kept.id), '{}') INTO done FROM kept;
+    IF EXISTS (SELECT 1 FROM mainspring_keys) THEN
+        DELETE FROM mainspring_keys AS k WHERE k.name = ANY(ARRAY(
+            SELECT o.name FROM mainspring_keys AS o
+            WHERE o.until <> 'expiry' AND o.job = ANY(done)
+              AND NOT (o.until = 'resolved'
+                       AND EXISTS (SELECT 1 FROM mainspring_finished AS f WHERE f.id = o.job AND f.state = 'dead'))
+            FOR UPDATE OF o SKIP LOCKED
+        ));
+    END IF;
+    IF EXISTS (SELECT 1 FROM mainspring_edges)
+        AND EXISTS (SELECT 1 FROM mainspring_edges AS e WHERE e.parent = ANY(done)) THEN
+        -- It was given a child while its row was waited for. Begun anew, this is seen at once.
+        RAISE serialization_failure USING MESSAGE = 'a job was given a child while it was settled';
+    END IF;
+    IF back IS NOT NULL THEN
+        ids := ARRAY(SELECT value ->> 'id' FROM jsonb_array_elements(back) AS value);
+        WITH returned AS (
+            UPDATE mainspring_jobs AS j
+            SET run_at = CASE WHEN b.state = 'queued' THEN j.run_at WHEN j.cancel_requested THEN time
+                              ELSE time + b.delay_ms END,
+                state = CASE WHEN j.cancel_requested OR b.state = 'queued' OR b.delay_ms <= 0 THEN 'queued'
+                             ELSE 'scheduled' END,
+                attempt = b.attempt, crashes = b.crashes, postponed = b.postponed, history = b.history,
+                error = b.error, reason = coalesce(CASE WHEN j.cancel_requested THEN j.reason END, b.reason)
+            FROM jsonb_to_recordset(back) AS b (
+                id text, lease integer, state text, delay_ms bigint, attempt integer, crashes integer,
+                postponed integer, history text, error text, reason text
+            )
+            WHERE j.id = ANY(ids) AND j.id = b.id AND j.lease = b.lease AND (j.state = 'running') IS NOT FALSE
+            RETURNING j.id
+        )
+        SELECT done || coalesce(array_agg(r.id), '{}') INTO done FROM returned AS r;
+    END IF;
+    IF channel IS NOT NULL THEN
+        PERFORM pg_notify(channel, payload);
+    END IF;
+    IF cardinality(done) < jsonb_array_length(final) + coalesce(jsonb_array_length(back), 0) THEN
+        RETURN QUERY SELECT value ->> 0 FROM jsonb_array_elements(final) AS value WHERE value ->> 0 <> ALL(done)
+           UNION ALL SELECT value ->> 'id' FROM jsonb_array_elements(back) AS value WHERE value ->> 'id' <> ALL(done);
+    END IF;
+END $$;

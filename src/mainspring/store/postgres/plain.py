@@ -1,0 +1,81 @@
+"""Plain jobs in one round trip: the functions of `migrations/0003_plain_jobs.sql`, tried first by the hot operations.
+
+What they do not take is done by the operations that all SQL stores share, in several statements; a function that says
+so has done nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mainspring.model.job import Claim, NewJob
+from mainspring.model.states import FINAL
+from mainspring.store.base import (
+    ClaimReply,
+    ClaimRequest,
+    Inserted,
+    InsertRequest,
+    Operation,
+    SettleRequest,
+)
+from mainspring.store.postgres.script import Whole
+from mainspring.store.sql import edges
+from mainspring.store.sql.documents import document
+from mainspring.store.sql.jobs import ending, is_plain, short
+from mainspring.store.sql.statements import sql
+
+__all__ = ["claim", "insert", "settle"]
+
+
+NOT_ALIVE, CLAIMED = 0, 1
+"""What the last row of `claim_plain` says was done; anything else: nothing."""
+
+
+def insert(
+    request: InsertRequest, otherwise: Callable[[InsertRequest], Operation[tuple[Inserted, ...]]]
+) -> Operation[tuple[Inserted, ...]]:
+    jobs = request.jobs
+    ids = {job.id for job in jobs}
+    if request.ticks or request.flows or not ids or len(ids) < len(jobs) or not all(map(_is_plain, jobs)):
+        return (yield from otherwise(request))
+    queues = sorted({job.queue for job in jobs})
+    rows = yield Whole("insert_plain", {"jobs": document(list(map(short, jobs))), "queues": queues, "now": request.now})
+    there = {row[0] for row in rows}
+    if None in there:
+        return (yield from otherwise(request))
+    return tuple(Inserted(job.id, job.id in there) for job in jobs)
+
+
+def _is_plain(job: NewJob) -> bool:
+    return is_plain(job) and not job.keys
+
+
+def claim(request: ClaimRequest, otherwise: Callable[[ClaimRequest], Operation[ClaimReply]]) -> Operation[ClaimReply]:
+    if request.held is not None:
+        return (yield from otherwise(request))
+    rooms = document([(room.queue, room.limit) for room in request.rooms])
+    *rows, last = yield sql("claim_plain", worker=request.worker, rooms=rooms, limit=request.limit, now=request.now)
+    whole = Claim(*last)
+    if whole.lease not in (NOT_ALIVE, CLAIMED):
+        return (yield from otherwise(request))
+    claims = [Claim(*row) for row in rows]
+    if whole.cancel_requested:
+        claims = yield from edges.with_parents(claims)
+    return ClaimReply(tuple(claims), whole.created_at, whole.run_at, whole.lease == CLAIMED)
+
+
+def settle(
+    request: SettleRequest, otherwise: Callable[[SettleRequest], Operation[frozenset[str]]]
+) -> Operation[frozenset[str]]:
+    settlements = request.settlements
+    if request.notes or any(done.follow_ups or done.closed_ms is not None for done in settlements):
+        return (yield from otherwise(request))
+    final = sorted(ending(done) for done in settlements if done.state in FINAL)
+    back = sorted((done for done in settlements if done.state not in FINAL), key=lambda done: done.id)
+    rows = yield Whole(
+        "settle_plain", {"final": document(final), "back": document(back) if back else None, "now": request.now}
+    )
+    refused = {row[0] for row in rows}
+    if None in refused:
+        return (yield from otherwise(request))
+    return frozenset(done.id for done in settlements if done.id not in refused)
