@@ -33,15 +33,11 @@ class PostgresGround:
         self._server = server
         self._schemas: list[str] = []
         with psycopg.connect(server) as connection:
-            self.title = " ".join(
-                f"{words} {value}"
-                for words, name in (
-                    ("PostgreSQL", "server_version"),
-                    ("with fsync", "fsync"),
-                    ("and synchronous_commit", "synchronous_commit"),
-                )
-                for (value,) in connection.execute("SELECT current_setting(%s)", [name])
-            )
+            settings = connection.execute(
+                "SELECT current_setting('server_version'), current_setting('fsync'), "
+                "current_setting('synchronous_commit')"
+            ).fetchone()
+        self.title = "PostgreSQL {} (fsync {}, synchronous_commit {})".format(*settings or ())
 
     def fresh(self) -> str:
         schema = f"{SCHEMA}_{len(self._schemas) + 1}"

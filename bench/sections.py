@@ -201,9 +201,8 @@ def newcomer(ground: Ground, sizes: Sizes) -> Iterator[Figure]:
     """Each is the first job of its tenant, while another one has a long queue and slots are idle."""
     url = ground.fresh()
     with opened(url) as app:
-        crowd = app.tasks["nap"].using(queue="tenants", partition="crowd")
-        for _ in range(0, sizes.backlog, BATCH):
-            app.enqueue_many(crowd.job() for _ in range(BATCH))
+        app.tasks["nap"].using(queue="tenants", partition="crowd").enqueue()
+    ground.copy_queued(url, sizes.backlog)
     with worker_process(url, "wait", "tenants") as worker, opened(url) as app:
         worker.said()
         pick_up = app.tasks["pick_up"].using
