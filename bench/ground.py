@@ -26,6 +26,9 @@ class Ground(Protocol):
     def copy_finished(self, url: str, copies: int) -> None:
         """So many more finished jobs like one there, ended over the last hour."""
 
+    def tidy(self, url: str) -> None:
+        """What such a store does by itself in a quiet minute, done now."""
+
     def raw_enqueue(self, jobs: int) -> float:
         """Jobs per second by bare statements, a commit each."""
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -52,8 +53,8 @@ class PostgresGround:
         while self._schemas:
             self._drop(self._schemas.pop())
         self._drop(postgres_raw.SCHEMA)
-        with psycopg.connect(self._server, autocommit=True) as connection, suppress(psycopg.Error):
-            connection.execute("CHECKPOINT")
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            _checkpoint(connection)
 
     def copy_queued(self, url: str, copies: int) -> None:
         changed = dict.fromkeys(("created_at", "run_at"), f"{{}} - ({copies} - n) / 100")
@@ -63,6 +64,12 @@ class PostgresGround:
         # Finished on the day of the one that is copied: there is a place for that day.
         today = f"greatest({{0}} - n % 3600000, {{0}} - {{0}} % {_DAY_MS})"
         self._copy(url, "finished", copies, {"finished_at": today})
+
+    def tidy(self, url: str) -> None:
+        schema = _schema_of(url)
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f"VACUUM ANALYZE {schema}.jobs, {schema}.finished")
+            _checkpoint(connection)
 
     def raw_enqueue(self, jobs: int) -> float:
         return postgres_raw.insert_singly(self._server, jobs)
@@ -81,7 +88,7 @@ class PostgresGround:
             connection.execute(f"SET client_min_messages = warning; DROP SCHEMA IF EXISTS {schema} CASCADE")
 
     def _copy(self, url: str, table: str, copies: int, changed: Mapping[str, str]) -> None:
-        schema = url.rpartition("=")[2]
+        schema = _schema_of(url)
         with psycopg.connect(self._server, autocommit=True) as connection:
             columns = connection.execute(
                 "SELECT column_name, data_type FROM information_schema.columns "
@@ -96,7 +103,16 @@ class PostgresGround:
                 f"INSERT INTO {schema}.{table} ({names}) SELECT {values} FROM generate_series(1, {copies}) AS n "
                 f"CROSS JOIN (SELECT * FROM {schema}.{table} LIMIT 1) AS one"
             )
-            connection.execute(f"VACUUM ANALYZE {schema}.{table}")
+
+
+def _checkpoint(connection: psycopg.Connection[Any]) -> None:
+    """Where we may: else the next measurement pays for what the last one wrote."""
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        connection.execute("CHECKPOINT")
+
+
+def _schema_of(url: str) -> str:
+    return url.rpartition("=")[2]
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class SqliteGround:
     def copy_finished(self, url: str, copies: int) -> None:
         self._copy(url, "mainspring_finished", copies, {"finished_at": "{} - n % 3600000"})
 
+    def tidy(self, url: str) -> None:
+        """Nothing."""
+
     def raw_enqueue(self, jobs: int) -> float:
         return sqlite_raw.insert_singly(self._file(), jobs)
 
