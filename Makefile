@@ -29,7 +29,7 @@ fix: $(VENV)/.dev ## Format the code and mend what the linter can
 	$(RUN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure speed on the embedded store (a few minutes)
+bench: $(VENV)/.dev ## Measure speed on SQLite and PostgreSQL (10 minutes)
 	$(RUN)/python -m bench
 
 .PHONY: docs
