@@ -3,9 +3,10 @@
 -- has been done then, and the operation goes its way in several statements. Whatever decides about a job decides there;
 -- here only rows are moved.
 --
--- "(SELECT true ... LIMIT 1) IS NOT NULL" is EXISTS for a planner that would rather read the whole table once, for all rows
--- that might be asked about. Each statement within sees what was committed before it began, so a look after a write sees what the write waited for.
--- Plans are made once a session, perhaps while the tables are empty: scanning them is ruled out, as they grow.
+-- Each statement within sees what was committed before it began, so a look after a write sees what the write waited for;
+-- where the isolation is stricter than that, nothing is plain. Plans are made once a session, perhaps while the tables are
+-- empty: those that grow with them are ruled out. "(SELECT true ... LIMIT 1) IS NOT NULL" is EXISTS for a planner that
+-- would rather read the whole table once, for all that might be asked about.
 
 -- Takes jobs (JSON: id, task, queue, args, priority), their queues, the time or NULL, a hint or NULL. Gives the ids of
 -- those that were there already, or one NULL: not plain.
@@ -20,10 +21,11 @@ DECLARE
     ended text[];
 BEGIN
     SELECT array_agg(q.name),
-           NOT coalesce(bool_or(q.partitioned OR position('max_queued' IN q.defined) > 0
-                                OR position('max_queued' IN q.limited) > 0
-                                OR position('max_queued' IN q.each_defined) > 0
-                                OR position('max_queued' IN q.each_limited) > 0), false)
+           current_setting('transaction_isolation') = 'read committed'
+           AND NOT coalesce(bool_or(q.partitioned OR position('max_queued' IN q.defined) > 0
+                                    OR position('max_queued' IN q.limited) > 0
+                                    OR position('max_queued' IN q.each_defined) > 0
+                                    OR position('max_queued' IN q.each_limited) > 0), false)
            AND NOT EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = ANY(queues))
            AND NOT EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = ANY(queues) AND a.partition > '')
     INTO known, plain
@@ -93,7 +95,8 @@ BEGIN
         RETURN QUERY SELECT NULL, 0, '', '', '', 0, 0, 0, 0, time, NULL::bigint, 0::bigint, '', '', '', false, '', 0, '';
         RETURN;
     END IF;
-    SELECT coalesce(bool_or(s.limited AND (s.queued OR s.scheduled_at <= time)), false),
+    SELECT current_setting('transaction_isolation') <> 'read committed'
+           OR coalesce(bool_or(s.limited AND (s.queued OR s.scheduled_at <= time)), false),
            coalesce(array_agg(s.name) FILTER (WHERE s.unpaused), '{}'),
            array_agg(s.name) FILTER (WHERE s.scheduled_at <= time),
            min(s.scheduled_at)
@@ -172,7 +175,8 @@ DECLARE
     ids text[] := ARRAY(SELECT value ->> 0 FROM jsonb_array_elements(final) AS value);
     done text[];
 BEGIN
-    IF EXISTS (SELECT 1 FROM mainspring_partitions)
+    IF current_setting('transaction_isolation') <> 'read committed'
+    OR EXISTS (SELECT 1 FROM mainspring_partitions)
     OR EXISTS (SELECT 1 FROM mainspring_arrivals WHERE partition <> '')
     OR EXISTS (SELECT 1 FROM mainspring_queues WHERE partitioned)
     OR EXISTS (SELECT 1 FROM mainspring_edges)
