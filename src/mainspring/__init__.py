@@ -53,6 +53,7 @@ from mainspring.errors import (
     UnsafeText,
     Unserialisable,
     UnsuitableStore,
+    UnusableTransaction,
     ValidationError,
 )
 from mainspring.events import Event
@@ -134,6 +135,7 @@ __all__ = [
     "UnsafeText",
     "Unserialisable",
     "UnsuitableStore",
+    "UnusableTransaction",
     "ValidationError",
     "WorkerView",
     "chain",
