@@ -112,6 +112,18 @@ def _psycopg_dict_rows(place: Place) -> Iterator[Transaction]:
 
 
 @contextmanager
+def _psycopg_pipeline(place: Place) -> Iterator[Transaction]:
+    with psycopg.connect(place.address) as connection, connection.pipeline() as pipeline:
+
+        def commit() -> None:
+            connection.commit()
+            pipeline.sync()
+
+        execute: Any = connection.execute
+        yield Transaction(connection, execute, commit, connection.rollback, _by_statements(execute))
+
+
+@contextmanager
 def _psycopg2(place: Place) -> Iterator[Transaction]:
     with closing(psycopg2.connect(place.address)) as connection:
         cursor = connection.cursor()
@@ -250,6 +262,7 @@ BLOCKING = [
     Library("psycopg", "postgres", _psycopg),
     Library("psycopg, autocommit", "postgres", _psycopg_autocommit),
     Library("psycopg, rows as dictionaries", "postgres", _psycopg_dict_rows),
+    Library("psycopg, pipeline", "postgres", _psycopg_pipeline),
     Library("psycopg2", "postgres", _psycopg2),
     Library("sqlalchemy session, psycopg", "postgres", _sa_session("psycopg")),
     Library("sqlalchemy session, psycopg2", "postgres", _sa_session("psycopg2")),
@@ -275,6 +288,21 @@ async def _psycopg_async(place: Place) -> AsyncIterator[AsyncTransaction]:
         yield AsyncTransaction(
             connection, execute, connection.commit, connection.rollback, _by_statements_async(execute)
         )
+
+
+@asynccontextmanager
+async def _psycopg_async_pipeline(place: Place) -> AsyncIterator[AsyncTransaction]:
+    async with (
+        await psycopg.AsyncConnection.connect(place.address) as connection,
+        connection.pipeline() as pipeline,
+    ):
+
+        async def commit() -> None:
+            await connection.commit()
+            await pipeline.sync()
+
+        execute: Any = connection.execute
+        yield AsyncTransaction(connection, execute, commit, connection.rollback, _by_statements_async(execute))
 
 
 @asynccontextmanager
@@ -356,6 +384,7 @@ async def _aiosqlite(place: Place) -> AsyncIterator[AsyncTransaction]:
 
 ASYNC = [
     AsyncLibrary("psycopg", "postgres", _psycopg_async),
+    AsyncLibrary("psycopg, pipeline", "postgres", _psycopg_async_pipeline),
     AsyncLibrary("asyncpg", "postgres", _asyncpg),
     AsyncLibrary("asyncpg pool", "postgres", _asyncpg_pool),
     AsyncLibrary("sqlalchemy session, asyncpg", "postgres", _sa_async_session("asyncpg")),

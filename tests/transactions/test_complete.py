@@ -399,8 +399,11 @@ async def test_what_cannot_be_written_leaves_the_run_as_it_was(
 
     @app.task(retry=1)
     async def acharge(ctx: Context) -> str:
-        with begin() as connection, pytest.raises(UnusableTransaction, match="blocking connection"):
-            await ctx.acomplete("paid", tx=connection)
+        with begin() as connection:
+            with pytest.raises(UnusableTransaction, match="blocking connection"):
+                await ctx.acomplete("paid", tx=connection)
+            with pytest.raises(UnusableTransaction, match="event loop"):
+                ctx.complete("paid", tx=connection)
         return "as always"
 
     jobs: list[Job[str]] = [charge.enqueue(), acharge.enqueue()]

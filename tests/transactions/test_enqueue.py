@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
+from worker.scene import until, wait_until, working
 
-from mainspring import DuplicateJob, Flow, QueueFull, State, Task, Unique, UnknownParent, chain
+from mainspring import DuplicateJob, Flow, Job, QueueFull, State, StoreBusy, Task, Unique, UnknownParent, chain
 from mainspring.store.base import ConfigureRequest
 from mainspring.testing import drain
 
 from .libraries import BLOCKING, Library, Transaction
-from .places import Place
+from .places import Place, PostgresPlace
 
 
 @pytest.fixture(params=BLOCKING, ids=lambda library: library.name)
@@ -213,3 +217,77 @@ def test_a_hint_is_not_held_back_because_of_one_that_was_never_committed(
         assert watch.wait(10)
     watch.close()
     driver.close()
+
+
+# --- beside others ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["postgres", "sqlite"], indirect=True)
+async def test_a_worker_runs_it_after_the_commit_and_not_before(place: Place) -> None:
+    app, ran = place.app, list[int]()
+    library = next(each for each in BLOCKING if each.store in app.url)
+
+    @app.task
+    def ship(order: int) -> None:
+        ran.append(order)
+
+    async with working(app):
+        with library.begin(place) as begun:
+            begun.execute(f"INSERT INTO {place.orders} VALUES (1)")
+            ship.using(tx=begun.tx).enqueue(1)
+            if library.store == "postgres":
+                # One that comes later overtakes it.
+                ship.enqueue(2)
+                await until(lambda: ran)
+                assert ran == [2]
+            begun.commit()
+            await until(lambda: 1 in ran)
+    await app.aclose()
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_who_wants_a_key_waits_for_the_transaction_that_has_taken_it(
+    postgres_place: PostgresPlace, commits: bool
+) -> None:
+    app, jobs = postgres_place.app, list[Job[Any]]()
+
+    @app.task(unique=Unique())
+    def ship(order: int) -> None: ...
+
+    def later() -> None:
+        with psycopg.connect(postgres_place.address) as connection:
+            jobs.append(ship.using(tx=connection).enqueue(1))
+
+    with psycopg.connect(postgres_place.address) as connection:
+        first = ship.using(tx=connection).enqueue(1)
+        thread = threading.Thread(target=later)
+        thread.start()
+        with psycopg.connect(postgres_place.address) as looking:
+            wait_until(
+                lambda: looking.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone()
+            )
+        assert not jobs
+        connection.commit() if commits else connection.rollback()
+        thread.join(20)
+    assert (jobs[0].id == first.id) is commits
+    assert postgres_place.jobs() == 1
+
+
+@pytest.mark.parametrize("level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
+def test_transactions_of_a_stricter_isolation(postgres_place: PostgresPlace, level: psycopg.IsolationLevel) -> None:
+    """Two that want one key: the later one cannot see who has it, and fails as such transactions do."""
+    app = postgres_place.app
+
+    @app.task(unique=Unique())
+    def ship(order: int) -> None: ...
+
+    with psycopg.connect(postgres_place.address) as connection:
+        connection.isolation_level = level
+        connection.execute(f"SELECT * FROM {postgres_place.orders}")
+        ship.enqueue(1)
+        with pytest.raises(StoreBusy, match="roll yours back"):
+            ship.using(tx=connection).enqueue(1)
+        connection.rollback()
+        assert ship.using(tx=connection).enqueue(1).existed
+        ship.using(tx=connection).enqueue(2)
+    assert postgres_place.jobs() == 2

@@ -6,11 +6,13 @@ finds out from the store what became of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import InvalidOption, LeaseLost, MainspringError
+from mainspring.errors import InvalidOption, LeaseLost, MainspringError, UnusableTransaction
 from mainspring.model.clock import StoreClock
 from mainspring.model.options import JobOptions
 from mainspring.model.outcome import Outcome
@@ -37,6 +39,7 @@ class Completer:
 
     def complete(self, run: Run, result: object, tx: object) -> None:
         """Settle the run's job as completed, in the transaction that is open on that connection."""
+        _refuse_on_loop(run, self.tasks[run.claim.task])
         settled, before = self._decide(run, result), run.completion
         borrowed = self.store.borrow(tx)
         request = self._begin(run, settled)
@@ -86,6 +89,19 @@ class Completer:
         run.completion = before
         if before is None:
             self.notebook.let_go(run.claim)
+
+
+def _refuse_on_loop(run: Run, task: Task[..., Any]) -> None:
+    """It could wait for ever: for a lock that this worker holds on the job while it writes a note of it, and that it
+    gives back as soon as its loop, which is held up, lets it."""
+    if not task.is_async:
+        return
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UnusableTransaction(
+            f"job {run.claim.id}: {run.claim.task!r} is an async function, and complete() would hold up the worker's "
+            "event loop; say `await ctx.acomplete(...)` with an async connection"
+        )
 
 
 def _lost(run: Run) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakSet
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from mainspring.errors import StoreBusy, StoreError, StoreUnavailable, UnusableTransaction
@@ -165,10 +165,13 @@ class PostgresBorrowed:
     def __init__(self, lending: Lending, given: object) -> None:
         self._lending = lending
         self._lent = lend(given)
-        lending.refuse_unusable(self._lent)
 
     def run(self, request: Request[Reply]) -> Reply:
         lending, lent = self._lending, self._lent
+        if _is_pipelined(lent):
+            with ours(partial(lending.translated, lent)), lent.raw.pipeline():
+                pass  # only when all has been answered that was sent, its state can be told
+        lending.refuse_unusable(lent)
         execute, translate = _execute(lent), _translate(lent, lending.dialect)
         home = None if lending.knows(lent) else lending.home()
         while True:
@@ -189,6 +192,10 @@ class PostgresAsyncBorrowed:
 
     async def run(self, request: Request[Reply]) -> Reply:
         lending, lent = self._lending, await lend_async(self._given)
+        if _is_pipelined(lent):
+            with ours(partial(lending.translated, lent)):
+                async with lent.raw.pipeline():
+                    pass
         lending.refuse_unusable(lent)
         execute, translate = _aexecute(lent), _translate(lent, lending.dialect)
         home = None if lending.knows(lent) else await asyncio.to_thread(lending.home)
@@ -211,6 +218,12 @@ def _may_fail_halfway(request: Request[Any]) -> bool:
 # --- each kind of connection -----------------------------------------------------------------------------------------
 
 
+def _is_pipelined(lent: Lent) -> bool:
+    if lent.kind != "psycopg" or lent.through is not None or lent.raw.closed:
+        return False
+    return bool(lent.raw.info.pipeline_status != PipelineStatus.OFF)
+
+
 def _is_closed(lent: Lent) -> bool:
     return bool(lent.raw.is_closed() if lent.kind == "asyncpg" else lent.raw.closed)
 
@@ -230,8 +243,15 @@ def _execute(lent: Lent) -> Execute:
     if lent.through is not None:
         return lent.execute
     if lent.kind == "psycopg":
-        return partial(_by_cursor, psycopg.Cursor(lent.raw, row_factory=tuple_row))
+        cursor = psycopg.Cursor(lent.raw, row_factory=tuple_row)
+        return partial(_by_pipeline if _is_pipelined(lent) else _by_cursor, cursor)
     return partial(_by_cursor, lent.raw.cursor(cursor_factory=sys.modules["psycopg2.extensions"].cursor))
+
+
+def _by_pipeline(cursor: psycopg.Cursor[Row], text: str, parameters: Any) -> list[Row]:
+    with cursor.connection.pipeline():  # at its end everything is answered
+        cursor.execute(text, parameters)
+    return cursor.fetchall() if cursor.description else []
 
 
 def _by_cursor(cursor: Any, text: str, parameters: Any) -> list[Row]:
@@ -243,8 +263,15 @@ def _aexecute(lent: Lent) -> AsyncExecute:
     if lent.through is not None:
         return lent.aexecute
     if lent.kind == "psycopg":
-        return partial(_by_async_cursor, psycopg.AsyncCursor(lent.raw, row_factory=tuple_row))
+        cursor = psycopg.AsyncCursor(lent.raw, row_factory=tuple_row)
+        return partial(_by_async_pipeline if _is_pipelined(lent) else _by_async_cursor, cursor)
     return partial(_by_asyncpg, lent.raw)
+
+
+async def _by_async_pipeline(cursor: psycopg.AsyncCursor[Row], text: str, parameters: Any) -> list[Row]:
+    async with cursor.connection.pipeline():
+        await cursor.execute(text, parameters)
+    return await cursor.fetchall() if cursor.description else []
 
 
 async def _by_async_cursor(cursor: psycopg.AsyncCursor[Row], text: str, parameters: Any) -> list[Row]:
