@@ -232,7 +232,8 @@ class Mainspring:
         where arguments are over 32 KiB.
 
         With `tx`, a connection or session of your own, they are a part of the transaction that is open there, however
-        many they are: durable when that commits, and gone when it rolls back. Raises `UnusableTransaction`.
+        many they are: durable when that commits, and gone when it rolls back. (Where one is turned away, the pieces
+        before its own are in the transaction still.) Raises `UnusableTransaction`.
         """
         new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []

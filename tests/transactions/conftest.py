@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,8 +16,6 @@ from mainspring import Mainspring
 
 from .places import Place, PostgresPlace, SqlitePlace
 
-_numbers = itertools.count(1)
-
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
@@ -31,17 +28,32 @@ def postgres() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture
-def postgres_place(postgres: str) -> Iterator[PostgresPlace]:
-    schema = f"tx_{os.getpid()}_{next(_numbers)}"
+@pytest.fixture(scope="session")
+def _schema(postgres: str) -> Iterator[tuple[str, str]]:
+    """A schema with jobs and orders there, and how to empty it."""
+    schema = f"tx_{os.getpid()}"
     app = Mainspring(f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}")
     app.store.migrate()
-    place = PostgresPlace(app, postgres, f"{schema}.orders")
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE TABLE {place.orders} (id integer PRIMARY KEY)")
-        yield place
-        app.close()
+        connection.execute(f"CREATE TABLE {schema}.orders (id integer PRIMARY KEY)")
+        tables = connection.execute(
+            "SELECT string_agg(format('%%I.%%I', schemaname, tablename), ', ') FROM pg_tables "
+            "WHERE schemaname = %s AND tablename <> 'migrations'",
+            [schema],
+        ).fetchone()
+        assert tables
+        yield schema, f"TRUNCATE {tables[0]}"
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def postgres_place(postgres: str, _schema: tuple[str, str]) -> Iterator[PostgresPlace]:
+    schema, empty = _schema
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(empty)
+    app = Mainspring(f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}")
+    yield PostgresPlace(app, postgres, f"{schema}.orders")
+    app.close()
 
 
 @pytest.fixture

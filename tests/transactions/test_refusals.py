@@ -16,6 +16,7 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 from django.db import connections, transaction
+from servers.postgres import running_postgres
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -341,6 +342,31 @@ def test_a_transaction_that_only_reads(postgres_place: PostgresPlace) -> None:
         with pytest.raises(StoreReadOnly, match="rolled back"):
             app.enqueue("ship", {"order": 1}, tx=connection)
         connection.rollback()
+
+
+def test_a_user_without_rights_on_the_jobs(postgres_place: PostgresPlace) -> None:
+    app = postgres_place.app
+    app.task(name="ship")(lambda order: None)
+    with psycopg.connect(postgres_place.address) as connection:
+        connection.execute("CREATE ROLE tx_weak")
+        connection.execute("SET ROLE tx_weak")
+        with pytest.raises(StoreReadOnly, match="grant"):
+            app.enqueue("ship", {"order": 1}, tx=connection)
+        connection.rollback()
+
+
+def test_a_server_that_was_started_anew_is_still_the_same() -> None:
+    with running_postgres() as server:
+        app = Mainspring(server.url)
+        app.store.migrate()
+        app.task(name="ship")(lambda order: None)
+        for _ in range(2):
+            with psycopg.connect(server.url) as connection:
+                app.enqueue("ship", {"order": 1}, tx=connection)
+            server.kill()
+            server.start()
+        assert app.jobs.count() == 2
+        app.close()
 
 
 def test_a_connection_of_another_thread(sqlite_place: SqlitePlace) -> None:

@@ -31,6 +31,11 @@ BATCH = 500
 """The most settlements in one request; fewer, where they carry large results."""
 
 
+TRANSACTIONS_AWAITED = 4
+"""For how many open transactions of its tasks' it waits at once, since each such wait takes up a connection. They take
+turns: a store lets none wait for longer than its deadline."""
+
+
 class Settled(NamedTuple):
     """One run and the decision about it."""
 
@@ -77,6 +82,7 @@ class Settler:
         self._outage = Outage("settling")
         self._batches = Batcher[Settled, None](self._settle, limit=BATCH, size=_portions)
         self._doubts = Batcher[_Doubt, None](self._look, limit=BATCH)
+        self._turns = asyncio.Semaphore(TRANSACTIONS_AWAITED)
         self._waiting: set[asyncio.Task[None]] = set()
         """Doubtful runs whose jobs were running still when they were looked for."""
         self.unsettled: set[str] = set()
@@ -185,13 +191,17 @@ class Settler:
         settled, claim = doubt.otherwise, doubt.otherwise.claim
         request = SettleRequest((settled.settlement,), await self._notebook.take([claim.id]))
         try:
-            applied = await Outage(f"settling job {claim.id}").outlast(lambda: self._driver.run(request))
+            applied = await Outage(f"settling job {claim.id}").outlast(lambda: self._settle_in_turn(request))
         except Exception:  # noqa: BLE001 - whatever it is, it must cost this job only
             (settled,), applied = await self._settle_singly([settled])
         if claim.id in applied:
             self._settled([settled], applied)
         else:
             await self._close(doubt, (await self._find([claim.id])).get(claim.id))
+
+    async def _settle_in_turn(self, request: SettleRequest) -> frozenset[str]:
+        async with self._turns:
+            return await self._driver.run(request)
 
     async def _close(self, doubt: _Doubt, record: JobRecord | None) -> None:
         """The job is settled, by the run's own transaction or by somebody else."""

@@ -43,7 +43,7 @@ from mainspring.store.sql.lending import (
 )
 from mainspring.store.sql.statements import Query, Row, Statement, sql
 
-__all__ = ["Lending", "PostgresAsyncBorrowed", "PostgresBorrowed"]
+__all__ = ["Lending", "PostgresAsyncBorrowed", "PostgresBorrowed", "numbered"]
 
 KINDS = ("psycopg", "psycopg2", "asyncpg")
 
@@ -286,15 +286,15 @@ async def _by_asyncpg(connection: Any, text: str, parameters: Any) -> list[Row]:
 def _translate(lent: Lent, dialect: PostgresDialect) -> Translate:
     """How steps are written for that connection."""
 
-    def named(step: Statement | Query) -> tuple[str, Any]:
+    def by_name(step: Statement | Query) -> tuple[str, Any]:
         return dialect.text(step), dict(step.parameters) or None
 
-    def numbered(step: Statement | Query) -> tuple[str, Any]:
+    def by_number(step: Statement | Query) -> tuple[str, Any]:
         types = tuple((name, type(value)) for name, value in step.parameters.items())
-        text, names = _numbered(dialect.text(step), types)
+        text, names = numbered(dialect.text(step), types)
         return text, tuple(step.parameters[name] for name in names)
 
-    return numbered if lent.kind == "asyncpg" else named
+    return by_number if lent.kind == "asyncpg" else by_name
 
 
 _PARAMETER = re.compile(r"(json\w*\(\s*)?%\((\w+)\)s|%%")
@@ -302,7 +302,7 @@ _TYPES = {str: "text", bool: "boolean", int: "bigint", float: "double precision"
 
 
 @lru_cache(maxsize=500)
-def _numbered(text: str, types: tuple[tuple[str, type], ...]) -> tuple[str, tuple[str, ...]]:
+def numbered(text: str, types: tuple[tuple[str, type], ...]) -> tuple[str, tuple[str, ...]]:
     """A text as asyncpg takes it, with numbered parameters of types that are said, and their names in order.
 
     Documents go as text, since users tell asyncpg to make JSON of what they give as JSON.
