@@ -2,8 +2,8 @@
 
 With `using(tx=connection)` a job is enqueued by your own transaction: commit and it is there, roll back and it never
 was. With `ctx.complete(result, tx=connection)` a task completes its job the same way: what it did in the database, and
-that it is done, are one commit. Here with the standard library's SQLite; on PostgreSQL with psycopg, asyncpg, SQLAlchemy
-or Django.
+that it is done, are one commit. Here with the standard library's SQLite; on PostgreSQL with psycopg, asyncpg,
+SQLAlchemy or Django.
 """
 
 from __future__ import annotations
