@@ -32,6 +32,7 @@ from mainspring.errors import (
     JobTimeout,
     LeaseLost,
     MainspringError,
+    NotCommitted,
     PayloadError,
     PayloadTooDeep,
     PayloadTooLarge,
@@ -53,6 +54,7 @@ from mainspring.errors import (
     UnsafeText,
     Unserialisable,
     UnsuitableStore,
+    UnusableTransaction,
     ValidationError,
 )
 from mainspring.events import Event
@@ -101,6 +103,7 @@ __all__ = [
     "Mainspring",
     "MainspringError",
     "Node",
+    "NotCommitted",
     "ParentView",
     "Part",
     "PartitionView",
@@ -134,6 +137,7 @@ __all__ = [
     "UnsafeText",
     "Unserialisable",
     "UnsuitableStore",
+    "UnusableTransaction",
     "ValidationError",
     "WorkerView",
     "chain",

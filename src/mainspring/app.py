@@ -20,7 +20,16 @@ from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
-from mainspring.model.limits import NO_LIMITS, Limits, Rates, check_concurrency, check_max_queued, check_rates
+from mainspring.model.limits import (
+    KEEP,
+    NO_LIMITS,
+    Keep,
+    Limits,
+    Rates,
+    check_concurrency,
+    check_max_queued,
+    check_rates,
+)
 from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.text import quote
@@ -35,7 +44,7 @@ from mainspring.store.base import (
     portions,
 )
 from mainspring.store.connect import connect
-from mainspring.task import AsyncTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
+from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
 
 if TYPE_CHECKING:
@@ -207,22 +216,29 @@ class Mainspring:
 
     # --- enqueuing ---
 
-    def _enqueue(self, task: str, args: Mapping[str, Any] | None = None) -> Steps[Job[Any]]:
+    def _enqueue(
+        self, task: str, args: Mapping[str, Any] | None = None, *, tx: object | Keep = KEEP
+    ) -> Steps[Job[Any]]:
         """Enqueue by the task's name, with the arguments by name. Raises `UnknownTask`, and as `Task.enqueue`."""
-        return (yield from self.task_named(task)._enqueue(**(args or {})))
+        known: BoundTask[..., Any] = self.task_named(task)
+        return (yield from (known if tx is KEEP else known.using(tx=tx))._enqueue(**(args or {})))
 
     enqueue, aenqueue = twins(_enqueue)
 
-    def _enqueue_many(self, drafts: Iterable[JobDraft[R]]) -> Steps[list[Job[R]]]:
+    def _enqueue_many(self, drafts: Iterable[JobDraft[R]], *, tx: object | Keep = KEEP) -> Steps[list[Job[R]]]:
         """Enqueue many jobs at once: `app.enqueue_many(task.job(n) for n in range(1000))`.
 
         Up to 10,000 jobs appear together or not at all; more are stored in pieces of that size, and in smaller ones
         where arguments are over 32 KiB.
+
+        With `tx`, a connection or session of your own, they are a part of the transaction that is open there, however
+        many they are: durable when that commits, and gone when it rolls back. (Where one is turned away, the pieces
+        before its own are in the transaction still.) Raises `UnusableTransaction`.
         """
         new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []
         for piece in _pieces(new):
-            jobs += yield from insert(self, piece)
+            jobs += yield from insert(self, piece, tx=tx)
         return jobs
 
     enqueue_many, aenqueue_many = twins(_enqueue_many)

@@ -10,6 +10,7 @@ from mainspring.errors import DuplicateJob, InvalidFlow, QueueFull
 from mainspring.job import Job
 from mainspring.model.holes import ONLY_IN_FLOWS, Gap
 from mainspring.model.job import JobRecord, NewJob
+from mainspring.model.limits import KEEP, Keep
 from mainspring.model.options import JobOptions
 from mainspring.store.base import Filter, FindRequest, InsertRequest, NewFlow
 from mainspring.twin import Steps, ask
@@ -45,10 +46,12 @@ class JobDraft(Generic[R_co]):
         return self.new
 
 
-def insert(app: Mainspring, new: Sequence[NewJob], flows: Sequence[NewFlow] = ()) -> Steps[list[Job[Any]]]:
+def insert(
+    app: Mainspring, new: Sequence[NewJob], flows: Sequence[NewFlow] = (), *, tx: object | Keep = KEEP
+) -> Steps[list[Job[Any]]]:
     """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
-    another is there, that other one, as it is now."""
-    replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1, flows=tuple(flows)))
+    another is there, that other one, as it is now. Where `tx` is given, all that happens on that connection."""
+    replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1, flows=tuple(flows)), tx)
     for reply in replies:
         if reply.rejected is not None:
             raise DuplicateJob(reply.id, reply.rejected)
@@ -58,7 +61,7 @@ def insert(app: Mainspring, new: Sequence[NewJob], flows: Sequence[NewFlow] = ()
     there: dict[str, JobRecord] = {}
     cursor: str | None = None
     while ids:
-        page = yield from ask(FindRequest(Filter(ids=ids), 1000, cursor))
+        page = yield from ask(FindRequest(Filter(ids=ids), 1000, cursor), tx)
         there |= {record.id: record for record in page.jobs}
         if (cursor := page.cursor) is None:
             break

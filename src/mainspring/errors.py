@@ -16,6 +16,8 @@
     ├── ResultTimeout (TimeoutError)         the job has not ended in the time given
     ├── JobTimeout (TimeoutError)            the job ran longer than its `timeout`
     ├── LeaseLost                            this worker no longer owns the job
+    ├── NotCommitted                         a run whose own transaction never completed its job
+    ├── UnusableTransaction (ValueError)     a `tx=` in which no job can be stored
     └── StoreError                           the store refused or could not be reached
         ├── StoreUnavailable  StoreBusy  StoreFull
         ├── StoreReadOnly  StoreCorrupt  UnsuitableStore
@@ -54,6 +56,7 @@ __all__ = [
     "JobTimeout",
     "LeaseLost",
     "MainspringError",
+    "NotCommitted",
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
@@ -75,6 +78,7 @@ __all__ = [
     "UnsafeText",
     "Unserialisable",
     "UnsuitableStore",
+    "UnusableTransaction",
     "ValidationError",
 ]
 
@@ -243,6 +247,16 @@ class JobTimeout(MainspringError, TimeoutError):
 
 class LeaseLost(MainspringError):
     """This worker no longer owns the job: its lease ran out and the job went to another worker."""
+
+
+class UnusableTransaction(MainspringError, ValueError):
+    """What was given as `tx=` is nothing that jobs can be stored in: no connection, one to somewhere else, of the wrong
+    kind for the verb, closed, without a transaction, or with one that has failed. Nothing was stored."""
+
+
+class NotCommitted(MainspringError):
+    """A task has completed its job in a transaction of its own (`ctx.complete`) and returned, but that transaction was
+    never committed. The run has failed; the job goes by its retry rules."""
 
 
 class StoreError(MainspringError):

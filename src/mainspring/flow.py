@@ -20,6 +20,7 @@ from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job, alter, cancel_reason
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.holes import Pending
 from mainspring.model.job import JobRecord, NewJob, Policy
+from mainspring.model.limits import KEEP, Keep
 from mainspring.model.options import check_name
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.model.text import quote
@@ -79,6 +80,8 @@ class Flow(Generic[R_co]):
         """Those of the entries that are not stored yet."""
         self._callbacks: list[Callback] = []
         self._stored = False
+        self._in_doubt = False
+        """Whether it was stored in a transaction that may have been rolled back since."""
         self._ending: Pending | None = None
         """The jobs whose results are its result."""
 
@@ -220,11 +223,15 @@ class Flow(Generic[R_co]):
 
     # --- storing ---
 
-    def _enqueue(self) -> Steps[Flow[R_co]]:
+    def _enqueue(self, *, tx: object | Keep = KEEP) -> Steps[Flow[R_co]]:
         """Store what was added, in one request: all of it or nothing; when this returns, it is durable. Gives the flow.
 
+        With `tx`, a connection or session of your own, it is a part of the transaction that is open there: durable when
+        that commits, and gone when it rolls back; it can be enqueued again then.
+
         Sent twice, it stores nothing twice. Raises `InvalidFlow` for a flow without jobs, one whose jobs wait for each
-        other, or over 50,000 of them at once, and `UnknownParent` where a job is to wait for one that is not there.
+        other, or over 50,000 of them at once, and `UnknownParent` where a job is to wait for one that is not there;
+        `UnusableTransaction`.
         """
         if self._parent is not None and not self._parent._stored:
             raise InvalidFlow(f"flow {self.name!r} is a part of {self._parent.name!r}; enqueue that")
@@ -237,14 +244,19 @@ class Flow(Generic[R_co]):
         refuse_oddities(self.name, [entry for entry, _ in entries])
         new = [entry.new(flow) for entry, flow in entries]
         refuse_cycles(self.name, new, flows)
-        used = [flow for flow in flows if not flow._stored and any(each._entries for each in flow._all())]
-        jobs = yield from insert(self._app, new, [flow._as_new() for flow in used])
+        used = [
+            flow
+            for flow in flows
+            if (flow._in_doubt or not flow._stored) and any(each._entries for each in flow._all())
+        ]
+        jobs = yield from insert(self._app, new, [flow._as_new() for flow in used], tx=tx)
         for (entry, _), job in zip(entries, jobs, strict=True):
             entry.node._job = job
-        for flow in flows:
+        in_doubt = tx is not KEEP
+        for flow in flows if not in_doubt else ():
             flow._new = [entry for entry in flow._new if entry.node._job is None]
         for flow in used:
-            flow._stored = True
+            flow._stored, flow._in_doubt = True, in_doubt
         return self
 
     enqueue, aenqueue = twins(_enqueue)

@@ -22,7 +22,7 @@ from mainspring.model.durations import Duration, to_ms
 from mainspring.model.holes import Gap
 from mainspring.model.job import Key, NewJob
 from mainspring.model.keys import IDEMPOTENCY_FOR, Debounce, KeyRule, Unique, idempotency
-from mainspring.model.limits import check_cost
+from mainspring.model.limits import KEEP, Keep, check_cost
 from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority
 from mainspring.model.partitions import partition_name
 from mainspring.model.text import quote
@@ -71,6 +71,8 @@ class Terms:
     partition: str | None = None
     """None: its queue tells, by its arguments."""
     cost: int = 1
+    tx: object | Keep = KEEP
+    """The connection whose transaction the job is to be a part of."""
     makes_keys: bool = field(init=False)
     wait_ms: int = field(init=False)
     """How long after the insert the job may run: `delay_ms`, or what its debounce rule says."""
@@ -105,6 +107,10 @@ class BoundTask(Generic[P, R_co]):
         Raises `ValidationError` for arguments that do not fit the function's signature, and its subclass
         `PayloadError` for such as have no safe JSON form; `InvalidOption` where they name no partition of the queue.
         """
+        self._refuse_tx("jobs that are enqueued later", "app.enqueue_many([...], tx=...) or flow.enqueue(tx=...)")
+        return self._job(*args, **kwargs)
+
+    def _job(self, /, *args: P.args, **kwargs: P.kwargs) -> JobDraft[R_co]:
         text, gaps = self._task.codec.encode_with_gaps(args, kwargs)
         if gaps:
             self._refuse_to_tell_by({str(gap.path[0]) for gap in gaps})
@@ -131,6 +137,10 @@ class BoundTask(Generic[P, R_co]):
             gaps,
         )
 
+    def _refuse_tx(self, what: str, instead: str) -> None:
+        if self._terms.tx is not KEEP:
+            raise InvalidOption(f"task {self._task.name!r}: using(tx=...) says nothing about {what}; say {instead}")
+
     def _refuse_to_tell_by(self, names: set[str]) -> None:
         """Refuse keys and partitions that depend on arguments which are results not known yet."""
         for rule in self._terms.rules:
@@ -152,8 +162,11 @@ class BoundTask(Generic[P, R_co]):
         Where a key gave an existing job instead of a new one, it is that one, and `existed` is true. Raises
         `ValidationError` as `job` does, before anything is stored, `DuplicateJob` where a `Unique` rule says so,
         `QueueFull` where its queue has a `max_queued`, and `StoreError` where the store fails.
+
+        With `using(tx=connection)` the job is a part of the transaction that is open there instead: durable when that
+        commits, and gone when it rolls back. Raises `UnusableTransaction`.
         """
-        (job,) = yield from insert(self._app, (self.job(*args, **kwargs).alone(),))
+        (job,) = yield from insert(self._app, (self._job(*args, **kwargs).alone(),), tx=self._terms.tx)
         return job
 
     enqueue, aenqueue = twins(_enqueue)
@@ -170,6 +183,7 @@ class BoundTask(Generic[P, R_co]):
         """
         from mainspring.shapes import mapped
 
+        self._refuse_tx("a flow", "task.map(...).enqueue(tx=...)")
         if type(chunk) is not int or chunk < 1:
             raise InvalidOption(f"chunk={quote(chunk)} is not a whole number from 1 on")
         terms = self._terms
@@ -204,6 +218,7 @@ class BoundTask(Generic[P, R_co]):
         idempotency_for: Duration | None = None,
         partition: str | int | UUID | None = None,
         cost: int | None = None,
+        tx: object | Keep = KEEP,
     ) -> BoundTask[P, R_co]:
         """The same task on other terms; what is not given stays: `task.using(delay="2h").enqueue(7)`.
 
@@ -212,7 +227,8 @@ class BoundTask(Generic[P, R_co]):
         again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what every
         later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition` takes the
         place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job counts for
-        where a rate limits it. Raises `InvalidOption` or `InvalidDuration`.
+        where a rate limits it. `tx` is a connection or session of your own, whose transaction enqueues the job. Raises
+        `InvalidOption` or `InvalidDuration`.
         """
         old, override = self._terms, self._terms.override
         if delay is not None and at is not None:
@@ -243,6 +259,7 @@ class BoundTask(Generic[P, R_co]):
             idempotency_for=old.idempotency_for if idempotency_for is None else idempotency_for,
             partition=old.partition if partition is None else partition_name(partition),
             cost=old.cost if cost is None else check_cost(cost),
+            tx=old.tx if tx is KEEP else tx,
         )
         _check_names(self._task, terms.rules)
         if terms.idempotency_key is not None:

@@ -9,8 +9,9 @@ how a step is performed, so nothing in it can differ between the two:
 
     refresh, arefresh = twins(_refresh)
 
-Its steps: a store request, `Look` (at one job), `Watching` (listen, until the verb ends), and `Wait` (for a hint on
-what it listens to). `Emit` hands out one of many values, in the bodies that `stream` runs.
+Its steps: a store request, `Within` (a request as a part of the caller's own transaction), `Look` (at one job),
+`Watching` (listen, until the verb ends), and `Wait` (for a hint on what it listens to). `Emit` hands out one of many
+values, in the bodies that `stream` runs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from mainspring.batch import Batcher
 from mainspring.model.job import JobRecord, NewJob
+from mainspring.model.limits import KEEP, Keep
 from mainspring.store.base import (
     AsyncDriver,
     AsyncWatch,
@@ -39,7 +41,7 @@ from mainspring.store.base import (
     portions,
 )
 
-__all__ = ["Async", "Blocking", "Emit", "Look", "Steps", "Wait", "Watching", "ask", "look", "twins"]
+__all__ = ["Async", "Blocking", "Emit", "Look", "Steps", "Wait", "Watching", "Within", "ask", "look", "twins"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,6 +57,14 @@ class Look:
     def request(self) -> FindRequest:
         """The same as a store request."""
         return FindRequest(Filter(ids=(self.id,)), limit=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Perform a request on the caller's own connection, as a part of the transaction that is open there."""
+
+    connection: object
+    request: Request[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +88,15 @@ class Emit:
     value: Any
 
 
-Step = Request[Any] | Look | Watching | Wait | Emit
+Step = Request[Any] | Within | Look | Watching | Wait | Emit
 Steps = Generator[Step, Any, T]
 """The body of a verb that gives `T`."""
 
 
-def ask(request: Request[Reply]) -> Generator[Step, Any, Reply]:
-    """The step that performs `request`, typed: `reply = yield from ask(request)`."""
-    reply: Reply = yield request
+def ask(request: Request[Reply], tx: object | Keep = KEEP) -> Generator[Step, Any, Reply]:
+    """The step that performs `request`, within the transaction `tx` if one was given, typed: `reply = yield from
+    ask(request)`."""
+    reply: Reply = yield request if tx is KEEP else Within(tx, request)
     return reply
 
 
@@ -164,14 +175,14 @@ class Blocking:
 
     def run(self, steps: Steps[T]) -> T:
         """Perform a verb and give its value."""
-        with closing(_Run(self.driver, steps)) as run:
+        with closing(_Run(self._store, self.driver, steps)) as run:
             if (emitted := run.advance()) is not None:
                 raise TypeError(f"{emitted} in a verb that is not a stream")
             return run.value
 
     def stream(self, steps: Steps[None]) -> Iterator[Any]:
         """Perform a verb and give each value as it is emitted."""
-        with closing(_Run(self.driver, steps)) as run:
+        with closing(_Run(self._store, self.driver, steps)) as run:
             while (emitted := run.advance()) is not None:
                 yield emitted.value
 
@@ -184,11 +195,12 @@ class Blocking:
 class _Run(Generic[T]):
     """One verb under way for a blocking caller."""
 
-    __slots__ = ("_driver", "_steps", "_watch", "value")
+    __slots__ = ("_driver", "_steps", "_store", "_watch", "value")
 
     value: T
 
-    def __init__(self, driver: Driver, steps: Steps[T]) -> None:
+    def __init__(self, store: Store, driver: Driver, steps: Steps[T]) -> None:
+        self._store = store
         self._driver = driver
         self._steps = steps
         self._watch: Watch | None = None
@@ -211,9 +223,11 @@ class _Run(Generic[T]):
             self.value = end.value
             return None
 
-    def _perform(self, step: Request[Any] | Look | Watching | Wait) -> Any:
+    def _perform(self, step: Request[Any] | Within | Look | Watching | Wait) -> Any:
         if isinstance(step, Request):
             return self._driver.run(step)
+        if isinstance(step, Within):
+            return self._store.borrow(step.connection).run(step.request)
         if isinstance(step, Look):
             return next(iter(self._driver.run(step.request).jobs), None)
         if isinstance(step, Watching):
@@ -274,6 +288,7 @@ class _LoopSide:
     """What one event loop keeps: its driver, and the single inserts and looks that gather."""
 
     def __init__(self, store: Store) -> None:
+        self.store = store
         self.driver: AsyncDriver = store.async_driver()
         self.inserts = Batcher[NewJob, Inserted](self._insert, size=lambda job: portions(job.args))
         # A hint may wake everybody who waits for a result: then one request looks for all of them.
@@ -335,9 +350,11 @@ class _AsyncRun(Generic[T]):
             self.value = end.value
             return None
 
-    async def _perform(self, step: Request[Any] | Look | Watching | Wait) -> Any:
+    async def _perform(self, step: Request[Any] | Within | Look | Watching | Wait) -> Any:
         if isinstance(step, Request):
             return await self._side.perform(step)
+        if isinstance(step, Within):
+            return await self._side.store.async_borrow(step.connection).run(step.request)
         if isinstance(step, Look):
             return await self._side.looks.add(step.id)
         if isinstance(step, Watching):

@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import replace
 from math import inf
 
-from mainspring.errors import DuplicateJob, MainspringError, QueueFull
+from mainspring.errors import DuplicateJob, MainspringError, QueueFull, UnusableTransaction
 from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Until
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
@@ -19,8 +19,10 @@ from mainspring.store.base import (
     LOG_LINES_KEPT,
     AlterReply,
     AlterRequest,
+    AsyncBorrowed,
     BeatReply,
     BeatRequest,
+    Borrowed,
     ClaimReply,
     ClaimRequest,
     CountReply,
@@ -64,6 +66,12 @@ class ReferenceStore(Configured):
 
     def async_driver(self) -> AsyncReferenceDriver:
         return AsyncReferenceDriver(self, self.bell)
+
+    def borrow(self, connection: object) -> Borrowed:
+        raise UnusableTransaction("the reference store has no connections that others could have, too")
+
+    def async_borrow(self, connection: object) -> AsyncBorrowed:
+        raise UnusableTransaction("the reference store has no connections that others could have, too")
 
     def schema(self) -> SchemaStatus:
         return SchemaStatus(found=1, wanted=1)

@@ -754,6 +754,22 @@ class AsyncDriver(Protocol):
         """Let go of all connections."""
 
 
+class Borrowed(Protocol):
+    """Performs requests on a connection that somebody else has opened, as a part of the transaction that is open there:
+    what it writes is there when that commits, and never was when it rolls back."""
+
+    def run(self, request: Request[Reply]) -> Reply:
+        """Perform one request, all of it or nothing, once. Where it raises an error of ours, the transaction can still
+        be used, unless that error is a `StoreError`. Raises `UnusableTransaction`."""
+
+
+class AsyncBorrowed(Protocol):
+    """A `Borrowed` for an event loop."""
+
+    async def run(self, request: Request[Reply]) -> Reply:
+        """As `Borrowed.run`."""
+
+
 class Store(Protocol):
     """One place where jobs are kept. Holds no connection itself; its drivers do."""
 
@@ -777,6 +793,13 @@ class Store(Protocol):
 
     def async_driver(self) -> AsyncDriver:
         """A new driver for the running event loop."""
+
+    def borrow(self, connection: object) -> Borrowed:
+        """Work on somebody's own connection, for blocking callers. Raises `UnusableTransaction`, also where the store
+        is of a kind that has no such connections."""
+
+    def async_borrow(self, connection: object) -> AsyncBorrowed:
+        """The same on an event loop."""
 
     def schema(self) -> SchemaStatus:
         """Which schema version the store has. Blocking; changes nothing."""

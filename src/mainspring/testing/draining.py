@@ -36,6 +36,7 @@ from mainspring.store.base import (
 )
 from mainspring.testing.frozen import is_frozen
 from mainspring.worker.chores import Tend
+from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.executors import Threads
 from mainspring.worker.notebook import Notebook
@@ -206,11 +207,12 @@ class _Drain(Worker):
         settler = Settler(
             driver, clock, notebook, partial(self._note_settled, observers), self._retry_of, chance=lambda: 1.0
         )
+        completer = Completer(app.store, app.tasks, clock, notebook)
         self._runs = Runs(
             Runner(app.tasks, app.middlewares, threads),
             settler,
             self._concurrency,
-            context=lambda run: Context(run, notebook, partial(Job.claimed, app), app.flows),
+            context=lambda run: Context(run, notebook, partial(Job.claimed, app), app.flows, completer),
             started=observers.started,
         )
         telling = asyncio.create_task(observers.keep_telling(), name="mainspring observers")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import MainspringError
 from mainspring.model.job import Claim
 from mainspring.model.states import State
+from mainspring.worker.completer import Completer
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.run import Run
 
@@ -49,16 +50,19 @@ class Context:
                     raise Cancel("stopped half-way")
                 ctx.progress(100 * number / len(SIZES), f"{size} px")
 
-    All its calls are plain ones, in async and blocking code alike, and never wait.
+    All its calls are plain ones, in async and blocking code alike, and never wait; all but `complete`.
     """
 
-    __slots__ = ("_flow", "_flows", "_job_of", "_notebook", "_run")
+    __slots__ = ("_completer", "_flow", "_flows", "_job_of", "_notebook", "_run")
 
-    def __init__(self, run: Run, notebook: Notebook, job_of: Callable[[Claim], Job[Any]], flows: Flows) -> None:
+    def __init__(
+        self, run: Run, notebook: Notebook, job_of: Callable[[Claim], Job[Any]], flows: Flows, completer: Completer
+    ) -> None:
         self._run = run
         self._notebook = notebook
         self._job_of = job_of
         self._flows = flows
+        self._completer = completer
         self._flow: Flow[Any] | None = None
 
     @property
@@ -106,9 +110,34 @@ class Context:
         one completes, together with its result, or not at all; in its flow, if it belongs to one.
 
         `then` runs when all of them have ended; `previous` among its arguments is the list of their results, and
-        `on_failure` says what becomes of it when one ends badly. Raises `InvalidFlow`, `InvalidOption`.
+        `on_failure` says what becomes of it when one ends badly. Raises `InvalidFlow`, `InvalidOption`, and
+        `MainspringError` once the job was completed by `complete`.
         """
+        if self._run.completion is not None:
+            raise MainspringError(
+                f"job {self._run.claim.id}: what it spawns is stored as it completes, and complete() was called "
+                "before; spawn first"
+            )
         self._run.follow_ups += self._flows.spawned(self._run.claim, jobs, then, on_failure)
+
+    def complete(self, result: Any = None, *, tx: object) -> None:
+        """Complete the job in the transaction that is open on `tx`, a connection or session of your own, with that
+        result: what the task has done there, and that the job is done, are one commit.
+
+            with psycopg.connect(URL) as connection:
+                connection.execute("UPDATE orders SET paid = true WHERE id = %s", [order])
+                ctx.complete("paid", tx=connection)
+
+        Call it last, commit at once, and return; what is returned then counts for nothing. If the transaction is not
+        committed, the run has failed, and the job is tried again by its rules. Raises `LeaseLost` where the job went to
+        another worker meanwhile: let it roll your transaction back. Raises `UnusableTransaction`, `InvalidOption` in a
+        `map` with chunks, and `ValidationError` for a result that cannot be stored.
+        """
+        self._completer.complete(self._run, result, tx)
+
+    async def acomplete(self, result: Any = None, *, tx: object) -> None:
+        """The same with an async connection or session: `await ctx.acomplete("paid", tx=session)`."""
+        await self._completer.acomplete(self._run, result, tx)
 
     def progress(self, percent: float, text: str | None = None) -> None:
         """Say how far the job is, from 0 to 100. The latest one wins; written a few times a second at most."""

@@ -46,6 +46,8 @@ class Notebook:
         self._driver = driver
         self._clock = clock
         self._open: dict[str, _Open] = {}
+        self._held: set[str] = set()
+        """Jobs whose notes wait for their settlement, since their rows are locked by transactions of their tasks."""
         self._lock = threading.Lock()
         self._writing = asyncio.Lock()
         self._dirty: Callable[[], object] = lambda: None
@@ -65,6 +67,20 @@ class Notebook:
             page = self._page(claim)
             page.lines.append(line)
             del page.lines[:-LOG_LINES_KEPT]
+
+    def hold(self, claim: Claim) -> tuple[Note, ...]:
+        """The unwritten notes of a job, for somebody to write who may not come to it; until they are taken, or let go,
+        nobody else writes them."""
+        with self._lock:
+            self._held.add(claim.id)
+            page = self._open.get(claim.id)
+            return () if page is None or page.lease != claim.lease else (_note(claim.id, page),)
+
+    def let_go(self, claim: Claim) -> None:
+        """The notes of a job are to be written as always."""
+        with self._lock:
+            self._held.discard(claim.id)
+        self._dirty()
 
     async def take(self, ids: Iterable[str]) -> tuple[Note, ...]:
         """The unwritten notes of these jobs; they are the caller's to write now.
@@ -87,7 +103,7 @@ class Notebook:
                 await something.wait()
                 something.clear()
                 async with self._writing:
-                    if notes := self._pop(tuple(self._open)):
+                    if notes := self._pop(tuple(self._open.keys() - self._held)):
                         await outage.outlast(partial(self._driver.run, NoteRequest(notes)))
                 await asyncio.sleep(WRITE_SECONDS)
         finally:
@@ -95,6 +111,8 @@ class Notebook:
 
     def _pop(self, ids: Iterable[str]) -> tuple[Note, ...]:
         with self._lock:
+            ids = tuple(ids)
+            self._held.difference_update(ids)
             return tuple(_note(id, self._open.pop(id)) for id in ids if id in self._open)
 
     def _page(self, claim: Claim) -> _Open:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from mainspring.model.job import Claim, NewJob
+
+if TYPE_CHECKING:
+    from mainspring.worker.settler import Settled
 
 __all__ = ["Interruption", "Run"]
 
@@ -21,7 +25,7 @@ class Interruption(Enum):
 class Run:
     """A claim under way."""
 
-    __slots__ = ("begun", "claim", "ended", "follow_ups", "interruption", "on_thread", "task")
+    __slots__ = ("begun", "claim", "completion", "ended", "follow_ups", "interruption", "on_thread", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -35,6 +39,13 @@ class Run:
         """True once its outcome is with the settler."""
         self.follow_ups: tuple[NewJob, ...] = ()
         """The jobs that it leaves behind if it completes."""
+        self.completion: Settled | None = None
+        """What it has written in a transaction of its task's: that the job has completed, if that is ever committed."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the job is no more its own."""
+        return self.ended or self.interruption is Interruption.LOST
 
     def interrupt(self, why: Interruption) -> None:
         """Ask the run to end. The first reason given stays, unless the job has been lost since."""

@@ -12,6 +12,7 @@ from mainspring.errors import (
     Cancel,
     JobTimeout,
     MainspringError,
+    NotCommitted,
     RateLimited,
     RetryAfter,
     Snooze,
@@ -73,6 +74,12 @@ class Runner:
         for middleware in self._middleware:
             proceed = partial(middleware, context, proceed)
         value = await (proceed() if options.timeout_ms is None else _limited(proceed, options))
+        if run.completion is not None:
+            # This is what it comes to if the store knows nothing of that.
+            raise NotCommitted(
+                f"the task completed job {claim.id} in a transaction of its own, and returned without committing it: "
+                "what it did there is undone"
+            )
         try:
             codec = task.result_codec
             result = codec.encode_each(value) if overrides.each else codec.encode(value)

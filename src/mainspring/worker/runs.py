@@ -86,7 +86,9 @@ class Runs:
         run.ended = True
         if self._runs.get(run.claim.id) is run:
             del self._runs[run.claim.id]
-        if run.interruption is not Interruption.LOST:
+        if run.completion is not None:
+            self._settler.find_out(run.claim, outcome, run.completion)
+        elif run.interruption is not Interruption.LOST:
             self._settler.add(run.claim, outcome)
         self.freed.set()
 

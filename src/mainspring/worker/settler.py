@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from mainspring.batch import Batcher
+from mainspring.errors import NotCommitted
 from mainspring.model.backoff import Retry
 from mainspring.model.clock import StoreClock
-from mainspring.model.job import Claim
+from mainspring.model.job import Claim, JobRecord
 from mainspring.model.outcome import Outcome, Verdict
 from mainspring.model.settlement import Settlement
+from mainspring.model.states import State
 from mainspring.model.transitions import decide
-from mainspring.store.base import AsyncDriver, SettleRequest, portions
+from mainspring.store.base import AsyncDriver, Filter, FindRequest, SettleRequest, portions
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.outage import Outage
 
@@ -26,6 +31,11 @@ BATCH = 500
 """The most settlements in one request; fewer, where they carry large results."""
 
 
+TRANSACTIONS_AWAITED = 4
+"""For how many open transactions of its tasks' it waits at once, since each such wait takes up a connection. They take
+turns: a store lets none wait for longer than its deadline."""
+
+
 class Settled(NamedTuple):
     """One run and the decision about it."""
 
@@ -34,6 +44,15 @@ class Settled(NamedTuple):
     settlement: Settlement
     at: int
     """When the run ended, on the store's clock."""
+
+
+class _Doubt(NamedTuple):
+    """A run that may have settled its job itself."""
+
+    otherwise: Settled
+    """What is to be settled if it has not."""
+    completion: Settled
+    """What it has settled if it has."""
 
 
 def _portions(settled: Settled) -> int:
@@ -62,6 +81,10 @@ class Settler:
         self._chance = chance
         self._outage = Outage("settling")
         self._batches = Batcher[Settled, None](self._settle, limit=BATCH, size=_portions)
+        self._doubts = Batcher[_Doubt, None](self._look, limit=BATCH)
+        self._turns = asyncio.Semaphore(TRANSACTIONS_AWAITED)
+        self._waiting: set[asyncio.Task[None]] = set()
+        """Doubtful runs whose jobs were running still when they were looked for."""
         self.unsettled: set[str] = set()
         """Jobs whose runs have ended and are not settled yet."""
         self.backlog = 0
@@ -69,6 +92,20 @@ class Settler:
 
     def add(self, claim: Claim, outcome: Outcome) -> None:
         """Decide now; settle with the next batch."""
+        self._take_on(claim)
+        self._batches.hand_over(self._decided(claim, outcome))
+
+    def find_out(self, claim: Claim, outcome: Outcome, completion: Settled) -> None:
+        """The run has written its completion in a transaction of its task's. If that was committed, the job is settled;
+        if it was not, settle it by what the run came to otherwise."""
+        self._take_on(claim)
+        self._doubts.hand_over(_Doubt(self._decided(claim, outcome), completion))
+
+    def _take_on(self, claim: Claim) -> None:
+        self.backlog += 1
+        self.unsettled.add(claim.id)
+
+    def _decided(self, claim: Claim, outcome: Outcome) -> Settled:
         now = self._clock.now()
         try:
             if outcome.verdict is Verdict.FAILED:
@@ -80,13 +117,14 @@ class Settler:
             logger.exception("job %s: its retry rules failed; it goes to the dead letters", claim.id)
             outcome = Outcome.buried(f"its retry rules failed: {type(error).__name__}", outcome.error)
             settlement = decide(claim, outcome, now)
-        self.backlog += 1
-        self.unsettled.add(claim.id)
-        self._batches.hand_over(Settled(claim, outcome, settlement, now))
+        return Settled(claim, outcome, settlement, now)
 
     async def drain(self) -> None:
         """Wait until everything is settled."""
         await self._batches.drain()
+        await self._doubts.drain()
+        while self._waiting:
+            await asyncio.wait(self._waiting)
 
     async def _settle(self, batch: list[Settled]) -> Sequence[None]:
         notes = await self._notebook.take([settled.claim.id for settled in batch])
@@ -95,6 +133,10 @@ class Settler:
             applied = await self._outage.outlast(lambda: self._driver.run(request))
         except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
             batch, applied = await self._settle_singly(batch)
+        self._settled(batch, applied)
+        return [None] * len(batch)
+
+    def _settled(self, batch: Sequence[Settled], applied: Collection[str]) -> None:
         self.backlog -= len(batch)
         self.unsettled.difference_update(settled.claim.id for settled in batch)
         for settled in batch:
@@ -106,7 +148,6 @@ class Settler:
                     settled.claim.lease,
                 )
         self._observe([settled for settled in batch if settled.claim.id in applied])
-        return [None] * len(batch)
 
     async def _settle_singly(self, batch: list[Settled]) -> tuple[list[Settled], frozenset[str]]:
         """Something in this batch cannot be written at all: find it, so that it costs no other job anything."""
@@ -129,3 +170,71 @@ class Settler:
 
     async def _settle_one(self, settlement: Settlement) -> frozenset[str]:
         return await self._outage.outlast(lambda: self._driver.run(SettleRequest((settlement,))))
+
+    # --- runs that have completed their jobs themselves ---
+
+    async def _look(self, doubts: list[_Doubt]) -> Sequence[None]:
+        """One look for all of them, after which most are settled."""
+        found = await self._find([doubt.otherwise.claim.id for doubt in doubts])
+        for doubt in doubts:
+            claim = doubt.otherwise.claim
+            record = found.get(claim.id)
+            if record is None or (record.lease, record.state) == (claim.lease, State.RUNNING):
+                # Each by itself: its transaction may still be open, and then this waits until it is not.
+                task = asyncio.create_task(self._settle_otherwise(doubt), name="mainspring doubt")
+                self._waiting.add(task)
+                task.add_done_callback(self._waiting.discard)
+            else:
+                await self._close(doubt, record)
+        return [None] * len(doubts)
+
+    async def _settle_otherwise(self, doubt: _Doubt) -> None:
+        """It is not committed, or not yet. The store lets only one of the two settlements be applied, this or the
+        run's, so that it decides what happened."""
+        settled, claim = doubt.otherwise, doubt.otherwise.claim
+        request = SettleRequest((settled.settlement,), await self._notebook.take([claim.id]))
+        try:
+            applied = await Outage(f"settling job {claim.id}").outlast(lambda: self._settle_in_turn(request))
+        except Exception:  # noqa: BLE001 - whatever it is, it must cost this job only
+            (settled,), applied = await self._settle_singly([settled])
+        if claim.id in applied:
+            self._settled([settled], applied)
+        else:
+            await self._close(doubt, (await self._find([claim.id])).get(claim.id))
+
+    async def _settle_in_turn(self, request: SettleRequest) -> frozenset[str]:
+        async with self._turns:
+            return await self._driver.run(request)
+
+    async def _close(self, doubt: _Doubt, record: JobRecord | None) -> None:
+        """The job is settled, by the run's own transaction or by somebody else."""
+        claim, outcome = doubt.otherwise.claim, doubt.otherwise.outcome
+        await self._notebook.take([claim.id])  # those that the transaction did not write come too late
+        if record is None or record.state is not State.COMPLETED or record.lease != claim.lease:
+            self._settled([doubt.otherwise], ())
+            return
+        if not isinstance(outcome.exception, NotCommitted):
+            error = f": {outcome.error.type}: {outcome.error.message}" if outcome.error else ""
+            logger.warning(
+                "job %s (%s) has completed in a transaction of its own; that its run ended otherwise after that (%s%s) "
+                "changes nothing",
+                claim.id,
+                claim.task,
+                outcome.verdict,
+                error,
+            )
+        self._settled([doubt.completion], {claim.id})
+
+    async def _find(self, ids: list[str]) -> dict[str, JobRecord]:
+        """The jobs as they stand; none where they cannot be read."""
+        found: dict[str, JobRecord] = {}
+        request: FindRequest | None = FindRequest(Filter(ids=tuple(ids)), len(ids))
+        while request is not None:
+            try:
+                page = await self._outage.outlast(partial(self._driver.run, request))
+            except Exception:
+                logger.exception("jobs that completed in transactions of their own cannot be looked for")
+                return {}
+            found |= {record.id: record for record in page.jobs}
+            request = None if page.cursor is None else replace(request, cursor=page.cursor)
+        return found

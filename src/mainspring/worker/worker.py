@@ -27,6 +27,7 @@ from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
 from mainspring.task import new_id
 from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
+from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.executors import Threads
 from mainspring.worker.notebook import Notebook
@@ -201,12 +202,13 @@ class Worker:
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
         settler = Settler(driver, clock, notebook, settled, self._retry_of)
+        completer = Completer(self._app.store, self._app.tasks, clock, notebook)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads),
             settler,
             self._concurrency,
-            context=lambda run: Context(run, notebook, job_of, flows),
+            context=lambda run: Context(run, notebook, job_of, flows, completer),
             started=observers.started,
         )
         pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)

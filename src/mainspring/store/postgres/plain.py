@@ -18,7 +18,7 @@ from mainspring.store.base import (
     Operation,
     SettleRequest,
 )
-from mainspring.store.postgres.script import Whole
+from mainspring.store.postgres.script import whole
 from mainspring.store.sql import edges
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.jobs import ending, is_plain, short
@@ -39,7 +39,7 @@ def insert(
     if request.ticks or request.flows or not ids or len(ids) < len(jobs) or not all(map(_is_plain, jobs)):
         return (yield from otherwise(request))
     queues = sorted({job.queue for job in jobs})
-    rows = yield Whole("insert_plain", {"jobs": document(list(map(short, jobs))), "queues": queues, "now": request.now})
+    rows = yield whole("insert_plain", jobs=document(list(map(short, jobs))), queues=queues, now=request.now)
     there = {row[0] for row in rows}
     if None in there:
         return (yield from otherwise(request))
@@ -72,9 +72,8 @@ def settle(
         return (yield from otherwise(request))
     final = sorted(ending(done) for done in settlements if done.state in FINAL)
     back = sorted((done for done in settlements if done.state not in FINAL), key=lambda done: done.id)
-    rows = yield Whole(
-        "settle_plain", {"final": document(final), "back": document(back) if back else None, "now": request.now}
-    )
+    returned = document(back) if back else None
+    rows = yield whole("settle_plain", final=document(final), back=returned, now=request.now)
     refused = {row[0] for row in rows}
     if None in refused:
         return (yield from otherwise(request))

@@ -6,11 +6,12 @@ A generator again, so that the blocking and the async driver differ in nothing b
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from typing import Any
 
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
 
-__all__ = ["SchemaCheck", "Script", "Whole", "script"]
+__all__ = ["SchemaCheck", "Script", "Whole", "script", "whole"]
 
 Script = Generator[Statement | Query, list[Row], Reply]
 """Yields what is to be executed, is sent its rows, returns the operation's reply."""
@@ -24,13 +25,15 @@ BEGIN_READING = Statement("begin_reading")
 COMMIT = Statement("commit")
 
 
-NO_HINT = {"channel": None, "payload": None}
-
-
 class Whole(Statement):
-    """A statement that writes and is a transaction by itself. It takes its hint along, as :channel and :payload."""
+    """A statement that writes, and is a transaction by itself. It takes its hint along, as :channel and :payload."""
 
     __slots__ = ()
+
+
+def whole(name: str, /, **parameters: Any) -> Whole:
+    """The statement of that name, with its parameters, as yet without a hint."""
+    return Whole(name, {**parameters, "channel": None, "payload": None})
 
 
 def script(
@@ -55,7 +58,7 @@ def script(
                 yield BEGIN if step is WRITE else BEGIN_READING
             rows = []
         elif isinstance(step, Whole):
-            rows = yield Statement(step.name, {**step.parameters, **(hint.parameters if hint else NO_HINT)})
+            rows = yield Whole(step.name, {**step.parameters, **hint.parameters}) if hint else step
         else:
             rows = yield step
     if begun is WRITE and hint is not None:

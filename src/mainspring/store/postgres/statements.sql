@@ -26,15 +26,15 @@ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 -- name: insert_plain
 -- Takes :jobs (id, task, queue, args, priority), :queues, :now, :channel, :payload. This and the two below are functions of
 -- the schema: see migrations/0003_plain_jobs.sql.
-SELECT mainspring_insert_plain(:jobs, :queues, :now, :channel, :payload);
+SELECT mainspring_insert_plain(:jobs::jsonb, :queues, :now, :channel, :payload);
 
 -- name: claim_plain
 -- Takes :worker, :rooms (queue, limit), :limit, :now.
-SELECT * FROM mainspring_claim_plain(:worker, :rooms, :limit, :now);
+SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now);
 
 -- name: settle_plain
 -- Takes :final, :back, :now, :channel, :payload.
-SELECT mainspring_settle_plain(:final, :back, :now, :channel, :payload);
+SELECT mainspring_settle_plain(:final::jsonb, :back::jsonb, :now, :channel, :payload);
 
 -- name: insert_plain_jobs
 -- Takes :doc (id, task, queue, args, priority of jobs that have nothing else), :now. Gives the ids that were not there

@@ -15,13 +15,14 @@ from mainspring.store.base import (
 )
 from mainspring.store.migrate import pending
 from mainspring.store.postgres import plain
+from mainspring.store.postgres.borrowed import Lending, PostgresAsyncBorrowed, PostgresBorrowed
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
 from mainspring.store.postgres.errors import translated
 from mainspring.store.postgres.location import locate
 from mainspring.store.postgres.schema import MIGRATIONS
 from mainspring.store.sql.operations import SqlOperations
-from mainspring.store.sql.statements import Row
+from mainspring.store.sql.statements import Row, sql
 
 __all__ = ["PostgresStore"]
 
@@ -40,6 +41,7 @@ class PostgresStore(SqlOperations):
         self._location = locate(url)
         self.url = self._location.url
         self._dialect = PostgresDialect(self._location.schema)
+        self._lending = Lending(self, self._location, self._dialect, self._whereabouts)
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
         return plain.insert(request, super().insert)
@@ -55,6 +57,12 @@ class PostgresStore(SqlOperations):
 
     def async_driver(self) -> PostgresAsyncDriver:
         return PostgresAsyncDriver(self, self._location, self._dialect)
+
+    def borrow(self, connection: object) -> PostgresBorrowed:
+        return PostgresBorrowed(self._lending, connection)
+
+    def async_borrow(self, connection: object) -> PostgresAsyncBorrowed:
+        return PostgresAsyncBorrowed(self._lending, connection)
 
     def schema(self) -> SchemaStatus:
         with self._connected() as connection:
@@ -83,6 +91,12 @@ class PostgresStore(SqlOperations):
             return psycopg.connect(self._location.conninfo, autocommit=True)
         except psycopg.Error as error:
             raise translated(error, self.url) from error
+
+    def _whereabouts(self) -> str:
+        with self._connected() as connection:
+            text = self._dialect.text(sql("whereabouts"))
+            row = connection.execute(text, {"schema": self._location.schema}).fetchone()
+            return str(row[0]) if row else ""
 
     def _status(self, connection: psycopg.Connection[Row]) -> SchemaStatus:
         schema, found = self._location.schema, 0

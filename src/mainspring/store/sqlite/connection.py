@@ -30,7 +30,7 @@ from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import CLOCK, READ, WRITE, Dialect, Row
 from mainspring.store.sqlite.location import Location, check_folder, identity
 
-__all__ = ["DIALECT", "OPERATION_DEADLINE", "Connection", "DamagedText"]
+__all__ = ["DIALECT", "OPERATION_DEADLINE", "Connection", "DamagedText", "statements_of"]
 
 OPERATION_DEADLINE = 5.0
 """Seconds that an operation may wait for its turn."""
@@ -207,7 +207,7 @@ class Connection:
         try:
             with self._writing(time.monotonic() + OPERATION_DEADLINE):
                 if not unless():
-                    for statement in _split(sql):
+                    for statement in statements_of(sql):
                         self._raw.execute(statement)
         except sqlite3.Error as error:
             raise self._translated(error) from error.__cause__
@@ -275,7 +275,7 @@ def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
-def _split(sql: str) -> list[str]:
+def statements_of(sql: str) -> list[str]:
     """The statements of a script, comments left out."""
     statements, current = [], ""
     for line in sql.splitlines():

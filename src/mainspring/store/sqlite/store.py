@@ -7,9 +7,10 @@ import threading
 from contextlib import closing
 
 from mainspring.store.base import SchemaStatus
-from mainspring.store.migrate import migrations, pending
+from mainspring.store.migrate import Migration, migrations, pending
 from mainspring.store.sql.operations import SqlOperations
-from mainspring.store.sqlite.connection import Connection
+from mainspring.store.sqlite.borrowed import Lending, SqliteAsyncBorrowed, SqliteBorrowed, refuse_in_memory
+from mainspring.store.sqlite.connection import Connection, statements_of
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
 from mainspring.store.sqlite.forks import using
 from mainspring.store.sqlite.location import check_folder, locate
@@ -31,6 +32,7 @@ class SqliteStore(SqlOperations):
         self.url = self._location.url
         self._migrations = migrations("mainspring.store.sqlite.migrations")
         self._opened = False
+        self._lending = Lending(self, self._location, self._upgrade)
         # A database in memory lives as long as a connection to it is open.
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
 
@@ -39,6 +41,16 @@ class SqliteStore(SqlOperations):
 
     def async_driver(self) -> SqliteAsyncDriver:
         return SqliteAsyncDriver(self, self._connect)
+
+    def borrow(self, connection: object) -> SqliteBorrowed:
+        if self._location.path is None:
+            raise refuse_in_memory()
+        return SqliteBorrowed(self._lending, connection)
+
+    def async_borrow(self, connection: object) -> SqliteAsyncBorrowed:
+        if self._location.path is None:
+            raise refuse_in_memory()
+        return SqliteAsyncBorrowed(self._lending, connection)
 
     def schema(self) -> SchemaStatus:
         place = self._location.path
@@ -70,11 +82,22 @@ class SqliteStore(SqlOperations):
         for migration in pending(self._migrations, found, self.url):
             # Who loses the race to apply it finds the version already there, inside the same transaction.
             connection.script(
-                f"{_VERSION_TABLE};\n{migration.sql}\n"
-                f"INSERT INTO mainspring_schema VALUES ({migration.version}, '{migration.name}');",
+                _script(migration),
                 unless=lambda version=migration.version: _version(connection) >= version,  # type: ignore[misc]
             )
         return SchemaStatus(found, len(self._migrations), self.url)
+
+    def _upgrade(self, found: int) -> list[str]:
+        """The statements that bring a schema of that version up to date."""
+        due = pending(self._migrations, found, self.url)
+        return [statement for migration in due for statement in statements_of(_script(migration))]
+
+
+def _script(migration: Migration) -> str:
+    return (
+        f"{_VERSION_TABLE};\n{migration.sql}\n"
+        f"INSERT INTO mainspring_schema VALUES ({migration.version}, '{migration.name}');"
+    )
 
 
 def _version(connection: Connection) -> int:

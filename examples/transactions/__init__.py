@@ -1,0 +1,1 @@
+"""Jobs in your own transaction: one small program per library."""
