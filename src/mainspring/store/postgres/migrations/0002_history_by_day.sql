@@ -43,34 +43,38 @@ FOR VALUES FROM ('cancelled', MINVALUE) TO ('cancelled', MAXVALUE);
 CREATE TABLE mainspring_finished_dead PARTITION OF mainspring_finished
 FOR VALUES FROM ('dead', MINVALUE) TO ('dead', MAXVALUE);
 
--- The days that have a table. `swept` is how far what belongs to its jobs is gone, once the day is to be forgotten.
-CREATE TABLE mainspring_days (
-    day   integer PRIMARY KEY,
-    swept text COLLATE "C" NOT NULL DEFAULT ''
+-- How far what belongs to the jobs of a day is gone, while that day is forgotten.
+CREATE TABLE mainspring_forgetting (
+    day  text COLLATE "C" PRIMARY KEY,
+    upto text COLLATE "C" NOT NULL
 );
+
+-- The name of the table of those that complete at that time. Names sort as the days do.
+CREATE FUNCTION mainspring_day_of(at bigint) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT 'mainspring_finished_' || to_char(to_timestamp(at / 1000) AT TIME ZONE 'UTC', 'YYYYMMDD')
+$$;
 
 -- Sees to it that jobs can complete on the day of that time: whoever may run jobs may do so, whoever owns the schema.
 CREATE FUNCTION mainspring_open_day(at bigint) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    this integer := at / 86400000;
-    name text := to_char(to_timestamp(this * 86400.0) AT TIME ZONE 'UTC', 'YYYYMMDD');
+    name text := mainspring_day_of(at);
+    midnight bigint := at / 86400000 * 86400000;
 BEGIN
-    IF EXISTS (SELECT 1 FROM mainspring_days AS d WHERE d.day = this) THEN
+    IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('mainspring_days', 9));
-    IF EXISTS (SELECT 1 FROM mainspring_days AS d WHERE d.day = this) THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended('mainspring_finished', 9));
+    IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
     -- Made by itself and then attached: nobody who reads or writes other days has to wait.
-    EXECUTE format('CREATE TABLE mainspring_finished_%s (LIKE mainspring_finished INCLUDING ALL)', name);
+    EXECUTE format('CREATE TABLE %s (LIKE mainspring_finished INCLUDING ALL)', name);
     EXECUTE format(
-        'ALTER TABLE mainspring_finished ATTACH PARTITION mainspring_finished_%s '
+        'ALTER TABLE mainspring_finished ATTACH PARTITION %s '
         'FOR VALUES FROM (''completed'', %s) TO (''completed'', %s)',
-        name, this * 86400000::bigint, (this + 1) * 86400000::bigint
+        name, midnight, midnight + 86400000
     );
-    INSERT INTO mainspring_days (day) VALUES (this);
 END $$;
 
 -- Forgets the oldest day that was over before that time, with all that belongs to its jobs: their log lines and edges by
@@ -79,37 +83,45 @@ END $$;
 CREATE FUNCTION mainspring_forget_day(before bigint, most integer) RETURNS integer LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
-    oldest mainspring_days;
-    name text;
+    oldest text;
     ids text[];
     gone integer;
 BEGIN
-    SELECT d.* INTO oldest FROM mainspring_days AS d
-    WHERE (d.day + 1) * 86400000::bigint <= before ORDER BY d.day LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('mainspring_finished', 10)) THEN
         RETURN NULL;
     END IF;
-    name := to_char(to_timestamp(oldest.day * 86400.0) AT TIME ZONE 'UTC', 'YYYYMMDD');
+    SELECT min(d.name COLLATE "C") INTO oldest
+    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (SELECT 'mainspring_finished_' || right(c.relname, 8) AS name) AS d
+    WHERE i.inhparent = 'mainspring_finished'::regclass AND c.relname ~ '^finished_[0-9]{8}$'
+      AND d.name COLLATE "C" < mainspring_day_of(before);
+    IF oldest IS NULL THEN
+        RETURN NULL;
+    END IF;
     IF EXISTS (SELECT 1 FROM mainspring_log) OR EXISTS (SELECT 1 FROM mainspring_edges) THEN
-        EXECUTE format('SELECT ARRAY(SELECT id FROM mainspring_finished_%s WHERE id > $1 ORDER BY id LIMIT $2)', name)
-        INTO ids USING oldest.swept, most;
+        EXECUTE format('SELECT ARRAY(SELECT id FROM %s WHERE id > $1 ORDER BY id LIMIT $2)', oldest)
+        INTO ids USING coalesce((SELECT f.upto FROM mainspring_forgetting AS f WHERE f.day = oldest), ''), most;
         IF cardinality(ids) > 0 THEN
             DELETE FROM mainspring_log AS l WHERE l.job = ANY(ids);
             DELETE FROM mainspring_edges AS e WHERE e.child = ANY(ids);
-            UPDATE mainspring_days AS d SET swept = ids[cardinality(ids)] WHERE d.day = oldest.day;
+            INSERT INTO mainspring_forgetting AS f (day, upto) VALUES (oldest, ids[cardinality(ids)])
+            ON CONFLICT (day) DO UPDATE SET upto = excluded.upto;
             RETURN cardinality(ids);
         END IF;
     END IF;
-    EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM mainspring_finished_%s WHERE id > $1 LIMIT 1000000) AS f', name)
-    INTO gone USING oldest.swept;
+    EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s WHERE id > $1 LIMIT 1000000) AS f', oldest)
+    INTO gone USING coalesce((SELECT f.upto FROM mainspring_forgetting AS f WHERE f.day = oldest), '');
     BEGIN
-        EXECUTE format('DROP TABLE mainspring_finished_%s', name);
+        EXECUTE format('DROP TABLE %s', oldest);
     EXCEPTION WHEN lock_not_available THEN
         RETURN NULL;
     END;
-    DELETE FROM mainspring_days AS d WHERE d.day = oldest.day;
+    DELETE FROM mainspring_forgetting AS f WHERE f.day = oldest;
     RETURN gone;
 END $$;
+
+-- They act in the owner's name: only who may delete finished jobs may call them (see `grants`).
+REVOKE ALL ON FUNCTION mainspring_open_day(bigint), mainspring_forget_day(bigint, integer) FROM PUBLIC;
 
 SELECT mainspring_open_day(f.finished_at) FROM (
     SELECT DISTINCT ON (b.finished_at / 86400000) b.finished_at

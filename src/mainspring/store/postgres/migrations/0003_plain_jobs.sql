@@ -184,7 +184,7 @@ BEGIN
         RETURN NEXT NULL;
         RETURN;
     END IF;
-    IF NOT EXISTS (SELECT 1 FROM mainspring_days AS d WHERE d.day = time / 86400000) THEN
+    IF to_regclass(mainspring_day_of(time)) IS NULL THEN
         PERFORM mainspring_open_day(time);
     END IF;
     WITH s AS (
