@@ -503,7 +503,7 @@ BEGIN
         PERFORM mainspring_enqueue_full(job_queue, NULL, room.most_in_queue);
         PERFORM mainspring_enqueue_full(job_queue, job_partition, room.most_in_partition);
         -- A UUID of version 7, as ids.py makes them: milliseconds, then their 4096ths, so that the ids of one session rise
-        -- (RFC 9562 §6.2, method 3), then chance.
+        -- (RFC 9562, section 6.2, method 3), then chance.
         ms_hex := lpad(to_hex(now_ms), 12, '0');
         holder := coalesce(job_id, substr(ms_hex, 1, 8) || '-' || substr(ms_hex, 9) || '-7'
             || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0') || substr(gen_random_uuid()::text, 19));
