@@ -81,13 +81,15 @@ INSERT INTO mainspring_partitions (queue, name, active, reached)
 SELECT 'parted', 'p' || n, true, n FROM generate_series(0, 999) AS n;
 INSERT INTO mainspring_partitions (queue, name, active, reached, open_at, counts_until)
 SELECT 'idle', 'p' || n, false, n, CASE WHEN n % 2 = 0 THEN :t0 + n END, :t0 + n - 1000
-FROM generate_series(1, 2000) AS n;
+FROM generate_series(1, 50000) AS n;
 INSERT INTO mainspring_partitions (queue, name, active, reached, waiting)
 SELECT 'lanes', 'p' || n, false, n, true FROM generate_series(0, 99) AS n;
 INSERT INTO mainspring_lanes (queue, partition, task, reached, cost)
 SELECT 'lanes', 'p' || n, 'slow', n, 1 FROM generate_series(0, 99) AS n;
 INSERT INTO mainspring_arrivals (queue, partition)
-SELECT 'parted', 'p' || n FROM generate_series(0, 99) AS n;
+SELECT 'parted', 'p' || n FROM generate_series(0, 99) AS n
+UNION ALL
+SELECT 'unserved', '' FROM generate_series(1, 50000) AS n;
 
 INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
 SELECT 'worker ' || n, 'host:' || n, '["bulk"]', '["task 1"]', 100, 150, false, :t0 - 1000, :t0, :t0 + 30000

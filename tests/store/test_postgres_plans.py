@@ -6,10 +6,11 @@ first, once as it is planned for its parameters and once as it is planned for an
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from mainspring.model.job import Conflict, Edge, Key, NewJob, Note, Policy, Until
-from mainspring.model.limits import Limits
+from mainspring.model.limits import Limits, Rate
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
@@ -55,6 +56,7 @@ from mainspring.store.base import (
 )
 from mainspring.store.postgres import PostgresStore
 from mainspring.store.postgres.dialect import PostgresDialect
+from mainspring.store.sql.selections import SCANNED_AT_ONCE
 from mainspring.store.sql.statements import CLOCK, READ, WRITE, Row, Statement
 
 from .conformance.scene import T0, lines, presence
@@ -63,8 +65,9 @@ BATCH = 100
 """How many jobs a request of these tests is about."""
 SORTED_AT_MOST = 20 * BATCH
 """What may be sorted is a batch, what hangs on it, or a thousand due jobs; never the backlog."""
-PAGES_AT_MOST = 6000
-"""Of 8 KiB. For a batch of a hundred, with all its indexes; the jobs alone take up about 30,000."""
+PAGES_AT_MOST = 80
+"""Of 8 KiB, for each job that a statement changes, all its indexes included; a hundred jobs are always allowed for.
+Those that are queued take up 30,000, and as many in their indexes."""
 
 EXEMPT = {
     "begin": "reads nothing",
@@ -76,8 +79,18 @@ EXEMPT = {
 }
 """Statements that need not come by here, and why."""
 
-COUNTS = {"count": "an exact number is counted, in the index alone"}
-"""Of what is put together (`Query`): what may read as many pages as there are jobs."""
+WALKS = {"count": "an exact number is counted"}
+"""What may walk over all jobs, and why. What is put together (`Query`) has the name of its operation."""
+
+LARGE = {
+    "gate_running": "all running jobs of a task, once: when it gets a gate",
+    "orphans": "the worker of all that runs, which is as many as the workers have room for",
+    "wake_queue": "all partitions of a queue whose limits have changed",
+}
+"""What is about more than a batch, and why; it must not walk over all jobs all the same."""
+
+SIFTED = 3 * SCANNED_AT_ONCE
+"""The pages of a selection: so many entries of an index, and the rows of those that vacuum has not come by at since."""
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +153,19 @@ class Plan:
 
     def faults(self) -> Iterator[str]:
         """What must not be."""
+        if self.name in WALKS:
+            return
         for node in self.nodes:
             if node.kind == "Seq Scan" and node.table.startswith(("jobs", "finished")):
                 yield f"{self.name} ({self.mode}) walks all of {node.table}"
-            if "Sort" in node.kind and node.rows_below > SORTED_AT_MOST:
+            if "Sort" in node.kind and node.rows_below > SORTED_AT_MOST and self.name not in LARGE:
                 yield f"{self.name} ({self.mode}) sorts {node.rows_below:.0f} rows"
-        if self.pages > PAGES_AT_MOST and self.name not in COUNTS:
+        if self.pages > self._pages_at_most() and self.name not in LARGE:
             yield f"{self.name} ({self.mode}) looks at {self.pages} pages"
+
+    def _pages_at_most(self) -> float:
+        changed = [node.rows for node in self.nodes if node.kind == "ModifyTable"]
+        return SIFTED if self.name in ("find", "alter") else PAGES_AT_MOST * max(BATCH, *changed, 0)
 
 
 @dataclass
@@ -159,11 +178,15 @@ class Explainer:
     seen: set[str] = field(default_factory=set)
     """The names of the statements that came by."""
 
-    def plans(self, *requests: Request[Any]) -> list[Plan]:
-        """The plans of all statements of these requests, one after the other in one transaction."""
+    def plans(self, *requests: Request[Any] | str) -> list[Plan]:
+        """The plans of all statements of these requests, one after the other in one transaction; a text among them is
+        just executed."""
         plans: list[Plan] = []
         with self.connection.transaction(force_rollback=True):
             for request in requests:
+                if isinstance(request, str):
+                    self.connection.execute(self.dialect.adapted(request))
+                    continue
                 operation, rows = start(self.store, request), None
                 try:
                     while True:
@@ -270,6 +293,7 @@ LEAVES = tuple(NewJob(f"leaf {n}", "t", flow="flow 3", parents=(Edge(f"busy {n +
 BELOW = tuple(
     NewJob(f"leaf {n}", "t", parents=(Edge(id, sorted(Policy)[n % 4], True),)) for n, id in enumerate(named("done"))
 )
+OF_FLOW = tuple(replace(leaf, flow="new") for leaf in LEAVES)
 FLOWS = (NewFlow("new", "new", "flow 3", (Callback("all", Policy.RUN),)),)
 EVERYTHING = frozenset({"queues", "schedules", "due", "workers", "tasks", "partitions"})
 VALUES = {Verb.RESCHEDULE: T0 + 5, Verb.REPRIORITISE: 1}
@@ -292,13 +316,35 @@ CHANGES = (
     CommandWorker("worker 1", Command.QUIET),
 )
 
-REQUESTS: dict[str, Sequence[Request[Any]]] = {
+PLAINLY = "DELETE FROM mainspring_tasks; DELETE FROM mainspring_arrivals; DELETE FROM mainspring_partitions"
+"""Where no task has a gate, and no queue partitions, claims and inserts take a shorter way."""
+
+REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
+    "claim plainly": [PLAINLY, ClaimRequest("worker 1", (Room("bulk", BATCH), Room("nobody's", BATCH)), BATCH, now=T0)],
+    "insert plainly": [PLAINLY, InsertRequest(PLAIN, now=T0)],
+    "settle plainly": [PLAINLY, SettleRequest(ended(State.COMPLETED, result="1"), now=T0)],
     **{f"claim from {name}": [ClaimRequest("worker 1", (Room(name, BATCH),), BATCH, now=T0)] for name in ROOMS},
     "claim what is due": [ClaimRequest("worker 1", (Room("due", BATCH),), BATCH, now=T0)],
     "claim from all": [ClaimRequest("worker 1", QUEUES, BATCH, now=T0)],
     "claim under a limit": [ClaimRequest("worker 1", (Room("busy", BATCH),), BATCH, now=T0)],
     "claim again": [ClaimRequest("worker 1", QUEUES, BATCH, frozenset(named("busy")), now=T0)],
     "claim by time": [ClaimRequest("worker 1", (Room("idle", BATCH),), BATCH, now=T0 + 2000)],
+    "claim by rates": [
+        ConfigureRequest(
+            (DefineTask("slow", rates=(Rate(1, "1h"),)), DefineQueue("idle", rates=(Rate(5, "1h"),))), now=T0
+        ),
+        "UPDATE mainspring_partitions SET queue = 'parted', name = 'q' || name WHERE queue = 'idle'",
+        ClaimRequest("worker 1", (Room("parted", BATCH), Room("lanes", BATCH)), BATCH, now=T0 + 20),
+    ],
+    "claim what nothing is left of": [ClaimRequest("worker 1", (Room("lanes", BATCH),), BATCH, now=T0)] * 3,
+    "claim under limits of partitions": [
+        ConfigureRequest((DefineQueue("parted", each=Limits(concurrency=2)),), now=T0),
+        ClaimRequest("worker 1", (Room("parted", BATCH),), BATCH, now=T0),
+    ],
+    "claim from a queue that was new": [
+        "DELETE FROM mainspring_queues WHERE name = 'gated'",
+        ClaimRequest("worker 1", (Room("gated", BATCH),), BATCH, now=T0),
+    ],
     "claim with gates that were new": [
         ConfigureRequest((DefineTask("task 1", concurrency=5000),), now=T0),
         ClaimRequest("worker 1", QUEUES, BATCH, now=T0),
@@ -313,13 +359,20 @@ REQUESTS: dict[str, Sequence[Request[Any]]] = {
     "insert ticks": [InsertRequest(ticks=TICKS, now=T0)],
     "insert children": [InsertRequest(LEAVES, now=T0)],
     "insert children of ended ones": [InsertRequest(BELOW, now=T0)],
-    "insert a flow": [InsertRequest((NewJob("all", "t"), *LEAVES), flows=FLOWS, now=T0)],
+    "insert a flow": [InsertRequest((NewJob("all", "t"), *OF_FLOW), flows=FLOWS, now=T0)],
     "settle": [SettleRequest(ended(State.COMPLETED, result="1"), now=T0)],
     "settle dead ones": [SettleRequest(ended(State.DEAD, reason="why"), now=T0)],
     "settle with notes": [SettleRequest(ended(State.COMPLETED), NOTES, now=T0)],
     "settle with follow-ups": [SettleRequest(ended(State.COMPLETED, follow_ups=PLAIN)[:1], now=T0)],
     "give back": [SettleRequest(ended(State.SCHEDULED, delay_ms=1000), now=T0)],
     "give back to closed gates": [SettleRequest(ended(State.SCHEDULED, delay_ms=1000, closed_ms=1000), now=T0)],
+    "give back to closed gates of partitions and tasks": [
+        ConfigureRequest(
+            (DefineTask("task 1", rates=(Rate(5, "1h"),)), DefineQueue("parted", each=Limits(rate="5/1h"))), now=T0
+        ),
+        "UPDATE mainspring_jobs SET partition = 'p1', queue = 'parted' WHERE id = 'busy 7'",
+        SettleRequest(ended(State.SCHEDULED, delay_ms=1000, closed_ms=1000), now=T0),
+    ],
     "note": [NoteRequest(NOTES, now=T0)],
     "beat": [BeatRequest(presence(name), phase, now=T0) for name in ("worker 1", "new") for phase in PHASES],
     "reap": [ReapRequest("worker 1", BATCH, now=T0)],
@@ -335,6 +388,11 @@ REQUESTS: dict[str, Sequence[Request[Any]]] = {
         f"{verb} a batch": [AlterRequest(verb, filter, VALUES.get(verb), limit=BATCH, now=T0) for filter in FILTERS]
         for verb in Verb
     },
+    "revive what was felled": [AlterRequest(Verb.REVIVE, Filter(ids=named("done", 20001)), now=T0)],
+    "prune the last of a flow": [
+        "INSERT INTO mainspring_flows (id, name, parent, created_at) VALUES ('empty', 'nightly', 'flow 1', 0)",
+        PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, now=T0 + 1),
+    ],
     "prune": [PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, now=T0 + 1)],
     "find": [
         FindRequest(filter, with_log=True, with_parents=True, now=T0)
@@ -344,7 +402,7 @@ REQUESTS: dict[str, Sequence[Request[Any]]] = {
     "find old ones": [FindRequest(Filter(), 50, f"mainspring_finished:{T0 - 900_000}:done", now=T0)],
     "find flows": [FindRequest(Filter(), flows=True, now=T0), FindRequest(Filter(flow="flow 3"), flows=True, now=T0)],
     "count": [CountRequest(filter, now=T0) for filter in (*FILTERS, Filter(ids=named("bulk")))],
-    "configure": [ConfigureRequest(CHANGES, EVERYTHING, partition=("parted", "p1"), now=T0)],
+    "configure": [ConfigureRequest(CHANGES, EVERYTHING, partition=("parted", "p9"), now=T0)],
 }
 
 
@@ -354,10 +412,25 @@ def plans(filled: Explainer) -> dict[str, list[Plan]]:
     return {name: filled.plans(*requests) for name, requests in REQUESTS.items()}
 
 
-def test_no_statement_walks_or_sorts_the_backlog_or_the_history(plans: dict[str, list[Plan]]) -> None:
+UNDER_WAY = ("survey_queues",)
+"""Statements that are known to walk, and are being written anew."""
+
+
+def faults(plans: Mapping[str, Sequence[Plan]], names: Collection[str]) -> list[str]:
+    named = [(request, plan) for request, all in plans.items() for plan in all if plan.name in names]
+    return sorted({f"{request}: {fault}" for request, plan in named for fault in plan.faults()})
+
+
+def test_no_statement_walks_or_sorts_the_backlog_or_the_history(
+    plans: dict[str, list[Plan]], filled: Explainer
+) -> None:
     """However a statement is planned, it looks at no more than its batch and what hangs on that."""
-    faults = {f"{request}: {fault}" for request, all in plans.items() for plan in all for fault in plan.faults()}
-    assert sorted(faults) == []
+    assert faults(plans, filled.seen.difference(UNDER_WAY)) == []
+
+
+@pytest.mark.xfail(strict=True, reason="for EXISTS (...) the planner walks the table")
+def test_nor_do_those_that_are_being_written_anew(plans: dict[str, list[Plan]]) -> None:
+    assert faults(plans, UNDER_WAY) == []
 
 
 def test_every_statement_came_by(plans: dict[str, list[Plan]], filled: Explainer) -> None:
@@ -367,8 +440,39 @@ def test_every_statement_came_by(plans: dict[str, list[Plan]], filled: Explainer
     assert sorted(EXEMPT.keys() - names) == []
 
 
-def test_a_claim_looks_at_as_many_pages_as_there_are_jobs_to_give(plans: dict[str, list[Plan]]) -> None:
-    """Not at more for a million jobs that wait: some sixty pages for each that it gives are all its indexes."""
-    for queue in ("bulk", "parted", "gated", "lanes"):
-        assert sum(plan.pages for plan in plans[f"claim from {queue}"] if "generic" in plan.mode) < 60 * BATCH, queue
-    assert sum(plan.pages for plan in plans["claim from nobody's"] if "generic" in plan.mode) < 100
+def pages(plans: Sequence[Plan], mode: str) -> int:
+    return sum(plan.pages for plan in plans if mode in plan.mode and plan.name not in UNDER_WAY)
+
+
+@pytest.mark.parametrize("mode", ["custom", "generic"])
+def test_a_claim_looks_at_as_many_pages_as_there_are_jobs_to_give(plans: dict[str, list[Plan]], mode: str) -> None:
+    """Not at more because a million wait."""
+    for name in ("claim plainly", "claim from parted", "claim from gated", "claim from lanes"):
+        assert pages(plans[name], mode) < PAGES_AT_MOST * BATCH, name
+    assert pages(plans["claim from nobody's"], mode) < BATCH
+
+
+FROM_SQL = {
+    "a plain job": {},
+    "a job of the backlog's queue": {"queue": "bulk"},
+    "a job for later": {"queue": "bulk", "delay": "1h"},
+    "a job in a partition": {"queue": "parted", "partition": "p1"},
+    "a job in no partition": {"queue": "parted", "partition": ""},
+    "a job in a queue with room": {"queue": "few"},
+    "a job with keys": {"idempotency_key": "k", "unique": {"by": ["a"]}, "id": "new"},
+}
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", FROM_SQL)
+def test_enqueuing_from_sql_looks_at_a_few_pages(name: str, mode: str, filled: Explainer) -> None:
+    call = filled.dialect.adapted("SELECT mainspring_enqueue('task 1', '{\"a\": 1}', %s)")
+    with filled.connection.transaction(force_rollback=True):
+        filled.connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        for _ in range(2):
+            # What the first one in a session reads of the catalogue is none of the function's.
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {call}"
+            row = filled.connection.execute(explain, [json.dumps(FROM_SQL[name] | {"priority": 3})]).fetchone()
+        assert row is not None
+        (plan,) = nodes(row[0][0]["Plan"])
+    assert plan.pages < 2 * PAGES_AT_MOST

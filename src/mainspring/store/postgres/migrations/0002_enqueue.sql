@@ -245,21 +245,24 @@ BEGIN
     INSERT INTO mainspring_arrivals (queue, partition)
     SELECT place_queue, ''
     WHERE NOT EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = place_queue)
-      AND NOT EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = place_queue);
+      AND (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = place_queue) IS NULL;
     IF place_partition <> '' THEN
         INSERT INTO mainspring_arrivals (queue, partition) VALUES (place_queue, place_partition);
     END IF;
     parted := place_partition <> ''
         OR EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = place_queue AND q.partitioned)
-        OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = place_queue)
-        OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = place_queue AND a.partition > '');
+        OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = place_queue) IS NOT NULL
+        OR (SELECT min(a.partition) FROM mainspring_arrivals AS a
+            WHERE a.queue = place_queue AND a.partition > '') IS NOT NULL;
+    IF NOT parted THEN
+        RETURN;
+    END IF;
     INSERT INTO mainspring_arrivals (queue, partition)
     SELECT place_queue, ''
-    WHERE parted
-      AND (EXISTS (SELECT 1 FROM mainspring_jobs AS j
-                   WHERE j.state = 'queued' AND j.queue = place_queue AND j.partition = '')
-           OR EXISTS (SELECT 1 FROM mainspring_partitions AS p
-                      WHERE p.queue = place_queue AND p.name = '' AND (p.open_at IS NOT NULL OR p.waiting)));
+    WHERE (SELECT min(j.gate) FROM mainspring_jobs AS j
+           WHERE j.state = 'queued' AND j.queue = place_queue AND j.partition = '') IS NOT NULL
+       OR EXISTS (SELECT 1 FROM mainspring_partitions AS p
+                  WHERE p.queue = place_queue AND p.name = '' AND (p.open_at IS NOT NULL OR p.waiting));
 END $$;
 
 -- Takes a place, whether its partition was named. Refuses one whose partition only Python could name. Gives how many jobs
@@ -275,14 +278,14 @@ BEGIN
     SELECT ((q.defined::jsonb || q.limited::jsonb) ->> 'max_queued')::bigint,
            ((q.each_defined::jsonb || q.each_limited::jsonb || coalesce(p.defined, '{}')::jsonb
              || coalesce(p.limited, '{}')::jsonb) ->> 'max_queued')::bigint,
-           q.partitioned OR EXISTS (SELECT 1 FROM mainspring_partitions AS o WHERE o.queue = q.name),
+           q.partitioned OR (SELECT min(o.name) FROM mainspring_partitions AS o WHERE o.queue = q.name) IS NOT NULL,
            q.sequence IS NOT NULL OR q.each_defined <> '{}' OR q.each_limited <> '{}'
     INTO most_in_queue, most_in_partition, parted, by_code
     FROM mainspring_queues AS q
     LEFT JOIN mainspring_partitions AS p ON p.queue = q.name AND p.name = place_partition
     WHERE q.name = place_queue;
     parted := coalesce(parted, false)
-        OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = place_queue AND a.partition > '');
+        OR (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = place_queue AND a.partition > '') IS NOT NULL;
     IF NOT named AND (parted OR by_code) THEN
         RAISE EXCEPTION 'queue % is partitioned, by a rule that only the program knows', quote_literal(place_queue)
         USING ERRCODE = 'feature_not_supported',
