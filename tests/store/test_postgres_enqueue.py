@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -491,3 +493,24 @@ async def test_a_timeout_that_a_plain_function_cannot_keep_buries_the_job(app: M
         await ended(job)
     assert job.state == "dead"
     assert "a plain function" in (job.record.reason or "")
+
+
+# --- the guide -------------------------------------------------------------------------------------------------------
+
+
+def test_the_sql_in_the_guide_runs(app: Mainspring, caller: Caller, schema: str) -> None:
+    """Also as the role that it makes, which has no more than the guide gives it."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "postgres.md"
+    blocks = re.findall(r"^```sql\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    with caller.connection.transaction(force_rollback=True):
+        caller.connection.execute("SELECT set_config('search_path', %s, true)", [schema])
+        for block in blocks:
+            text = re.sub(r"(?<=SCHEMA )mainspring\b|\bmainspring(?=\.)", schema, block)
+            caller.connection.execute(text)
+        assert caller.rows("SELECT task, args FROM {}.jobs WHERE task = 'confirm_order'")[0][1] == '{"order_id": 17}'
+        caller.rows("SET LOCAL ROLE web")
+        caller.enqueue("add", {"a": 1}, idempotency_key="k", unique={"by": ["a"]}, queue="api", partition="x")
+        for options in ({"id": "mine"}, {"unique": {"by": ["a"], "on_conflict": "replace"}}):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), caller.connection.transaction():
+                caller.enqueue("add", {"a": 1}, **options)
