@@ -67,7 +67,7 @@ BATCH = 100
 """How many jobs a request of these tests is about."""
 SORTED_AT_MOST = 20 * BATCH
 """What may be sorted is a batch, what hangs on it, or a thousand due jobs; never the backlog."""
-PAGES_AT_MOST = 100
+PAGES_AT_MOST = 150
 """Of 8 KiB, for each job that a statement gives or changes, all its indexes included; a hundred jobs are always allowed
 for. Those that are queued take up 30,000, and as many in their indexes."""
 
@@ -91,8 +91,8 @@ LARGE = {
 }
 """What is about more than a batch, and why; it must not walk over all jobs all the same."""
 
-SIFTED = 3 * SCANNED_AT_ONCE
-"""The pages of a selection: so many entries of an index, and the rows of those that vacuum has not come by at since."""
+SIFTED = 5 * SCANNED_AT_ONCE
+"""The pages of a selection: so many entries of an index for each state, and rows that vacuum has not come by at yet."""
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def filled(postgres: str) -> Iterator[Explainer]:
     store.migrate()
     with psycopg.connect(postgres, autocommit=True) as connection:
         fill(connection, schema)
-        yield Explainer(store, connection, PostgresDialect(schema))
+        yield Explainer(store, connection, PostgresDialect(schema), large(connection, schema))
         connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
 
 
@@ -127,6 +127,16 @@ def fill(connection: psycopg.Connection[Row], schema: str) -> None:
     connection.execute("RESET maintenance_work_mem")
 
 
+def large(connection: psycopg.Connection[Row], schema: str) -> frozenset[str]:
+    """The tables of jobs, and parts of such, with more than a few of them."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = %s::text::regnamespace AND relkind = 'r' AND relpages > 100 "
+        "AND (relname = 'jobs' OR relname LIKE 'finished%%')",
+        [schema],
+    )
+    return frozenset(row[0] for row in rows)
+
+
 @dataclass(frozen=True)
 class Node:
     """One node of a plan that was carried out."""
@@ -147,6 +157,8 @@ class Plan:
     name: str
     mode: str
     nodes: tuple[Node, ...]
+    large: frozenset[str]
+    """The tables that no statement may walk over."""
 
     @property
     def pages(self) -> int:
@@ -158,7 +170,7 @@ class Plan:
         if self.name in WALKS:
             return
         for node in self.nodes:
-            if node.kind == "Seq Scan" and node.table.startswith(("jobs", "finished")):
+            if node.kind == "Seq Scan" and node.table in self.large:
                 yield f"{self.name} ({self.mode}) walks all of {node.table}"
             if "Sort" in node.kind and node.rows_below > SORTED_AT_MOST and self.name not in LARGE:
                 yield f"{self.name} ({self.mode}) sorts {node.rows_below:.0f} rows"
@@ -177,6 +189,7 @@ class Explainer:
     store: PostgresStore
     connection: psycopg.Connection[Row]
     dialect: PostgresDialect
+    large: frozenset[str]
     seen: set[str] = field(default_factory=set)
     """The names of the statements that came by."""
 
@@ -197,8 +210,10 @@ class Explainer:
                         if step not in (READ, WRITE, CLOCK) and (text := self.dialect.text(step)):
                             name = step.name if isinstance(step, Statement) else request.operation
                             self.seen.add(name)
-                            plans += self._explained(name, text, step.parameters)
-                            cursor = self.connection.execute(text, step.parameters or None)
+                            # What a driver adds (a hint) is left out: nobody listens.
+                            given = dict.fromkeys(re.findall(r"%\((\w+)\)s", text)) | dict(step.parameters)
+                            plans += self._explained(name, text, given)
+                            cursor = self.connection.execute(text, given or None)
                             rows = cursor.fetchall() if cursor.description else []
                 except StopIteration:
                     pass
@@ -214,7 +229,7 @@ class Explainer:
                     call += sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Literal, values)))
                 row = self.connection.execute(call).fetchone()
                 assert row is not None
-                yield Plan(name, mode, tuple(nodes(row[0][0]["Plan"])))
+                yield Plan(name, mode, tuple(nodes(row[0][0]["Plan"])), self.large)
             self.connection.execute("DEALLOCATE explained")
 
     def _prepare(self, text: str, parameters: Mapping[str, Any]) -> list[Any]:
@@ -323,6 +338,11 @@ PLAINLY = "DELETE FROM mainspring_tasks; DELETE FROM mainspring_arrivals; DELETE
 
 REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
     "claim plainly": [PLAINLY, ClaimRequest("worker 1", (Room("bulk", BATCH), Room("nobody's", BATCH)), BATCH, now=T0)],
+    "claim under a limit, else plainly": [
+        PLAINLY,
+        "UPDATE mainspring_queues SET defined = '{\"concurrency\": 1000}' WHERE name = 'bulk'",
+        ClaimRequest("worker 1", (Room("bulk", BATCH),), BATCH, now=T0),
+    ],
     "insert plainly": [PLAINLY, InsertRequest(PLAIN, now=T0)],
     "settle plainly": [PLAINLY, SettleRequest(ended(State.COMPLETED, result="1"), now=T0)],
     **{f"claim from {name}": [ClaimRequest("worker 1", (Room(name, BATCH),), BATCH, now=T0)] for name in ROOMS},
