@@ -187,7 +187,7 @@ def described(postgres: str, schema: str) -> list[tuple[object, ...]]:
 def test_the_printed_sql_is_what_migrate_does(bare: PostgresStore, postgres: str) -> None:
     schema = bare.url.rpartition("schema=")[2]
     done = psql(postgres, bare.script())
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
     count(bare)
     by_hand = described(postgres, schema)
     with psycopg.connect(postgres, autocommit=True) as connection:
