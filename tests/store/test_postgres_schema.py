@@ -72,6 +72,14 @@ def test_a_schema_of_a_newer_program_is_refused(bare: PostgresStore, postgres: s
         bare.migrate()
 
 
+def test_statements_are_not_compiled(bare: PostgresStore) -> None:
+    """That took a server with LLVM up to a second for a statement of a millisecond."""
+    driver = bare.driver()
+    with driver.connect() as connection:
+        assert connection.execute("SHOW jit").fetchone() == ("off",)
+    driver.close()
+
+
 def test_who_migrates_at_the_same_time_waits_for_the_other(bare: PostgresStore) -> None:
     threads = [threading.Thread(target=bare.migrate) for _ in range(6)]
     for thread in threads:
