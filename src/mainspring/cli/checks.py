@@ -104,6 +104,9 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "store", status.location or store.url)
     if not status.found:
+        if path is None:
+            yield Finding(Level.FAIL, "schema", "there is none yet; run `mainspring migrate`", usable=False)
+            return
         text = "there is none yet; the first enqueue or worker makes it, or `mainspring migrate`"
         yield Finding(Level.WARN, "schema", text, usable=False)
         return
@@ -113,6 +116,9 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
         return
     if status.found < status.wanted:
         text = f"version {status.found}, and this program wants {status.wanted}; run `mainspring migrate`"
+        if path is None:
+            yield Finding(Level.FAIL, "schema", text, usable=False)
+            return
         yield Finding(Level.WARN, "schema", text)
     else:
         yield Finding(Level.OK, "schema", f"version {status.found}, up to date")

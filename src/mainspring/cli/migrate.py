@@ -1,21 +1,53 @@
-"""`mainspring migrate`: bring a store's schema up to date."""
+"""`mainspring migrate`: bring a store's schema up to date, or print how."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
 from mainspring.cli.options import App, Json, Url, perhaps_new
 from mainspring.cli.output import print_json, say
+from mainspring.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["migrate"]
 
 
-def migrate(context: typer.Context, app: App = None, url: Url = None, as_json: Json = False) -> None:
+def migrate(
+    context: typer.Context,
+    app: App = None,
+    url: Url = None,
+    as_sql: Annotated[bool, typer.Option("--sql", help="Print the SQL instead, for who may run it.")] = False,
+    found: Annotated[
+        int | None,
+        typer.Option("--from", metavar="VERSION", help="With --sql: from that version on, without asking the store."),
+    ] = None,
+    grant_to: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="With --sql: what that role needs to enqueue and to work, too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Bring a store's schema up to date, or make it if there is none. Safe to run at any time, by several at once.
 
-    An SQLite store is also brought up to date by whoever opens it first.
+    \b
+    mainspring migrate --url postgresql://shop@db.internal/shop
+    mainspring migrate --sql --from 0 --grant-to shop > mainspring.sql
+
+    An SQLite store is also brought up to date by whoever opens it first. On PostgreSQL that takes the right to create
+    tables; with --sql somebody else can do it: psql -v ON_ERROR_STOP=1 -f mainspring.sql.
     """
     store = perhaps_new(context, app, url).store
+    if as_sql:
+        if found is not None and found < 0:
+            raise ConfigurationError(f"--from {found} is no version; 0 is where there is no schema yet")
+        try:
+            script = store.script(found, grant_to)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error}; or say which version it has (--from 0: none yet)") from None
+        print_json({"url": store.url, "sql": script}) if as_json else typer.echo(script, nl=False)
+        return
+    if found is not None or grant_to is not None:
+        raise ConfigurationError(f"{'--from' if found is not None else '--grant-to'} goes with --sql")
     status = store.migrate()
     if as_json:
         print_json({"url": store.url, "from": status.found, "to": status.wanted})

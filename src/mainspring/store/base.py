@@ -807,6 +807,11 @@ class Store(Protocol):
     def migrate(self) -> SchemaStatus:
         """Bring the schema up to date and say what it was. Blocking."""
 
+    def script(self, found: int | None = None, grant_to: str | None = None) -> str:
+        """What `migrate` would do from version `found` on (None: the present one, for which the store is asked), as a
+        script for whoever may change the database, and what a role needs that may only use it. Raises
+        `ConfigurationError` for a store that has no such thing."""
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:

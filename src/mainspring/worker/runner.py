@@ -68,6 +68,12 @@ class Runner:
         claim = run.claim
         overrides = JobOptions.from_text(claim.options)
         options = task.options if claim.options is None else overrides.over(task.options)
+        if overrides.timeout_ms is not None and not task.is_async:
+            # Where jobs are enqueued from SQL, nobody before us knows what kind of function it is.
+            raise Bury(
+                f"its timeout of {format_ms(overrides.timeout_ms)} cannot be kept: {task.name!r} is a plain function, "
+                "which runs on a thread, and a thread cannot be stopped"
+            )
         call = _call_of(task, claim, overrides, run, context)
         _current.set(context)
         proceed = call if task.is_async else partial(self._on_thread, call, run)

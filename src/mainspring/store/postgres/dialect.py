@@ -27,12 +27,12 @@ class PostgresDialect(Dialect):
     """The statements' texts: tables are in their schema, parameters as psycopg takes them."""
 
     def __init__(self, schema: str) -> None:
-        self._schema = schema
+        self.schema = schema
         super().__init__("mainspring.store.postgres", FILES, _WORDS, self._parametrised, NEEDLESS)
 
     def adapted(self, text: str) -> str:
         """A text without parameters: its tables in their schema."""
-        return _TABLE.sub(f'"{self._schema}".', text)
+        return _TABLE.sub(f'"{self.schema}".', text)
 
     def _parametrised(self, text: str) -> str:
         return _PARAMETER.sub(r"%(\1)s", self.adapted(text.replace("%", "%%")))

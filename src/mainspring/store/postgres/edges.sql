@@ -66,8 +66,8 @@ WITH RECURSIVE above (flow, id) AS (
 )
 SELECT above.flow, above.id, c.value ->> 'job', c.value ->> 'policy',
        EXISTS (SELECT 1 FROM mainspring_jobs AS j
-               WHERE j.id = c.value ->> 'job' AND (j.state = 'blocked') IS NOT FALSE)
-           OR EXISTS (SELECT 1 FROM mainspring_edges AS e WHERE e.child = c.value ->> 'job' AND e.broke)
+               WHERE j.id = c.value ->> 'job' AND (j.state = 'blocked') IS NOT FALSE OFFSET 0)
+           OR EXISTS (SELECT 1 FROM mainspring_edges AS e WHERE e.child = c.value ->> 'job' AND e.broke OFFSET 0)
 FROM above CROSS JOIN LATERAL (SELECT callbacks FROM mainspring_flows AS f WHERE f.id = above.id OFFSET 0) AS own
 CROSS JOIN LATERAL json_array_elements(own.callbacks::json) AS c (value);
 

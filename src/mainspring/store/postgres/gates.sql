@@ -2,6 +2,9 @@
 -- written. Who serves a queue, or says something about it, has its row locked, and then those of tasks (lock_gates,
 -- lock_gates_of_tasks): so it is alone with its partitions and lanes. All others leave word of what may have changed
 -- (mainspring_arrivals), which locks nothing, and waits for nobody.
+--
+-- Whether there is anything in a queue is asked by a min(), which an index answers: for EXISTS the planner would walk the
+-- table, sure to meet such a row soon.
 
 -- name: lock_gates
 -- Takes :doc (queue names). Whoever serves these queues is alone with them until the end of its transaction. Gives those
@@ -56,12 +59,13 @@ WITH gone AS (
 )
 SELECT partition FROM gone
 UNION ALL
-SELECT '' WHERE EXISTS (SELECT 1 FROM mainspring_jobs AS j WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = '')
+SELECT '' WHERE (SELECT min(j.gate) FROM mainspring_jobs AS j
+                 WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = '') IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM mainspring_partitions AS p
                             WHERE p.queue = :queue AND p.name = ''
                               AND (p.active OR p.open_at IS NOT NULL OR p.waiting OR p.paused_at IS NOT NULL))
             AND (EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = :queue AND q.partitioned)
-                 OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = :queue)
+                 OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = :queue) IS NOT NULL
                  OR EXISTS (SELECT 1 FROM gone AS g WHERE g.partition <> ''));
 
 -- name: admit
@@ -76,15 +80,14 @@ SELECT :queue, place.name, place.queued,
        coalesce((SELECT q.reached FROM mainspring_queues AS q WHERE q.name = :queue), 0)
 FROM (
     SELECT value AS name,
-           (SELECT true FROM mainspring_jobs AS j
-            WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = value
-            ORDER BY j.gate, j.priority LIMIT 1) IS NOT NULL AS queued
+           (SELECT min(j.gate) FROM mainspring_jobs AS j
+            WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = value) IS NOT NULL AS queued
     FROM json_array_elements_text(:doc) AS value
 ) AS place
 WHERE place.queued AND (
         place.name <> '' OR :parted
         OR EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = :queue AND q.partitioned)
-        OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = :queue)
+        OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = :queue) IS NOT NULL
     )
    OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = :queue AND p.name = place.name)
 ORDER BY place.name COLLATE "C"
@@ -97,7 +100,7 @@ WHERE NOT mainspring_partitions.active AND mainspring_partitions.paused_at IS NU
 -- name: lock_arrived
 -- Takes :limit. Locks queues of which there is word, as far as nobody serves them; gives their names.
 SELECT q.name FROM mainspring_queues AS q
-WHERE EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = q.name)
+WHERE (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = q.name) IS NOT NULL
 ORDER BY q.name LIMIT :limit FOR UPDATE SKIP LOCKED;
 
 -- name: busy_jobs
@@ -115,17 +118,17 @@ WHERE value <> ALL(ARRAY(SELECT id FROM locked));
 SELECT coalesce(q.defined, '{}'), coalesce(q.limited, '{}'), coalesce(q.each_defined, '{}'),
        coalesce(q.each_limited, '{}'), q.sequence, coalesce(q.closed_until, 0), q.spent, o.parted,
        EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = :queue AND p.open_at <= :now)
-       OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = :queue)
+       OR (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = :queue) IS NOT NULL
        OR (o.parted
-           AND EXISTS (SELECT 1 FROM mainspring_jobs AS j
-                       WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = '')
+           AND (SELECT min(j.gate) FROM mainspring_jobs AS j
+                WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = '') IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM mainspring_partitions AS p
                            WHERE p.queue = :queue AND p.name = ''
                              AND (p.active OR p.open_at IS NOT NULL OR p.waiting OR p.paused_at IS NOT NULL)))
 FROM (SELECT 1) AS one LEFT JOIN mainspring_queues AS q ON q.name = :queue
 CROSS JOIN LATERAL (
     SELECT coalesce(q.partitioned, false)
-        OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = :queue) AS parted
+        OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = :queue) IS NOT NULL AS parted
 ) AS o;
 
 -- name: task_gates
@@ -312,10 +315,11 @@ SELECT place.queue, place.name
 FROM (SELECT v ->> 0 AS queue, v ->> 1 AS name FROM json_array_elements(:doc) AS v) AS place
 WHERE place.name <> ''
    OR (EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = place.queue AND q.partitioned)
-       OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = place.queue)
-       OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = place.queue AND a.partition > ''))
-      AND (EXISTS (SELECT 1 FROM mainspring_jobs AS j
-                   WHERE j.state = 'queued' AND j.queue = place.queue AND j.partition = '')
+       OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = place.queue) IS NOT NULL
+       OR (SELECT min(a.partition) FROM mainspring_arrivals AS a
+           WHERE a.queue = place.queue AND a.partition > '') IS NOT NULL)
+      AND ((SELECT min(j.gate) FROM mainspring_jobs AS j
+            WHERE j.state = 'queued' AND j.queue = place.queue AND j.partition = '') IS NOT NULL
            OR EXISTS (SELECT 1 FROM mainspring_partitions AS p
                       WHERE p.queue = place.queue AND p.name = '' AND (p.open_at IS NOT NULL OR p.waiting)));
 
@@ -327,8 +331,8 @@ SET active = true, open_at = NULL,
 WHERE p.queue = :queue AND p.name = ANY(ARRAY(
     SELECT o.name FROM mainspring_partitions AS o
     WHERE o.queue = :queue AND NOT o.active AND o.paused_at IS NULL
-      AND EXISTS (SELECT 1 FROM mainspring_jobs AS j
-                  WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = o.name)
+      AND (SELECT min(j.gate) FROM mainspring_jobs AS j
+           WHERE j.state = 'queued' AND j.queue = :queue AND j.partition = o.name) IS NOT NULL
     ORDER BY o.name FOR UPDATE
 ));
 
@@ -337,8 +341,8 @@ WHERE p.queue = :queue AND p.name = ANY(ARRAY(
 -- set for the queue, each of its partitions, that partition, and the task.
 SELECT j.id, j.queue, j.partition, j.task,
        j.partition <> '' OR coalesce(q.partitioned, false)
-       OR EXISTS (SELECT 1 FROM mainspring_partitions AS o WHERE o.queue = j.queue)
-       OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = j.queue AND a.partition > ''),
+       OR (SELECT min(o.name) FROM mainspring_partitions AS o WHERE o.queue = j.queue) IS NOT NULL
+       OR (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = j.queue AND a.partition > '') IS NOT NULL,
        coalesce(q.defined, '{}'), coalesce(q.limited, '{}'), coalesce(q.each_defined, '{}'),
        coalesce(q.each_limited, '{}'), coalesce(p.defined, '{}'), coalesce(p.limited, '{}'),
        coalesce(t.defined, '{}'), coalesce(t.limited, '{}')
@@ -383,8 +387,8 @@ ON CONFLICT (name) DO UPDATE SET closed_until = greatest(t.closed_until, exclude
 -- name: queues_that_fill
 -- Takes :doc (queue names). Gives those where a number of waiting jobs may be set: settings, whether it has partitions.
 SELECT q.name, q.defined, q.limited, q.each_defined, q.each_limited,
-       q.partitioned OR EXISTS (SELECT 1 FROM mainspring_partitions AS p WHERE p.queue = q.name)
-       OR EXISTS (SELECT 1 FROM mainspring_arrivals AS a WHERE a.queue = q.name AND a.partition > '')
+       q.partitioned OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = q.name) IS NOT NULL
+       OR (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = q.name AND a.partition > '') IS NOT NULL
 FROM mainspring_queues AS q
 WHERE q.name = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
   AND (position('max_queued' IN q.defined) > 0 OR position('max_queued' IN q.limited) > 0
@@ -512,8 +516,9 @@ SELECT :queue::text, :partition::text, p.paused_at,
        CASE WHEN o.in_one THEN coalesce(q.each_limited, '{}') ELSE '{}' END,
        coalesce(p.defined, '{}'), coalesce(p.limited, '{}'), coalesce(p.closed_until, 0), p.spent
 FROM (SELECT :partition::text <> ''
-          OR EXISTS (SELECT 1 FROM mainspring_partitions WHERE queue = :queue)
+          OR (SELECT min(name) FROM mainspring_partitions WHERE queue = :queue) IS NOT NULL
           OR EXISTS (SELECT 1 FROM mainspring_queues WHERE name = :queue AND partitioned)
-          OR EXISTS (SELECT 1 FROM mainspring_arrivals WHERE queue = :queue AND partition > '') AS in_one) AS o
+          OR (SELECT min(partition) FROM mainspring_arrivals WHERE queue = :queue AND partition > '') IS NOT NULL
+             AS in_one) AS o
 LEFT JOIN mainspring_queues AS q ON q.name = :queue
 LEFT JOIN mainspring_partitions AS p ON p.queue = :queue AND p.name = :partition;

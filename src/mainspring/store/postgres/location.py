@@ -65,5 +65,8 @@ def _defaults(direct: bool) -> dict[str, str | int | None]:
     }
     if direct:
         limit = round(OPERATION_SECONDS * 1000)
-        settings["options"] = f"-c statement_timeout={limit} -c idle_in_transaction_session_timeout={2 * limit}"
+        # Compiling a statement takes the server up to a second, and running any of ours a few milliseconds.
+        settings["options"] = (
+            f"-c jit=off -c statement_timeout={limit} -c idle_in_transaction_session_timeout={2 * limit}"
+        )
     return settings

@@ -153,7 +153,7 @@ DELETE FROM mainspring_keys WHERE name = ANY(ARRAY(
 INSERT INTO mainspring_arrivals (queue, partition)
 SELECT value, '' FROM json_array_elements_text(:doc) AS value
 WHERE NOT EXISTS (SELECT 1 FROM mainspring_queues WHERE name = value)
-  AND NOT EXISTS (SELECT 1 FROM mainspring_arrivals WHERE queue = value);
+  AND (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = value) IS NULL;
 
 -- name: move_schedules
 -- Takes :doc (Tick). Gives the names of those that stood where the caller saw them: their turn is the caller's.
@@ -164,19 +164,17 @@ RETURNING s.name;
 
 -- name: survey_queues
 -- Takes :doc (queue names), :now. Gives per queue: name, open?, limit, running (counted only where there is a limit),
--- anything queued?, the earliest scheduled time, whether it has gates other than its slots. "(SELECT true ...
--- LIMIT 1) IS NOT NULL" is EXISTS for a planner that would rather read all that is queued, once for all queues.
+-- anything queued?, the earliest scheduled time, whether it has gates other than its slots.
 SELECT q.value, s.paused_at IS NULL, l.slots,
        CASE WHEN l.slots >= 0
             THEN (SELECT count(*) FROM mainspring_jobs AS j WHERE j.state = 'running' AND j.queue = q.value) END,
-       (SELECT true FROM mainspring_jobs AS j WHERE j.state = 'queued' AND j.queue = q.value
-        ORDER BY j.partition, j.gate, j.priority LIMIT 1) IS NOT NULL,
+       (SELECT min(j.partition) FROM mainspring_jobs AS j WHERE j.state = 'queued' AND j.queue = q.value) IS NOT NULL,
        (SELECT min(j.run_at) FROM mainspring_jobs AS j WHERE j.state = 'scheduled' AND j.queue = q.value),
        coalesce(s.partitioned, false) OR s.sequence IS NOT NULL OR coalesce(s.closed_until > :now, false)
        OR coalesce(position('rates' IN s.defined) > 0 OR position('rates' IN s.limited) > 0, false)
        OR EXISTS (SELECT 1 FROM mainspring_tasks)
-       OR (SELECT true FROM mainspring_arrivals AS a WHERE a.queue = q.value LIMIT 1) IS NOT NULL
-       OR (SELECT true FROM mainspring_partitions AS p WHERE p.queue = q.value LIMIT 1) IS NOT NULL
+       OR (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = q.value) IS NOT NULL
+       OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = q.value) IS NOT NULL
 FROM json_array_elements_text(:doc) AS q (value) LEFT JOIN mainspring_queues AS s ON s.name = q.value
 CROSS JOIN LATERAL (
     SELECT ((s.defined::jsonb || s.limited::jsonb) ->> 'concurrency')::integer AS slots
@@ -268,10 +266,11 @@ WHERE l.job = n.id AND l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job =
 SELECT id, lease FROM mainspring_jobs WHERE state = 'running' AND worker = :id AND cancel_requested ORDER BY id;
 
 -- name: orphans
--- Takes :now, :limit. Gives ids of running jobs whose worker is gone, locked; walks the running ones alone.
+-- Takes :now, :limit. Gives ids of running jobs whose worker is gone, locked; walks the running ones alone, since no
+-- index has the order of "id || ''".
 SELECT id FROM mainspring_jobs
 WHERE state = 'running' AND worker NOT IN (SELECT w.id FROM mainspring_workers AS w WHERE w.expires_at > :now)
-ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED;
+ORDER BY id || '' LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: claims_of
 -- Takes :doc (ids). Gives claims as they stand.
@@ -449,10 +448,17 @@ ON CONFLICT (name) DO UPDATE SET paused_at = CASE WHEN :paused THEN coalesce(q.p
 RETURNING 1;
 
 -- name: list_queues
--- Those that nobody has served yet are known by their first job alone.
+-- Those that nobody has served yet are known by their first job alone; they are looked up one by one.
+WITH RECURSIVE arrived (queue) AS (
+    SELECT min(a.queue) FROM mainspring_arrivals AS a
+    UNION ALL
+    SELECT (SELECT min(a.queue) FROM mainspring_arrivals AS a WHERE a.queue > arrived.queue)
+    FROM arrived WHERE arrived.queue IS NOT NULL
+)
 SELECT name, paused_at, defined, limited, each_defined, each_limited, sequence, closed_until, spent
 FROM mainspring_queues
 UNION ALL
-SELECT DISTINCT a.queue, NULL::bigint, '{}', '{}', '{}', '{}', NULL, 0::bigint, NULL
-FROM mainspring_arrivals AS a WHERE NOT EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = a.queue)
+SELECT a.queue, NULL::bigint, '{}', '{}', '{}', '{}', NULL, 0::bigint, NULL
+FROM arrived AS a
+WHERE a.queue IS NOT NULL AND NOT EXISTS (SELECT 1 FROM mainspring_queues AS q WHERE q.name = a.queue)
 ORDER BY 1;

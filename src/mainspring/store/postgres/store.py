@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import psycopg
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psycopg
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+
+from mainspring.errors import UnsuitableStore
 from mainspring.store.base import (
     ClaimReply,
     ClaimRequest,
@@ -13,21 +18,21 @@ from mainspring.store.base import (
     SchemaStatus,
     SettleRequest,
 )
-from mainspring.store.migrate import pending
 from mainspring.store.postgres import plain
 from mainspring.store.postgres.borrowed import Lending, PostgresAsyncBorrowed, PostgresBorrowed
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
 from mainspring.store.postgres.errors import translated
 from mainspring.store.postgres.location import locate
-from mainspring.store.postgres.schema import MIGRATIONS
+from mainspring.store.postgres.schema import LOCK, MIGRATIONS, script, upgrade
 from mainspring.store.sql.operations import SqlOperations
 from mainspring.store.sql.statements import Row, sql
 
 __all__ = ["PostgresStore"]
 
-LOCK = 0x6D61696E7370  # "mainsp"
-"""The advisory lock under which one program at a time migrates."""
+
+OLDEST = 130000
+"""The oldest version of the server that will do, as libpq counts them."""
 
 
 class PostgresStore(SqlOperations):
@@ -69,27 +74,27 @@ class PostgresStore(SqlOperations):
             return self._status(connection)
 
     def migrate(self) -> SchemaStatus:
-        schema = self._location.schema
         with self._connected() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             status = self._status(connection)
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-            connection.execute(
-                f'CREATE TABLE IF NOT EXISTS "{schema}".migrations (version integer PRIMARY KEY, name text NOT NULL, '
-                "at timestamptz NOT NULL DEFAULT now())"
-            )
-            for migration in pending(MIGRATIONS, status.found, self.url):
-                connection.execute(self._dialect.adapted(migration.sql))
-                connection.execute(
-                    f'INSERT INTO "{schema}".migrations (version, name) VALUES (%s, %s)',
-                    [migration.version, migration.name],
-                )
+            for change in upgrade(self._dialect, status.found, self.url):
+                connection.execute(change)
             return status
 
-    def _connected(self) -> psycopg.Connection[Row]:
+    def script(self, found: int | None = None, grant_to: str | None = None) -> str:
+        return script(self._dialect, self.schema().found if found is None else found, grant_to, self.url)
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Row]]:
         try:
-            return psycopg.connect(self._location.conninfo, autocommit=True)
-        except psycopg.Error as error:
+            with psycopg.connect(self._location.conninfo, autocommit=True) as connection:
+                if connection.info.server_version < OLDEST:
+                    raise UnsuitableStore(
+                        f"{self.url} is PostgreSQL {connection.info.parameter_status('server_version')}; Mainspring "
+                        f"needs {OLDEST // 10000} or newer"
+                    )
+                yield connection
+        except (psycopg.OperationalError, InsufficientPrivilege, ReadOnlySqlTransaction) as error:
             raise translated(error, self.url) from error
 
     def _whereabouts(self) -> str:

@@ -94,6 +94,11 @@ class Dialect:
                     raise ValueError(f"{package}: two statements are named {name}")
                 self._texts[name] = adapt(body.strip().rstrip(";"))
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Those of all its statements."""
+        return frozenset(self._texts)
+
     def text(self, step: Statement | Query) -> str:
         """What the database is to be given; "": nothing."""
         if isinstance(step, Statement):

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 
+from mainspring.errors import ConfigurationError
 from mainspring.store.base import SchemaStatus
 from mainspring.store.migrate import Migration, migrations, pending
 from mainspring.store.sql.operations import SqlOperations
@@ -65,6 +66,12 @@ class SqliteStore(SqlOperations):
     def migrate(self) -> SchemaStatus:
         with using(), closing(Connection(self._location, threading.Lock())) as connection:
             return self._bring_up_to_date(connection)
+
+    def script(self, found: int | None = None, grant_to: str | None = None) -> str:
+        raise ConfigurationError(
+            f"{self.url} is an SQLite store: whoever opens it first brings its schema up to date, so there is nothing "
+            "for others to run; say `mainspring migrate` to have it done beforehand"
+        )
 
     def _connect(self, turn: threading.Lock) -> Connection:
         connection = Connection(self._location, turn, create=not self._opened)

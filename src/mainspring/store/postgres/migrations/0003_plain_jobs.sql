@@ -5,8 +5,8 @@
 --
 -- Each statement within sees what was committed before it began, so a look after a write sees what the write waited for;
 -- where the isolation is stricter than that, nothing is plain. Plans are made once a session, perhaps while the tables are
--- empty: those that grow with them are ruled out. "(SELECT true ... LIMIT 1) IS NOT NULL" is EXISTS for a planner that
--- would rather read the whole table once, for all that might be asked about.
+-- empty: those that grow with them are ruled out. "(SELECT min(...)) IS NOT NULL" is EXISTS for a planner that would
+-- rather read the whole table once, for all that might be asked about.
 
 -- Takes jobs (JSON: id, task, queue, args, priority), their queues, the time or NULL, a hint or NULL. Gives the ids of
 -- those that were there already, or one NULL: not plain.
@@ -103,16 +103,15 @@ BEGIN
     INTO limited, open, due, next_due
     FROM (
         SELECT n.name, q.paused_at IS NULL AS unpaused,
-               (SELECT true FROM mainspring_jobs AS j
-                WHERE j.state = 'queued' AND j.queue = n.name
-                ORDER BY j.partition, j.gate, j.priority LIMIT 1) IS NOT NULL AS queued,
+               (SELECT min(j.partition) FROM mainspring_jobs AS j
+                WHERE j.state = 'queued' AND j.queue = n.name) IS NOT NULL AS queued,
                (SELECT min(j.run_at) FROM mainspring_jobs AS j
                 WHERE j.state = 'scheduled' AND j.queue = n.name) AS scheduled_at,
                coalesce(q.partitioned OR q.sequence IS NOT NULL OR q.closed_until > time
                         OR q.defined <> '{}' OR q.limited <> '{}', false)
                OR EXISTS (SELECT 1 FROM mainspring_tasks)
-               OR (SELECT true FROM mainspring_arrivals AS a WHERE a.queue = n.name LIMIT 1) IS NOT NULL
-               OR (SELECT true FROM mainspring_partitions AS p WHERE p.queue = n.name LIMIT 1) IS NOT NULL AS limited
+               OR (SELECT min(a.partition) FROM mainspring_arrivals AS a WHERE a.queue = n.name) IS NOT NULL
+               OR (SELECT min(p.name) FROM mainspring_partitions AS p WHERE p.queue = n.name) IS NOT NULL AS limited
         FROM (SELECT DISTINCT value ->> 0 AS name FROM jsonb_array_elements(rooms) AS value) AS n
         LEFT JOIN mainspring_queues AS q ON q.name = n.name
     ) AS s;
