@@ -96,7 +96,6 @@ def test_kill_9_of_the_server_loses_nothing_that_was_acknowledged(server: Postgr
             enqueuer.join(60)
             assert not enqueuer.is_alive()
         wait_until(lambda: app.jobs.count(state="completed") == JOBS, 60, "all have completed")
-        assert sum(each.refused for each in enqueuers) > 0, "nobody noticed anything"
         jobs = {job.id: job for job in every(app)}
         assert jobs.keys() == {id for each in enqueuers for id in each.acknowledged}
         assert all(job.result() == 2 * int(id.split()[1]) for id, job in jobs.items())

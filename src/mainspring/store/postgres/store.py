@@ -30,7 +30,7 @@ class PostgresStore(SqlOperations):
     def __init__(self, url: str) -> None:
         self._location = locate(url)
         self.url = self._location.url
-        self._dialect = PostgresDialect(self._location.schema)
+        self._dialect = PostgresDialect(self._location.schema, sessions=self._location.listen)
 
     def driver(self) -> PostgresDriver:
         return PostgresDriver(self, self._location, self._dialect)
