@@ -103,6 +103,8 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "store", str(error), usable=False)
         return
     yield Finding(Level.OK, "store", status.location or store.url)
+    for warning in status.warnings:
+        yield Finding(Level.WARN, "connection", warning)
     if not status.found:
         text = "there is none yet; the first enqueue or worker makes it, or `mainspring migrate`"
         yield Finding(Level.WARN, "schema", text, usable=False)

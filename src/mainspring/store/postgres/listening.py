@@ -133,7 +133,7 @@ class Listener:
         now = time.monotonic()
         if now - self._checked_at >= CHECK_SECONDS:
             connection.deadline = now + ANSWER_SECONDS
-            if not connection.execute(LISTENING, [self._location.schema]).fetchone():
+            if not connection.execute(LISTENING, [self._location.schema], prepare=False).fetchone():
                 logger.warning("%s: %s", self._location.url, _Deaf())
                 raise _Deaf
             self._checked_at = now
@@ -260,7 +260,7 @@ class AsyncListener:
 
     async def _check(self, connection: AsyncConnection) -> None:
         connection.deadline = time.monotonic() + ANSWER_SECONDS
-        if not await (await connection.execute(LISTENING, [self._location.schema])).fetchone():
+        if not await (await connection.execute(LISTENING, [self._location.schema], prepare=False)).fetchone():
             raise _Deaf
 
     def _tell(self, payload: str | None) -> None:

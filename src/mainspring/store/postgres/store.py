@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import psycopg
 
 from mainspring.store.base import SchemaStatus
 from mainspring.store.migrate import pending
+from mainspring.store.postgres.connections import Connection, connect
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
 from mainspring.store.postgres.errors import translated
-from mainspring.store.postgres.location import locate
+from mainspring.store.postgres.location import OPERATION_SECONDS, locate
+from mainspring.store.postgres.pooler import pooler_warnings
 from mainspring.store.postgres.schema import MIGRATIONS
 from mainspring.store.sql.operations import SqlOperations
-from mainspring.store.sql.statements import Row
 
 __all__ = ["PostgresStore"]
 
@@ -40,11 +46,12 @@ class PostgresStore(SqlOperations):
 
     def schema(self) -> SchemaStatus:
         with self._connected() as connection:
-            return self._status(connection)
+            return replace(self._status(connection), warnings=pooler_warnings(self._location, connection))
 
     def migrate(self) -> SchemaStatus:
         schema = self._location.schema
         with self._connected() as connection, connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             status = self._status(connection)
             connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
@@ -60,13 +67,15 @@ class PostgresStore(SqlOperations):
                 )
             return status
 
-    def _connected(self) -> psycopg.Connection[Row]:
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
         try:
-            return psycopg.connect(self._location.conninfo, autocommit=True)
+            with connect(self._location, time.monotonic() + OPERATION_SECONDS) as connection:
+                yield connection
         except psycopg.Error as error:
             raise translated(error, self.url) from error
 
-    def _status(self, connection: psycopg.Connection[Row]) -> SchemaStatus:
+    def _status(self, connection: Connection) -> SchemaStatus:
         schema, found = self._location.schema, 0
         row = connection.execute("SELECT to_regclass(%s)", [f'"{schema}".migrations']).fetchone()
         if row and row[0] is not None:
