@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,3 +25,11 @@ def shared_server() -> Iterator[PostgresServer]:
     with running_postgres() as server:
         Mainspring(server.url).store.migrate()
         yield server
+
+
+@pytest.fixture
+def place(shared_server: PostgresServer) -> str:
+    """A schema of the test's own there, as a URL."""
+    url = f"{shared_server.url}?schema=test_{time.monotonic_ns()}"
+    Mainspring(url).store.migrate()
+    return url

@@ -47,8 +47,14 @@ class Proxy:
         """From now on nothing goes through, and nobody is told: as behind a router that has died."""
         self._loop.call_soon_threadsafe(self._flows.clear)
 
+    def forget(self) -> None:
+        """Nothing goes through the connections that there are any more; new ones work: as behind a router that has been
+        replaced."""
+        self.freeze()
+        self._ask(self._begin_anew())
+
     def thaw(self) -> None:
-        """What was held back goes through, and all that follows."""
+        """What was held back goes through, and all that follows; but for what was forgotten."""
         self._loop.call_soon_threadsafe(self._flows.set)
 
     def cut(self) -> None:
@@ -63,14 +69,17 @@ class Proxy:
     def close(self) -> None:
         """Stop it."""
         self._server.close()
-        self.thaw()
-        self.cut()
+        self._ask(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
     def _ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _begin_anew(self) -> None:
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def _cut(self) -> None:
         for writer in self._writers:
@@ -80,20 +89,26 @@ class Proxy:
         if others:
             await asyncio.wait(others, timeout=0.5)
 
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ends = [writer]
+        ends, flows = [writer], self._flows
         self._writers.add(writer)
         try:
             if self.refuses:
                 return
-            await self._flows.wait()
+            await flows.wait()
             with suppress(OSError):
                 server_reader, server_writer = await asyncio.open_connection(*self._to)
                 ends.append(server_writer)
                 self._writers.add(server_writer)
                 ways = [
-                    asyncio.create_task(self._carry(reader, server_writer, lambda piece: False)),
-                    asyncio.create_task(self._carry(server_reader, writer, lambda piece: self.loses(piece))),
+                    asyncio.create_task(self._carry(reader, server_writer, flows, lambda piece: False)),
+                    asyncio.create_task(self._carry(server_reader, writer, flows, lambda piece: self.loses(piece))),
                 ]
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
                 for way in ways:
@@ -105,13 +120,17 @@ class Proxy:
             self._writers.difference_update(ends)
 
     async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses: Callable[[bytes], bool]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        flows: asyncio.Event,
+        loses: Callable[[bytes], bool],
     ) -> None:
         with suppress(OSError):
             while piece := await reader.read(PIECE):
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                await self._flows.wait()
+                await flows.wait()
                 if loses(piece):
                     self.lost += 1
                     return
