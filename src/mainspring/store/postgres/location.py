@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -51,7 +51,8 @@ def locate(url: str) -> Location:
     parts = urlsplit(url)
     given = parse_qsl(parts.query, keep_blank_values=True)
     ours = {name: value for name, value in given if name in ("schema", "listen", "pool")}
-    theirs = urlencode([(name, value) for name, value in given if name not in ours])
+    # libpq takes a space as %20 only.
+    theirs = urlencode([(name, value) for name, value in given if name not in ours], quote_via=quote)
     schema, listen = ours.get("schema", "mainspring"), ours.get("listen", "1")
     pool = ours.get("pool", str(CONNECTIONS))
     if not _SCHEMA.fullmatch(schema):
