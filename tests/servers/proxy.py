@@ -68,7 +68,6 @@ class Proxy:
 
     def close(self) -> None:
         """Stop it."""
-        self._server.close()
         self._ask(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -90,6 +89,7 @@ class Proxy:
             await asyncio.wait(others, timeout=0.5)
 
     async def _end(self) -> None:
+        self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -114,6 +114,8 @@ class Proxy:
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
+        except asyncio.CancelledError:
+            pass  # the proxy is closed
         finally:
             for end in ends:
                 end.transport.abort()

@@ -13,8 +13,9 @@ from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.model.settlement import Settlement
+from mainspring.model.states import State
 from mainspring.model.transitions import decide
-from mainspring.store.base import AsyncDriver, SettleRequest, portions
+from mainspring.store.base import AsyncDriver, Filter, FindRequest, SettleRequest, portions
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.outage import Outage
 
@@ -62,8 +63,9 @@ class Settler:
         self._chance = chance
         self._outage = Outage("settling")
         self._batches = Batcher[Settled, None](self._settle, limit=BATCH, size=_portions)
-        self.unsettled: set[str] = set()
-        """Jobs whose runs have ended and are not settled yet."""
+        self.unsettled: set[tuple[str, int]] = set()
+        """Ids and leases of the runs that have ended and are not settled yet: a job may come back, under a new lease,
+        before it is known here that it was given back."""
         self.backlog = 0
         """Runs that have ended and are not settled yet."""
 
@@ -78,7 +80,7 @@ class Settler:
             outcome = Outcome.buried(f"its retry rules failed: {type(error).__name__}", outcome.error)
             settlement = decide(claim, outcome, now)
         self.backlog += 1
-        self.unsettled.add(claim.id)
+        self.unsettled.add((claim.id, claim.lease))
         self._batches.add(Settled(claim, outcome, settlement, now))
 
     async def drain(self) -> None:
@@ -90,10 +92,11 @@ class Settler:
         request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
         try:
             applied = await self._outage.outlast(lambda: self._driver.run(request))
+            applied |= await self._applied_before([settled for settled in batch if settled.claim.id not in applied])
         except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
             batch, applied = await self._settle_singly(batch)
         self.backlog -= len(batch)
-        self.unsettled.difference_update(settled.claim.id for settled in batch)
+        self.unsettled.difference_update((settled.claim.id, settled.claim.lease) for settled in batch)
         for settled in batch:
             if settled.claim.id not in applied:
                 logger.warning(
@@ -104,6 +107,15 @@ class Settler:
                 )
         self._observe([settled for settled in batch if settled.claim.id in applied])
         return [None] * len(batch)
+
+    async def _applied_before(self, missing: Sequence[Settled]) -> frozenset[str]:
+        """Which of these were applied by an earlier try, whose reply was lost: nobody else writes in a lease's name."""
+        if not missing:
+            return frozenset()
+        leases = {settled.claim.id: settled.claim.lease for settled in missing}
+        there = FindRequest(Filter(ids=tuple(leases)), len(leases))
+        page = await self._outage.outlast(lambda: self._driver.run(there))
+        return frozenset(job.id for job in page.jobs if job.lease == leases[job.id] and job.state is not State.RUNNING)
 
     async def _settle_singly(self, batch: list[Settled]) -> tuple[list[Settled], frozenset[str]]:
         """Something in this batch cannot be written at all: find it, so that it costs no other job anything."""
