@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from servers.pgbouncer import running_pgbouncer
 from servers.postgres import PostgresServer
-from worker.scene import until, working
+from worker.scene import until, wait_until, working
 
 from mainspring import Context, JobCancelled, Mainspring, State, Unique, chain
-from mainspring.errors import StoreBusy, UnsuitableStore
+from mainspring.errors import StoreBusy, StoreError, UnsuitableStore
 from mainspring.store.base import ClaimRequest, Room
 from mainspring.store.postgres import PostgresStore
 
@@ -134,6 +134,20 @@ def test_the_server_keeps_to_the_deadline_of_each_operation(app: Mainspring, poo
         with pytest.raises(StoreBusy, match="statement timeout"):
             task.enqueue()
         assert 4 < time.monotonic() - started < 6
+
+
+def test_what_is_given_up_is_cancelled_on_the_server(
+    app: Mainspring, pooler: str, shared_server: PostgresServer
+) -> None:
+    """A look outside of any transaction, for which the server has no limit."""
+    schema, driver = app.url.rpartition("schema=")[2], app.store.driver()
+    driver.run(ClaimRequest("nobody", (Room("default", 1),), 1))
+    with psycopg.connect(shared_server.url) as blocker, closing(driver):
+        blocker.execute(f"LOCK TABLE {schema}.workers IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreError):
+            driver.run(ClaimRequest("nobody", (Room("default", 1),), 1))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_until(lambda: blocker.execute(waiting).fetchone() == (0,))
 
 
 async def test_hints_are_sent_from_behind_the_pooler_to_those_who_can_listen(

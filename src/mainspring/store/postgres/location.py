@@ -88,5 +88,7 @@ def _defaults(direct: bool) -> dict[str, str | int | None]:
         "tcp_user_timeout": 10_000,
     }
     if direct:
-        settings["options"] = " ".join(f"-c {name}={ms}" for name, ms in SESSION_LIMITS.items())
+        # The isolation that the statements are written for: the role's or the database's default may be another one.
+        options = {"default_transaction_isolation": r"read\ committed", **SESSION_LIMITS}
+        settings["options"] = " ".join(f"-c {name}={value}" for name, value in options.items())
     return settings
