@@ -28,7 +28,7 @@ from mainspring.store.postgres.location import GRACE_SECONDS, OPERATION_SECONDS,
 from mainspring.store.postgres.pool import AsyncPool, Pool, pause
 from mainspring.store.postgres.schema import check
 from mainspring.store.postgres.script import SchemaCheck, Script, script
-from mainspring.store.sql.statements import Row
+from mainspring.store.sql.statements import Row, Statement
 
 __all__ = ["PostgresAsyncDriver", "PostgresDriver"]
 
@@ -59,7 +59,7 @@ class PostgresDriver:
             connection = pool.take(deadline)
             connection.deadline = deadline + GRACE_SECONDS
             try:
-                return self._perform(connection, script(start(self._store, request), hint, self._check))
+                return self._perform(connection, self._script(request, hint))
             except psycopg.Error as error:
                 if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
                     raise translated(error, self._location.url) from error
@@ -81,6 +81,9 @@ class PostgresDriver:
             return reply
         finally:
             commands.close()
+
+    def _script(self, request: Request[Reply], hint: Statement | None) -> Script[Reply]:
+        return script(start(self._store, request), hint, self._check, sessions=self._location.listen)
 
     def _check_schema(self, version: int) -> None:
         check(self._location.url, version)
@@ -137,7 +140,7 @@ class PostgresAsyncDriver:
             connection = await pool.take(deadline)
             connection.deadline = deadline + GRACE_SECONDS
             try:
-                return await self._perform(connection, script(start(self._store, request), hint, self._check))
+                return await self._perform(connection, self._script(request, hint))
             except psycopg.Error as error:
                 if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
                     raise translated(error, self._location.url) from error
@@ -159,6 +162,9 @@ class PostgresAsyncDriver:
             return reply
         finally:
             commands.close()
+
+    def _script(self, request: Request[Reply], hint: Statement | None) -> Script[Reply]:
+        return script(start(self._store, request), hint, self._check, sessions=self._location.listen)
 
     def _check_schema(self, version: int) -> None:
         check(self._location.url, version)

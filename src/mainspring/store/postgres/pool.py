@@ -39,11 +39,6 @@ class _Shelf:
         """Whether to try again then: an address at which nobody has ever answered is not waited for."""
         return at < deadline and (self._reached or turned_away(error))
 
-    def _leaves_work(self, connection: Connection | AsyncConnection) -> bool:
-        """Whether a command goes on that nobody waits for any more, and that the server sets no limit to: behind a
-        pooler, outside of transactions."""
-        return not self._location.listen and connection.info.transaction_status is TransactionStatus.ACTIVE
-
     def _busy(self, limit: int) -> StoreBusy:
         return StoreBusy(
             f"{self._location.url}: all {limit} connections of this program were in use until the deadline; nothing "
@@ -105,9 +100,6 @@ class Pool(_Shelf):
             if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
                 with suppress(psycopg.Error):
                     connection.rollback()
-            elif self._leaves_work(connection):
-                with suppress(psycopg.Error):
-                    connection.cancel_safe(timeout=ROLLBACK_SECONDS)
             worth_keeping = connection.info.transaction_status is TransactionStatus.IDLE
         finally:
             if worth_keeping:
@@ -194,9 +186,6 @@ class AsyncPool(_Shelf):
             if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
                 with suppress(psycopg.Error):
                     await connection.rollback()
-            elif self._leaves_work(connection):
-                with suppress(psycopg.Error):
-                    await connection.cancel_safe(timeout=ROLLBACK_SECONDS)
             worth_keeping = connection.info.transaction_status is TransactionStatus.IDLE
         finally:
             if worth_keeping:
