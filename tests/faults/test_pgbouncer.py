@@ -98,26 +98,32 @@ async def test_a_worker_and_all_that_is_done_with_jobs(app: Mainspring) -> None:
     assert app.workers.list() == []
 
 
-async def test_two_workers_and_many_enqueuers_share_few_server_processes(app: Mainspring) -> None:
-    ran: list[int] = []
+async def test_two_workers_and_many_enqueuers_share_two_server_processes(shared_server: PostgresServer) -> None:
+    with running_pgbouncer(shared_server.url, default_pool_size=2) as pooler:
+        app = Mainspring(f"{pooler}?listen=0")
+        ran: list[int] = []
 
-    @app.task
-    async def work(n: int) -> None:
-        ran.append(n)
+        @app.task
+        async def work(n: int) -> None:
+            ran.append(n)
 
-    def enqueue(first: int) -> None:
-        for n in range(first, first + 10):
-            work.enqueue(n)
-
-    async with working(app), working(app):
-        await asyncio.gather(*(asyncio.to_thread(enqueue, 10 * n) for n in range(20)))
+        def enqueue(first: int) -> None:
+            for n in range(first, first + 10):
+                work.enqueue(n)
 
         async def all_completed() -> bool:
-            # Not the blocking one: it would hold up transactions of the workers, which have all server processes.
+            # Not the blocking one: it would hold up the transactions of the workers, and wait for them.
             return await app.jobs.acount(state="completed") == 200
 
-        await until(all_completed)
-    assert sorted(ran) == list(range(200))
+        workers = [app.worker() for _ in range(2)]
+        running = [asyncio.create_task(worker.arun()) for worker in workers]
+        await asyncio.gather(*(asyncio.to_thread(enqueue, 10 * n) for n in range(20)))
+        await until(all_completed, 60)
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*running)
+        assert sorted(ran) == list(range(200))
+        await app.aclose()
 
 
 def test_the_server_keeps_to_the_deadline_of_each_operation(app: Mainspring, pooler: str) -> None:

@@ -18,8 +18,9 @@ import pytest
 from servers.postgres import free_port, unprivileged_user
 
 STARTING_SECONDS = 10.0
-SERVER_CONNECTIONS = 3
-"""Few, so that whoever comes next gets another process than last time."""
+SERVER_CONNECTIONS = 6
+"""Few, and taken in turns, so that whoever comes next gets another process than last time; one more than a worker may
+use at once, so that a test may hold up its loop with a blocking call."""
 
 
 @contextmanager
