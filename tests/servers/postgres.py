@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 
 STARTING_SECONDS = 30.0
@@ -27,13 +28,14 @@ STARTING_SECONDS = 30.0
 class PostgresServer:
     """One server: its data outlive `kill` and `start`."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, connections: int = 200) -> None:
         self._folder = folder
         self._durable = durable
+        self._connections = connections
         self._data = folder / "data"
-        self._user = _unprivileged_user()
+        self._user = unprivileged_user()
         self._programs = _programs(folder, self._user)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
             shutil.chown(folder, self._user)
@@ -50,7 +52,7 @@ class PostgresServer:
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": "",
-            "max_connections": 200,
+            "max_connections": self._connections,
             "fsync": "on" if self._durable else "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -82,6 +84,29 @@ class PostgresServer:
             self._process.wait()
             self._process = None
 
+    def restart(self, mode: str) -> None:
+        """As `pg_ctl restart -m MODE` does: `fast` ends what its clients do, `immediate` drops everything."""
+        assert self._process is not None
+        self._process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
+        self._process.wait(STARTING_SECONDS)
+        self.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile it does nothing, though its kernel still takes connections and bytes for it."""
+        assert self._process is not None
+        processes = psutil.Process(self._process.pid).children(recursive=True)
+        # The server itself first, that it starts no more.
+        os.kill(self._process.pid, signal.SIGSTOP)
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+            os.kill(self._process.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Stop it without waiting for its clients."""
         if self._process is not None:
@@ -103,12 +128,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+def running_postgres(*, durable: bool = False, connections: int = 200) -> Iterator[PostgresServer]:
     """A server that runs meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="mainspring-postgres-"))
     folder.chmod(0o755)
     try:
-        server = PostgresServer(folder, durable=durable)
+        server = PostgresServer(folder, durable=durable, connections=connections)
         server.start()
         try:
             yield server
@@ -118,7 +143,7 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unprivileged_user() -> str | None:
+def unprivileged_user() -> str | None:
     """PostgreSQL refuses to run as root: who it runs as instead. None: as who we are."""
     if os.geteuid() != 0:
         return None
@@ -153,7 +178,7 @@ def _wheel() -> Path:
     return Path(found.origin).parent
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -80,6 +80,8 @@ def test_a_url_must_be_text() -> None:
         "valkey://host/0?password=s3cret",
         "odd://u:s3cret@h",
         "postgresql://me:s3cret@host/db?listen=2",
+        "postgresql://me:s3cret@host/db?pool=0",
+        "postgresql://me:s3cret@host/db?pool=many",
         "postgresql://me:s3cret@host/db?schema=No",
         "postgresql://me:s3cret@host/db?sslnode=require",
     ],

@@ -103,6 +103,8 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "store", str(error), usable=False)
         return
     yield Finding(Level.OK, "store", status.location or store.url)
+    for warning in status.warnings:
+        yield Finding(Level.WARN, "connection", warning)
     if not status.found:
         if path is None:
             yield Finding(Level.FAIL, "schema", "there is none yet; run `mainspring migrate`", usable=False)

@@ -41,7 +41,10 @@ def doctor(context: typer.Context, app: App = None, url: Url = None, as_json: Js
             findings.append(finding)
             usable = usable and finding.usable
         if usable:
-            findings += check_traffic(opened, own_tasks=bool(place.named_app()))
+            try:
+                findings += check_traffic(opened, own_tasks=bool(place.named_app()))
+            except MainspringError as error:
+                findings.append(Finding(Level.FAIL, "store", str(error)))
     if as_json:
         print_json([finding.to_json() for finding in findings])
     else:

@@ -821,6 +821,8 @@ class SchemaStatus:
     wanted: int
     location: str = ""
     """What `doctor` shows beside it: the file or the server, and its version."""
+    warnings: tuple[str, ...] = ()
+    """What is not as it should be about the way there."""
 
 
 _PORTION = 32 * 1024

@@ -65,9 +65,10 @@ class Pulse:
 
     def _beat(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
         guard = _LoopGuard(loop, loop_thread, self._running_here)
-        pause = min(LOOK_SECONDS, self._beat_seconds)
-        due = time.monotonic() + self._beat_seconds
+        # The first look is at once: later there might be no connection to be had.
+        pause, due = 0.0, time.monotonic() + self._beat_seconds
         while not self._stopped.wait(pause):
+            pause = min(LOOK_SECONDS, self._beat_seconds)
             beating = time.monotonic() >= due
             try:
                 guard.look()

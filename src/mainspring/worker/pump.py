@@ -42,7 +42,12 @@ class Pump:
         self._lost = lost
         self._outage = Outage("claiming")
         self._claiming: asyncio.Task[ClaimReply] | None = None
-        self._in_doubt = False
+        self._doubts = 0
+        """How often it has become unclear what the store has given to this worker."""
+        self._cleared = 0
+        """How many of these have been cleared up."""
+        self._hidden: frozenset[tuple[str, int]] | None = None
+        """Ended runs that were unsettled when it was asked: behind one may hide that its job was given out anew."""
 
     async def run(self) -> None:
         """Claim and launch until cancelled."""
@@ -82,15 +87,22 @@ class Pump:
         return reply
 
     async def _ask(self, worker: str, room: int) -> ClaimReply:
-        held = self._runs.held() if self._in_doubt else None
+        doubts, hidden, held = self._doubts, self._hidden, None
+        if doubts > self._cleared:
+            held, unsettled = self._runs.held(), self._runs.unsettled()
+            hidden = unsettled if hidden is None else hidden & unsettled
         self.doubt()
         reply = await self._driver.run(ClaimRequest(worker, self._rooms.offer(room), room, held))
-        self._in_doubt = False
+        if self._doubts == doubts + 1:
+            # Nobody else has come to doubt meanwhile. What is hidden still is asked for again.
+            self._hidden = hidden or None
+            self._cleared = self._doubts - bool(hidden)
         return reply
 
     def doubt(self) -> None:
         """Until there is a reply, nobody knows what the store has given to this worker: the next claim settles that."""
-        self._in_doubt = True
+        self._doubts += 1
+        self._hidden = None
 
     def _idle_seconds(self, reply: ClaimReply) -> float:
         if reply.next_due is None:

@@ -65,7 +65,11 @@ class Runs:
 
     def held(self) -> frozenset[str]:
         """The jobs that this worker has in hands: those that run, and those that have run and are not settled."""
-        return frozenset(self._runs) | self._settler.unsettled
+        return frozenset(self._runs).union(id for id, _ in self._settler.unsettled)
+
+    def unsettled(self) -> frozenset[tuple[str, int]]:
+        """Ids and leases of those that have run and are not settled."""
+        return frozenset(self._settler.unsettled)
 
     def launch(self, claim: Claim) -> None:
         """Begin a run."""

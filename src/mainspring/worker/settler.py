@@ -85,8 +85,9 @@ class Settler:
         self._turns = asyncio.Semaphore(TRANSACTIONS_AWAITED)
         self._waiting: set[asyncio.Task[None]] = set()
         """Doubtful runs whose jobs were running still when they were looked for."""
-        self.unsettled: set[str] = set()
-        """Jobs whose runs have ended and are not settled yet."""
+        self.unsettled: set[tuple[str, int]] = set()
+        """Ids and leases of the runs that have ended and are not settled yet: a job may come back, under a new lease,
+        before it is known here that it was given back."""
         self.backlog = 0
         """Runs that have ended and are not settled yet."""
 
@@ -103,7 +104,7 @@ class Settler:
 
     def _take_on(self, claim: Claim) -> None:
         self.backlog += 1
-        self.unsettled.add(claim.id)
+        self.unsettled.add((claim.id, claim.lease))
 
     def _decided(self, claim: Claim, outcome: Outcome) -> Settled:
         now = self._clock.now()
@@ -131,6 +132,7 @@ class Settler:
         request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
         try:
             applied = await self._outage.outlast(lambda: self._driver.run(request))
+            applied |= await self._applied_before([settled for settled in batch if settled.claim.id not in applied])
         except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
             batch, applied = await self._settle_singly(batch)
         self._settled(batch, applied)
@@ -138,7 +140,7 @@ class Settler:
 
     def _settled(self, batch: Sequence[Settled], applied: Collection[str]) -> None:
         self.backlog -= len(batch)
-        self.unsettled.difference_update(settled.claim.id for settled in batch)
+        self.unsettled.difference_update((settled.claim.id, settled.claim.lease) for settled in batch)
         for settled in batch:
             if settled.claim.id not in applied:
                 logger.warning(
@@ -148,6 +150,15 @@ class Settler:
                     settled.claim.lease,
                 )
         self._observe([settled for settled in batch if settled.claim.id in applied])
+
+    async def _applied_before(self, missing: Sequence[Settled]) -> frozenset[str]:
+        """Which of these were applied by an earlier try, whose reply was lost: nobody else writes in a lease's name."""
+        if not missing:
+            return frozenset()
+        leases = {settled.claim.id: settled.claim.lease for settled in missing}
+        there = FindRequest(Filter(ids=tuple(leases)), len(leases))
+        page = await self._outage.outlast(lambda: self._driver.run(there))
+        return frozenset(job.id for job in page.jobs if job.lease == leases[job.id] and job.state is not State.RUNNING)
 
     async def _settle_singly(self, batch: list[Settled]) -> tuple[list[Settled], frozenset[str]]:
         """Something in this batch cannot be written at all: find it, so that it costs no other job anything."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mainspring.store.postgres.location import SESSION_LIMITS
 from mainspring.store.sql.statements import CLOCK, Dialect, Query, Statement
 
 __all__ = ["PostgresDialect"]
@@ -24,11 +25,18 @@ _PARAMETER = re.compile(r"(?<![:\w]):(?=[a-z_])(\w+)")
 
 
 class PostgresDialect(Dialect):
-    """The statements' texts: tables are in their schema, parameters as psycopg takes them."""
+    """The statements' texts: tables are in their schema, parameters as psycopg takes them.
 
-    def __init__(self, schema: str) -> None:
+    Where sessions keep nothing (not `sessions`: behind a pooler) each transaction says itself how long it may take, in
+    the same round trip that begins it.
+    """
+
+    def __init__(self, schema: str, *, sessions: bool = True) -> None:
         self.schema = schema
         super().__init__("mainspring.store.postgres", FILES, _WORDS, self._parametrised, NEEDLESS)
+        if not sessions:
+            for name in ("begin", "begin_reading"):
+                self._texts[name] += "".join(f"; SET LOCAL {each} = {ms}" for each, ms in SESSION_LIMITS.items())
 
     def adapted(self, text: str) -> str:
         """A text without parameters: its tables in their schema."""

@@ -73,6 +73,9 @@ def _topics(request: Request[Any]) -> Iterable[str]:
 
 
 def concerns(payload: str, topics: tuple[str, ...]) -> bool:
-    """Whether a hint is about any of these topics (`queue:NAME`, `job:ID`)."""
-    said = set(json.loads(payload))
+    """Whether a hint is about any of these topics (`queue:NAME`, `job:ID`). What is not ours may be about anything."""
+    try:
+        said = set(json.loads(payload))
+    except (ValueError, TypeError):
+        return True
     return any(topic in said or (JOBS if topic.startswith("job:") else QUEUES) in said for topic in topics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -12,11 +12,22 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from mainspring.errors import InvalidURL
 from mainspring.store.connect import without_password
 
-__all__ = ["CONNECT_SECONDS", "OPERATION_SECONDS", "Location", "locate"]
+__all__ = ["CONNECT_SECONDS", "GRACE_SECONDS", "OPERATION_SECONDS", "SESSION_LIMITS", "Location", "locate"]
 
 CONNECT_SECONDS = 5
 OPERATION_SECONDS = 5.0
-"""How long an operation may take, waiting for locks included."""
+"""How long an operation may take, waiting for a connection and for locks included."""
+GRACE_SECONDS = 1.0
+"""How much longer the server has to say so itself, before its silence is taken for an answer."""
+SESSION_LIMITS = {
+    "statement_timeout": round(OPERATION_SECONDS * 1000),
+    "idle_in_transaction_session_timeout": round(2 * OPERATION_SECONDS * 1000),
+    "jit": "off",
+}
+"""What the server keeps to, times in milliseconds; the second is for a program that is stopped while it holds locks.
+Compiling a statement takes up to a second, and running any of ours a few milliseconds."""
+CONNECTIONS = 10
+"""How many connections a driver has at most, unless the URL says otherwise."""
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
@@ -31,25 +42,40 @@ class Location:
     listen: bool
     """False: behind a pooler that hands each transaction to another server process, where LISTEN, SET and prepared
     statements are lost; everything is polled then."""
+    pool: int = CONNECTIONS
+    """How many connections a driver has at most."""
+    connect_seconds: int = CONNECT_SECONDS
 
 
 def locate(url: str) -> Location:
-    """Read `postgresql://user@host/db?schema=jobs&listen=0`; every other parameter is libpq's own."""
+    """Read `postgresql://user@host/db?schema=jobs&listen=0&pool=5`; every other parameter is libpq's own."""
     shown = without_password(url)
     parts = urlsplit(url)
     given = parse_qsl(parts.query, keep_blank_values=True)
-    ours = {name: value for name, value in given if name in ("schema", "listen")}
-    theirs = urlencode([(name, value) for name, value in given if name not in ours])
+    ours = {name: value for name, value in given if name in ("schema", "listen", "pool")}
+    # libpq takes a space as %20 only.
+    theirs = urlencode([(name, value) for name, value in given if name not in ours], quote_via=quote)
     schema, listen = ours.get("schema", "mainspring"), ours.get("listen", "1")
+    pool = ours.get("pool", str(CONNECTIONS))
     if not _SCHEMA.fullmatch(schema):
         raise InvalidURL(f"{shown!r}: schema={schema!r} is not of lower-case letters, digits and _; rename it")
     if listen not in ("0", "1"):
         raise InvalidURL(f"{shown!r}: listen={listen!r} is neither 0 (poll, for PgBouncer) nor 1")
+    if not (pool.isascii() and pool.isdigit() and 1 <= int(pool) <= 10_000):
+        raise InvalidURL(f"{shown!r}: pool={pool!r} is not a number of connections, 1 to 10000")
     try:
         libpq = conninfo_to_dict(urlunsplit(("postgresql", parts.netloc, parts.path, theirs, "")))
     except ProgrammingError as error:
         raise InvalidURL(f"{shown!r} cannot be read ({str(error).strip()}); see the manual of libpq's URIs") from None
-    return Location(shown, make_conninfo("", **(_defaults(listen == "1") | libpq)), schema, listen == "1")
+    given_seconds = str(libpq.get("connect_timeout") or "")
+    return Location(
+        url=shown,
+        conninfo=make_conninfo("", **(_defaults(listen == "1") | libpq)),
+        schema=schema,
+        listen=listen == "1",
+        pool=int(pool),
+        connect_seconds=int(given_seconds) if given_seconds.isdigit() else CONNECT_SECONDS,
+    )
 
 
 def _defaults(direct: bool) -> dict[str, str | int | None]:
@@ -64,9 +90,7 @@ def _defaults(direct: bool) -> dict[str, str | int | None]:
         "tcp_user_timeout": 10_000,
     }
     if direct:
-        limit = round(OPERATION_SECONDS * 1000)
-        # Compiling a statement takes the server up to a second, and running any of ours a few milliseconds.
-        settings["options"] = (
-            f"-c jit=off -c statement_timeout={limit} -c idle_in_transaction_session_timeout={2 * limit}"
-        )
+        # The isolation that the statements are written for: the role's or the database's default may be another one.
+        options = {"default_transaction_isolation": r"read\ committed", **SESSION_LIMITS}
+        settings["options"] = " ".join(f"-c {name}={value}" for name, value in options.items())
     return settings

@@ -37,14 +37,25 @@ def whole(name: str, /, **parameters: Any) -> Whole:
 
 
 def script(
-    operation: Operation[Reply], hint: Statement | None = None, check: SchemaCheck | None = None
+    operation: Operation[Reply],
+    hint: Statement | None = None,
+    check: SchemaCheck | None = None,
+    *,
+    sessions: bool = True,
 ) -> Script[Reply]:
     """The commands of one operation, committed at its end; `hint` is executed just before, if it has written. First of
-    all the version of the schema goes to `check`."""
+    all the version of the schema goes to `check`.
+
+    Where sessions keep nothing (not `sessions`), nothing is executed outside of a transaction: it is BEGIN that says
+    how long what follows may take, and at which isolation.
+    """
+    begun: Statement | None = None
+    if not sessions and check is not None:
+        begun = READ
+        yield BEGIN
     if check is not None:
         ((version,),) = yield SCHEMA_VERSION
         check(version)
-    begun: Statement | None = None
     rows: list[Row] | None = None
     while True:
         try:
@@ -54,12 +65,15 @@ def script(
             break
         if step is WRITE or step is READ:
             if begun is None:
-                begun = step
                 yield BEGIN if step is WRITE else BEGIN_READING
+            begun = WRITE if begun is WRITE else step
             rows = []
-        elif isinstance(step, Whole):
-            rows = yield Whole(step.name, {**step.parameters, **hint.parameters}) if hint else step
         else:
+            if begun is None and not sessions:
+                begun = READ
+                yield BEGIN
+            if isinstance(step, Whole) and hint is not None:
+                step = Whole(step.name, {**step.parameters, **hint.parameters})
             rows = yield step
     if begun is WRITE and hint is not None:
         yield hint

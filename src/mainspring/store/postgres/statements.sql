@@ -6,7 +6,8 @@
 SELECT coalesce(max(version), 0) FROM mainspring_migrations;
 
 -- name: begin
-BEGIN;
+-- Said outright: the role's or the database's default may be another one.
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- name: begin_reading
 -- All statements that follow see one state.

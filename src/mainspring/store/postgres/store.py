@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
@@ -20,13 +22,15 @@ from mainspring.store.base import (
 )
 from mainspring.store.postgres import plain
 from mainspring.store.postgres.borrowed import Lending, PostgresAsyncBorrowed, PostgresBorrowed
+from mainspring.store.postgres.connections import Connection, connect
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
 from mainspring.store.postgres.errors import translated
-from mainspring.store.postgres.location import locate
+from mainspring.store.postgres.location import OPERATION_SECONDS, locate
+from mainspring.store.postgres.pooler import pooler_warnings
 from mainspring.store.postgres.schema import LOCK, MIGRATIONS, script, upgrade
 from mainspring.store.sql.operations import SqlOperations
-from mainspring.store.sql.statements import Row, sql
+from mainspring.store.sql.statements import sql
 
 __all__ = ["PostgresStore"]
 
@@ -45,7 +49,7 @@ class PostgresStore(SqlOperations):
     def __init__(self, url: str) -> None:
         self._location = locate(url)
         self.url = self._location.url
-        self._dialect = PostgresDialect(self._location.schema)
+        self._dialect = PostgresDialect(self._location.schema, sessions=self._location.listen)
         self._lending = Lending(self, self._location, self._dialect, self._whereabouts)
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
@@ -71,10 +75,11 @@ class PostgresStore(SqlOperations):
 
     def schema(self) -> SchemaStatus:
         with self._connected() as connection:
-            return self._status(connection)
+            return replace(self._status(connection), warnings=pooler_warnings(self._location, connection))
 
     def migrate(self) -> SchemaStatus:
         with self._connected() as connection, connection.transaction():
+            connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             status = self._status(connection)
             for change in upgrade(self._dialect, status.found, self.url):
@@ -85,9 +90,9 @@ class PostgresStore(SqlOperations):
         return script(self._dialect, self.schema().found if found is None else found, grant_to, self.url)
 
     @contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection[Row]]:
+    def _connected(self) -> Iterator[Connection]:
         try:
-            with psycopg.connect(self._location.conninfo, autocommit=True) as connection:
+            with connect(self._location, time.monotonic() + OPERATION_SECONDS) as connection:
                 if connection.info.server_version < OLDEST:
                     raise UnsuitableStore(
                         f"{self.url} is PostgreSQL {connection.info.parameter_status('server_version')}; Mainspring "
@@ -103,7 +108,7 @@ class PostgresStore(SqlOperations):
             row = connection.execute(text, {"schema": self._location.schema}).fetchone()
             return str(row[0]) if row else ""
 
-    def _status(self, connection: psycopg.Connection[Row]) -> SchemaStatus:
+    def _status(self, connection: Connection) -> SchemaStatus:
         schema, found = self._location.schema, 0
         row = connection.execute("SELECT to_regclass(%s)", [f'"{schema}".migrations']).fetchone()
         if row and row[0] is not None:
