@@ -65,7 +65,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('mainspring_finished', 9));
-    IF to_regclass(name) IS NOT NULL THEN
+    -- Not by `to_regclass`, which may not have heard yet of what was committed while this waited for its turn.
+    IF EXISTS (SELECT 1 FROM pg_class AS c JOIN pg_class AS f ON f.relnamespace = c.relnamespace
+               WHERE f.oid = 'mainspring_finished'::regclass AND c.relname = split_part(name, '.', 2)) THEN
         RETURN;
     END IF;
     -- Made by itself and then attached: nobody who reads or writes other days has to wait.
