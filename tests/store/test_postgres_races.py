@@ -165,7 +165,8 @@ class Crowd:
         """A transaction that has done this and stays open meanwhile."""
         dialect = PostgresDialect(self.schema)
         with psycopg.connect(self._url, autocommit=True) as connection:
-            commands = script(start(self.store, request))
+            # Where nothing is executed outside of a transaction, this is one, however the operation is performed.
+            commands = script(start(self.store, request), sessions=False)
             command, rows = next(commands), []
             while command.name != "commit":  # type: ignore[union-attr]
                 if text := dialect.text(command):
