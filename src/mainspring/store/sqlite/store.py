@@ -38,7 +38,7 @@ class SqliteStore(SqlOperations):
         return SqliteDriver(self, self._connect)
 
     def async_driver(self) -> SqliteAsyncDriver:
-        return SqliteAsyncDriver(self, self._connect)
+        return SqliteAsyncDriver(self, self._connect, self._location.path)
 
     def schema(self) -> SchemaStatus:
         place = self._location.path
