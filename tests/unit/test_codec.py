@@ -246,6 +246,9 @@ def test_arguments_as_json_text_are_checked_like_any_others() -> None:
     for wrong in ('{"a":"x"}', "{", "[]", "{}", '{"a":1,"z":2}', '{"a":"\\ud800"}'):
         with pytest.raises(ValidationError):
             codec.encode_text(wrong)
+    for unsafe in ('{"value":"a\\ud800"}', '{"value":"a\\u0000"}'):
+        with pytest.raises(UnsafeText):
+            codec_of(str).encode_text(unsafe)
 
 
 def test_a_schema_says_what_a_task_takes() -> None:

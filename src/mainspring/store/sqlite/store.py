@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 
+from mainspring.errors import SchemaMismatch
 from mainspring.store.base import SchemaStatus
 from mainspring.store.migrate import migrations, pending
 from mainspring.store.sql.operations import SqlOperations
@@ -68,12 +69,18 @@ class SqliteStore(SqlOperations):
     def _bring_up_to_date(self, connection: Connection) -> SchemaStatus:
         found = _version(connection)
         for migration in pending(self._migrations, found, self.url):
-            # Who loses the race to apply it finds the version already there, inside the same transaction.
-            connection.script(
-                f"{_VERSION_TABLE};\n{migration.sql}\n"
-                f"INSERT INTO mainspring_schema VALUES ({migration.version}, '{migration.name}');",
-                unless=lambda version=migration.version: _version(connection) >= version,  # type: ignore[misc]
-            )
+            try:
+                # Who loses the race to apply it finds the version already there, inside the same transaction.
+                connection.script(
+                    f"{_VERSION_TABLE};\n{migration.sql}\n"
+                    f"INSERT INTO mainspring_schema VALUES ({migration.version}, '{migration.name}');",
+                    unless=lambda version=migration.version: _version(connection) >= version,  # type: ignore[misc]
+                )
+            except sqlite3.Error as error:
+                raise SchemaMismatch(
+                    f"{self.url} cannot be brought to schema version {migration.version} ({error}): it was made or "
+                    "changed by another program; name another file, or restore a backup"
+                ) from error
         return SchemaStatus(found, len(self._migrations), self.url)
 
 
