@@ -16,6 +16,11 @@ demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet 
 test: check ## Set up, check the code, run all tests
 	$(RUN)/python -m pytest
 
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the model
+	$(RUN)/python -m coverage run --source=src/mainspring/model -m pytest -q tests/unit
+	$(RUN)/python -m coverage report --show-missing --skip-covered --fail-under=100
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .
