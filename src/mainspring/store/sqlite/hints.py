@@ -157,11 +157,15 @@ class Poll:
             self._bell.ignore()
 
     def _rung(self) -> None:
-        """Look soon. The bell is answered again after that look only, or a busy store would ring without end."""
+        """Look now, for on a busy machine this comes late, and soon again, for a commit takes its time.
+
+        The bell is answered again after that only, or a busy store would ring without end.
+        """
         self._pause = SOON_SECONDS
         if self._timer is not None:
-            loop = asyncio.get_running_loop()
             self._timer.cancel()
+            self._look()
+            loop = asyncio.get_running_loop()
             self._timer = loop.call_later(SOON_SECONDS, self._turn, loop, SOON_SECONDS)
 
     def close(self) -> None:
