@@ -16,6 +16,11 @@ demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet 
 test: check ## Set up, check the code, run all tests
 	$(RUN)/python -m pytest
 
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the model
+	$(RUN)/python -m coverage run --source=src/mainspring/model -m pytest -q tests/unit
+	$(RUN)/python -m coverage report --show-missing --skip-covered --fail-under=100
+
 .PHONY: postgres
 postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/postgresql
 	set -e; for programs in /usr/lib/postgresql/*/bin; do if [ -x "$$programs/initdb" ]; then \

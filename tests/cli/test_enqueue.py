@@ -75,6 +75,9 @@ def test_delay_at_priority_and_queue(project: Project) -> None:
         (["add", "a=1", "b=2", "--delay", "1s", "--at", "2091-05-01"], "give one"),
         (["add", "a=1", "b=2", "--priority", "100000"], "priority"),
         (["add", "a=1", "b=2", "--timeout", "1s"], "--wait"),
+        (["send_welcome", "user_id=1", "email=\udc80"], "a lone surrogate"),
+        (["send_welcome", "user_id=1", "--args", '{"user_id": 1, "email": "\\u0000"}'], "one way"),
+        (["send_welcome", "--args", '{"user_id": 1, "email": "\\u0000"}'], "a NUL character"),
     ],
 )
 def test_what_cannot_be_enqueued_is_refused_before_anything_is_stored(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from mainspring.cli.root import cli
 from mainspring.errors import SchemaMismatch, StoreReadOnly
 from mainspring.store.base import CountRequest, Filter
 from mainspring.store.postgres import PostgresStore
+from mainspring.store.postgres.connections import connect
+from mainspring.store.postgres.location import locate
 from mainspring.store.postgres.schema import MIGRATIONS
 
 
@@ -74,10 +77,8 @@ def test_a_schema_of_a_newer_program_is_refused(bare: PostgresStore, postgres: s
 
 def test_statements_are_not_compiled(bare: PostgresStore) -> None:
     """That took a server with LLVM up to a second for a statement of a millisecond."""
-    driver = bare.driver()
-    with driver.connect() as connection:
+    with connect(locate(bare.url), time.monotonic() + 5) as connection:
         assert connection.execute("SHOW jit").fetchone() == ("off",)
-    driver.close()
 
 
 def test_who_migrates_at_the_same_time_waits_for_the_other(bare: PostgresStore) -> None:

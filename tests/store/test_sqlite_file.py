@@ -345,10 +345,18 @@ class TestSchema:
             len(self.KNOWN) + 1, "broken", "CREATE TABLE mainspring_new (x);\nCREATE TABLE mainspring_jobs (x);\n"
         )
         store._migrations = (*self.KNOWN, broken)
-        with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        with pytest.raises(SchemaMismatch, match=r"schema version \d \(.*already exists\): it was"):
             store.migrate()
         assert self.tables(path) == before
         assert ids_at(path) == {"before"}
+
+    def test_the_file_of_another_program_whose_tables_have_our_names_is_left_alone(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as raw:
+            raw.execute("CREATE TABLE mainspring_jobs (x)")
+        before = self.tables(path)
+        with pytest.raises(SchemaMismatch, match=r"schema version 1 .*name another file"):
+            store_at(path).migrate()
+        assert self.tables(path) == before
 
 
 class TestMemory:

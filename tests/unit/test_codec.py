@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from mainspring.errors import (
     ConfigurationError,
+    InvalidFlow,
     PayloadTooDeep,
     PayloadTooLarge,
     UnsafeText,
@@ -29,6 +30,7 @@ from mainspring.errors import (
     ValidationError,
 )
 from mainspring.model.codec import MAX_BYTES, MAX_DEPTH, WARN_BYTES, ArgumentsCodec, PayloadWarning, ResultCodec
+from mainspring.model.holes import Pending
 
 if TYPE_CHECKING:
     from nowhere import Nothing  # type: ignore[import-not-found]
@@ -246,6 +248,33 @@ def test_arguments_as_json_text_are_checked_like_any_others() -> None:
     for wrong in ('{"a":"x"}', "{", "[]", "{}", '{"a":1,"z":2}', '{"a":"\\ud800"}'):
         with pytest.raises(ValidationError):
             codec.encode_text(wrong)
+    for unsafe in ('{"value":"a\\ud800"}', '{"value":"a\\u0000"}'):
+        with pytest.raises(UnsafeText):
+            codec_of(str).encode_text(unsafe)
+
+
+def test_the_result_of_another_job_is_no_argument_outside_a_flow() -> None:
+    with pytest.raises(InvalidFlow, match=r"task 'task': argument 'value' is <the result of job a>"):
+        codec_of(str).encode((Pending(("a",)),), {})
+
+
+def test_the_calls_and_results_of_one_job_for_several_items_are_kept_together() -> None:
+    codec, points = codec_of(date), ResultCodec(returns_points)
+    assert codec.decode_each(codec.encode_each([DAY, "2024-11-22"])) == [
+        ((), {"value": DAY}),
+        ((), {"value": date(2024, 11, 22)}),
+    ]
+    results = [{"here": Named("a", DAY)}, {}]
+    assert points.decode_each(points.encode_each(results)) == results
+    with pytest.raises(ValidationError, match="not a date"):
+        codec.encode_each([DAY, "not a date"])
+
+
+def test_several_items_together_are_as_large_as_arguments_and_results_may_be() -> None:
+    many = ["x" * (MAX_BYTES // 2)] * 3
+    for encode in (codec_of(str).encode_each, ResultCodec(returns_text).encode_each):
+        with pytest.raises(PayloadTooLarge), warnings.catch_warnings(action="ignore"):
+            encode(many)
 
 
 def test_a_schema_says_what_a_task_takes() -> None:

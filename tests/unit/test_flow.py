@@ -24,7 +24,7 @@ from mainspring import (
     group,
     previous,
 )
-from mainspring.model.holes import Gap, Hole, Pending, fill, holds_any
+from mainspring.model.holes import PREVIOUS, Gap, Hole, Pending, fill, holds_any
 from mainspring.model.job import Edge, NewJob, Parent, Policy
 from mainspring.model.options import JobOptions
 from mainspring.model.states import State
@@ -200,13 +200,31 @@ def test_holes_that_do_not_fit_are_a_validation_error(hole: Hole) -> None:
         fill('{"a":null}', [hole], [parent("1")])
 
 
+def test_a_result_that_is_not_known_yet_says_whose_it_is() -> None:
+    pending = [Pending(("a",)), Pending(("a", "b"), listed=True), PREVIOUS]
+    assert list(map(repr, pending)) == [
+        "<the result of job a>",
+        "<the results of 2 jobs>",
+        "<the result of the step before>",
+    ]
+    for each in pending:
+        with pytest.raises(InvalidFlow, match="not known yet, so no text can be made of it"):
+            f"Receipt: {each}"
+
+
 def test_holes_survive_being_stored() -> None:
     options = JobOptions(holes=(Hole(("a", 0, "b"), 1), Hole(("c",), None, True), Hole(("d",), (0, 2))), parents=3)
     assert JobOptions.from_text(options.to_text()) == options
     assert JobOptions.from_text(JobOptions(each=True).to_text()).each
 
 
-@pytest.mark.parametrize("text", ['{"holes":[[]]}', '{"holes":[[["a"],"b"]]}', '{"holes":[[[1.5],0]]}', '{"holes":7}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"holes":[[]]}', '{"holes":[[["a"],"b"]]}', '{"holes":[[["a"],["b"]]]}'),
+        *('{"holes":[[[1.5],0]]}', '{"holes":7}'),
+    ],
+)
 def test_holes_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(InvalidOption, match="holes that cannot be read"):
         JobOptions.from_text(text)

@@ -91,6 +91,11 @@ class TestDebounce:
         with pytest.raises(InvalidDuration):
             Debounce("soon")
 
+    def test_an_end_before_the_first_quiet_is_refused(self) -> None:
+        with pytest.raises(InvalidOption, match="max_delay='4s' is shorter than wait='5s'"):
+            Debounce("5s", "4s")
+        assert Debounce("5s", "5s").wait_ms == 5000
+
 
 class TestThrottle:
     """So many jobs in a stretch of time."""
@@ -147,6 +152,12 @@ class TestBy:
 
         assert self.name(rule, by) == self.name(rule, by, {"user_id": 2})
         assert self.name(rule, by) != self.name(rule, by, {"user_id": 3})
+
+    @pytest.mark.parametrize("told", [{1, 2}, object(), float, {"a": b"x"}])
+    @each_rule
+    def test_what_has_no_lasting_text_is_no_name(self, rule: Callable[[By], KeyRule], told: object) -> None:
+        with pytest.raises(InvalidOption, match=r"the `by` function of task 'mail' gave .*; give text, numbers"):
+            rule(lambda args: told).key("mail", ARGS)
 
     @pytest.mark.parametrize("by", ["user_id", ["user_id"], ("user_id", 5), None, 5, {"user_id"}])
     @each_rule

@@ -51,6 +51,7 @@ def test_other_priorities_are_refused(priority: object) -> None:
         {"timeout_ms": True},
         {"timeout_ms": 10**15},
         {"executor": "magic"},
+        {"keys": ("unique",)},
     ],
 )
 def test_wrong_task_options_are_refused(wrong: dict[str, Any]) -> None:

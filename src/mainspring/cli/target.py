@@ -106,7 +106,9 @@ def _import(name: str, target: str) -> ModuleType:
         # Only what was asked for, or a package above it: a module that the user's code misses is a fault of that code.
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ConfigurationError(_no_module(name, error.name, target)) from None
-        raise _failed(name, error) from None
+        raise ImportFailed(f"{name} cannot be imported: {_line_of(error)}{error}") from None
+    except ImportError as error:
+        raise ImportFailed(f"{name} cannot be imported: {_line_of(error)}{error}") from None
     except MainspringError as error:
         raise ImportFailed(f"{_line_of(error)}{error}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code

@@ -42,6 +42,7 @@ MAX_DEPTH = 64
 """How deep lists and objects may be nested in one argument or in a result."""
 
 _PROBLEMS_SHOWN = 5
+_LONE_SURROGATE = "a text has a lone surrogate, which no store can keep; take it out"
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -126,6 +127,8 @@ class ArgumentsCodec:
         try:
             given = self._form.validator.validate_json(text)
         except pydantic.ValidationError as error:
+            if _has_lone_surrogate(text):
+                raise UnsafeText(f"{self._form.what}: {_LONE_SURROGATE}") from None
             raise self._refusal(error) from None
         return self.encode(*self._call(given))
 
@@ -357,7 +360,7 @@ class _Form:
                 f"{self.what}: a value contains itself or is nested without end; hand over something flatter"
             )
         if "surrogates not allowed" in lowered:
-            return UnsafeText(f"{self.what}: a text has a lone surrogate, which no store can keep; take it out")
+            return UnsafeText(f"{self.what}: {_LONE_SURROGATE}")
         if "invalid utf-8" in lowered:
             reason += '; in a model, set ser_json_bytes="base64" and val_json_bytes="base64" in its model_config'
         return Unserialisable(f"{self.what}: {_culprit(value)} has no JSON form: {reason}")
@@ -372,6 +375,17 @@ def _culprit(value: Any) -> str:
             except Exception:  # noqa: BLE001 - whatever it is, it is the culprit
                 return f"{clean(str(name))}={quote(each)}"
     return quote(value)
+
+
+def _has_lone_surrogate(text: str) -> bool:
+    try:
+        # Python's parser takes them, pydantic's does not.
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        pass
+    return False
 
 
 def _depth(data: bytes) -> int:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from mainspring.errors import ConfigurationError
+from mainspring.errors import ConfigurationError, SchemaMismatch
 from mainspring.store.base import SchemaStatus
 from mainspring.store.migrate import Migration, migrations, pending
 from mainspring.store.sql.operations import SqlOperations
@@ -41,7 +41,7 @@ class SqliteStore(SqlOperations):
         return SqliteDriver(self, self._connect)
 
     def async_driver(self) -> SqliteAsyncDriver:
-        return SqliteAsyncDriver(self, self._connect)
+        return SqliteAsyncDriver(self, self._connect, self._location.path)
 
     def borrow(self, connection: object) -> SqliteBorrowed:
         if self._location.path is None:
@@ -87,11 +87,17 @@ class SqliteStore(SqlOperations):
     def _bring_up_to_date(self, connection: Connection) -> SchemaStatus:
         found = _version(connection)
         for migration in pending(self._migrations, found, self.url):
-            # Who loses the race to apply it finds the version already there, inside the same transaction.
-            connection.script(
-                _script(migration),
-                unless=lambda version=migration.version: _version(connection) >= version,  # type: ignore[misc]
-            )
+            try:
+                # Who loses the race to apply it finds the version already there, inside the same transaction.
+                connection.script(
+                    _script(migration),
+                    unless=lambda version=migration.version: _version(connection) >= version,  # type: ignore[misc]
+                )
+            except sqlite3.Error as error:
+                raise SchemaMismatch(
+                    f"{self.url} cannot be brought to schema version {migration.version} ({error}): it was made or "
+                    "changed by another program; name another file, or restore a backup"
+                ) from error
         return SchemaStatus(found, len(self._migrations), self.url)
 
     def _upgrade(self, found: int) -> list[str]:
