@@ -14,6 +14,9 @@ from mainspring.worker.runs import Runs
 
 __all__ = ["Pump"]
 
+_Claimed = tuple[ClaimReply, int]
+"""What the store gave, and how many were asked for."""
+
 POLL_SECONDS = 1.0
 """How long a worker sleeps at most: what a lost hint can cost."""
 FINISH_SECONDS = 6.0
@@ -41,7 +44,9 @@ class Pump:
         self._worker = worker
         self._lost = lost
         self._outage = Outage("claiming")
-        self._claiming: asyncio.Task[ClaimReply] | None = None
+        self._claiming: asyncio.Task[_Claimed] | None = None
+        self._next: asyncio.Task[_Claimed] | None = None
+        """The claim after that, if it is under way already."""
         self._doubts = 0
         """How often it has become unclear what the store has given to this worker."""
         self._cleared = 0
@@ -55,36 +60,48 @@ class Pump:
         try:
             while True:
                 self._runs.freed.clear()
-                # Half of what may run is claimed while the other half runs.
-                worker, room = self._worker(), min(self._runs.room(), self._runs.half)
-                if worker is None or room <= 0:
+                claiming, self._next = self._next or self._begin(), None
+                if claiming is None:
                     # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the event.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(POLL_SECONDS):
                             await self._runs.freed.wait()
                     continue
                 # Shielded: what the store has given out must be launched, whoever stops the pump meanwhile.
-                self._claiming = asyncio.create_task(self._claim(worker, room), name="mainspring claim")
-                reply = await asyncio.shield(self._claiming)
+                self._claiming = claiming
+                reply, room = await asyncio.shield(claiming)
                 if len(reply.claims) < room:
                     await watch.wait(self._idle_seconds(reply))
         finally:
             await watch.aclose()
 
     async def finish(self) -> None:
-        """After the end of `run`: wait for a claim that was under way, as long as the store may take for it."""
-        if self._claiming is not None:
-            await asyncio.wait([self._claiming], timeout=FINISH_SECONDS)
-            self._claiming.cancel()
+        """After the end of `run`: wait for the claims that were under way, as long as the store may take for them."""
+        claiming = [task for task in (self._claiming, self._next) if task is not None]
+        if claiming:
+            await asyncio.wait(claiming, timeout=FINISH_SECONDS)
+            for task in claiming:
+                task.cancel()
 
-    async def _claim(self, worker: str, room: int) -> ClaimReply:
+    def _begin(self, coming: int = 0) -> asyncio.Task[_Claimed] | None:
+        """Ask for half of what may run, so that one half runs while the other is claimed; or for less, if there is less
+        room beside those that are `coming`. None: nothing is to be claimed."""
+        worker, room = self._worker(), min(self._runs.room() - coming, self._runs.half)
+        if worker is None or room <= 0:
+            return None
+        return asyncio.create_task(self._claim(worker, room), name="mainspring claim")
+
+    async def _claim(self, worker: str, room: int) -> _Claimed:
         reply = await self._outage.outlast(lambda: self._ask(worker, room))
         self._clock.sync(reply.now)
+        if len(reply.claims) == room:
+            # The next request goes out before these begin to run, or the loop would come to it when they have.
+            self._next = self._begin(coming=room)
         for claim in reply.claims:
             self._runs.launch(claim)
         if not reply.alive:
             self._lost(worker)
-        return reply
+        return reply, room
 
     async def _ask(self, worker: str, room: int) -> ClaimReply:
         doubts, hidden, held = self._doubts, self._hidden, None
