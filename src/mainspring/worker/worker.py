@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -49,6 +50,9 @@ __all__ = ["Worker"]
 logger = logging.getLogger("mainspring.worker")
 
 DEFAULT_CONCURRENCY = 10
+
+GARBAGE_LOOKED_FOR_EVERY = 20_000
+"""New objects, until Python looks for cycles among the youngest."""
 
 SETTLE_SECONDS = 15.0
 """How long a stopping worker tries to settle with a store that does not answer."""
@@ -113,7 +117,10 @@ class Worker:
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once."""
+        """Work until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once. The process is a worker's
+        from here on."""
+        # A job is some dozens of objects, in no cycle: looking for cycles among every 700 new ones took 8 % of the time.
+        gc.set_threshold(max(GARBAGE_LOOKED_FOR_EVERY, gc.get_threshold()[0]))
         runner = asyncio.Runner(loop_factory=_loop_factory())
         try:
             runner.run(self._run_with_signals())

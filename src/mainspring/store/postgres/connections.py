@@ -17,7 +17,7 @@ import psycopg
 from mainspring.store.postgres.location import Location
 from mainspring.store.sql.statements import Row
 
-__all__ = ["AsyncConnection", "Connection", "Overdue", "aconnect", "connect", "hung_up"]
+__all__ = ["AsyncConnection", "Connection", "Overdue", "aconnect", "connect", "gives_rows", "hung_up"]
 
 T = TypeVar("T")
 
@@ -101,3 +101,9 @@ def hung_up(connection: Connection | AsyncConnection) -> bool:
     socket = select.poll()
     socket.register(connection.pgconn.socket, select.POLLIN)
     return bool(socket.poll(0))
+
+
+def gives_rows(cursor: psycopg.Cursor[Row] | psycopg.AsyncCursor[Row]) -> bool:
+    """Whether what was executed has rows to give; `cursor.description` would make an object for each column first."""
+    result = cursor.pgresult
+    return result is not None and result.nfields > 0

@@ -19,7 +19,7 @@ from mainspring.store.base import (
     Store,
     start,
 )
-from mainspring.store.postgres.connections import AsyncConnection, Connection, Overdue
+from mainspring.store.postgres.connections import AsyncConnection, Connection, Overdue, gives_rows
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.errors import again, translated
 from mainspring.store.postgres.hints import Speaker
@@ -74,7 +74,7 @@ class PostgresDriver:
                 rows: list[Row] = []
                 if text := self._dialect.text(command):
                     cursor = connection.execute(text, command.parameters or None)
-                    rows = cursor.fetchall() if cursor.description else []
+                    rows = cursor.fetchall() if gives_rows(cursor) else []
                 command = commands.send(rows)
         except StopIteration as done:
             reply: Reply = done.value
@@ -155,7 +155,7 @@ class PostgresAsyncDriver:
                 rows: list[Row] = []
                 if text := self._dialect.text(command):
                     cursor = await connection.execute(text, command.parameters or None)
-                    rows = await cursor.fetchall() if cursor.description else []
+                    rows = await cursor.fetchall() if gives_rows(cursor) else []
                 command = commands.send(rows)
         except StopIteration as done:
             reply: Reply = done.value

@@ -7,6 +7,8 @@ so has done nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby, starmap
+from operator import attrgetter
 
 from mainspring.model.job import Claim, NewJob
 from mainspring.model.states import FINAL
@@ -58,10 +60,14 @@ def claim(request: ClaimRequest, otherwise: Callable[[ClaimRequest], Operation[C
     whole = Claim(*last)
     if whole.lease not in (NOT_ALIVE, CLAIMED):
         return (yield from otherwise(request))
-    claims = [Claim(*row) for row in rows]
+    claims = [claim for _, room in groupby(starmap(Claim, rows), _queue) for claim in sorted(room, key=_place)]
     if whole.cancel_requested:
         claims = yield from edges.with_parents(claims)
     return ClaimReply(tuple(claims), whole.created_at, whole.run_at, whole.lease == CLAIMED)
+
+
+_queue = attrgetter("queue")
+_place = attrgetter("priority", "run_at", "id")
 
 
 def settle(

@@ -69,7 +69,7 @@ BEGIN
 END $$;
 
 -- Takes a worker, rooms (JSON: queue, limit), how many jobs in all, the time or NULL. Promotes what is due and claims.
--- Gives claims in the order of the rooms and their queues, and a last row about the whole, whose id is NULL: lease says
+-- Gives claims, room by room but in no order within one, and a last row about the whole, whose id is NULL: lease says
 -- what was done (0: the worker is not alive; 1: claimed; 2: nothing, not plain), created_at the time, run_at when the
 -- next scheduled job is due, cancel_requested whether claims may have parents.
 CREATE FUNCTION mainspring_claim_plain(by text, rooms jsonb, most integer, at bigint)
@@ -137,27 +137,27 @@ BEGIN
         EXIT WHEN rest <= 0;
         CONTINUE WHEN room.queue <> ALL(open);
         RETURN QUERY
-        WITH claimed AS (
-            UPDATE mainspring_jobs AS j
-            SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by, started_at = time
-            WHERE j.ctid = ANY(ARRAY(
-                SELECT o.ctid FROM mainspring_jobs AS o
-                WHERE o.state = 'queued' AND o.queue = room.queue AND o.partition = '' AND o.gate = ''
-                ORDER BY o.priority, o.run_at, o.id LIMIT least(room.size, rest) FOR NO KEY UPDATE SKIP LOCKED
-            ))
-            RETURNING j.id, j.lease, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
-                      j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost,
-                      j.flow
-        ), started AS (
-            DELETE FROM mainspring_keys AS k
-            WHERE EXISTS (SELECT 1 FROM mainspring_keys) AND k.name = ANY(ARRAY(
-                SELECT o.name FROM mainspring_keys AS o
-                WHERE o.until = 'started' AND o.job IN (SELECT c.id FROM claimed AS c)
-                FOR UPDATE SKIP LOCKED
-            ))
-        )
-        SELECT c.* FROM claimed AS c ORDER BY c.priority, c.run_at, c.id;
+        UPDATE mainspring_jobs AS j
+        SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by, started_at = time
+        WHERE j.ctid = ANY(ARRAY(
+            SELECT o.ctid FROM mainspring_jobs AS o
+            WHERE o.state = 'queued' AND o.queue = room.queue AND o.partition = '' AND o.gate = ''
+            ORDER BY o.priority, o.run_at, o.id LIMIT least(room.size, rest) FOR NO KEY UPDATE SKIP LOCKED
+        ))
+        RETURNING j.id, j.lease, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
+                  j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost, j.flow;
         GET DIAGNOSTICS taken = ROW_COUNT;
+        IF taken > 0 AND EXISTS (SELECT 1 FROM mainspring_keys) THEN
+            DELETE FROM mainspring_keys AS k WHERE k.name = ANY(ARRAY(
+                SELECT o.name FROM mainspring_keys AS o
+                WHERE o.until = 'started' AND o.job IN (
+                    SELECT j.id FROM mainspring_jobs AS j
+                    WHERE j.state = 'running' AND j.queue = room.queue AND j.partition = '' AND j.gate = ''
+                      AND j.worker = by
+                )
+                FOR UPDATE SKIP LOCKED
+            ));
+        END IF;
         rest := rest - taken;
     END LOOP;
     RETURN QUERY SELECT NULL, 1, '', '', '', 0, 0, 0, 0, time, next_due, 0::bigint, '', '', '',
