@@ -119,7 +119,7 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once. The process is a worker's
         from here on."""
-        # A job is some dozens of objects, in no cycle: looking for cycles among every 700 new ones took 8 % of the time.
+        # A job is some dozens of objects, in no cycle: looking for cycles among every 700 new ones was 8 % of the work.
         gc.set_threshold(max(GARBAGE_LOOKED_FOR_EVERY, gc.get_threshold()[0]))
         runner = asyncio.Runner(loop_factory=_loop_factory())
         try:
