@@ -229,7 +229,8 @@ class NoteRequest(Request[frozenset[str]]):
     """Writes each note whose lease holds, and gives their ids. No job is named twice.
 
     A log line is known by its job, its lease and its number: one that is there is not written again. They stand in the
-    order of leases, and of numbers within each; a job keeps its last `LOG_LINES_KEPT` lines.
+    order of leases, and of numbers within each; a job keeps its last `LOG_LINES_KEPT` lines. Numbers are given without
+    gaps: missing, once a note is written, are at most lines that would not be kept any more.
     """
 
     operation: ClassVar[str] = "note"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mainspring.model.job import LogLine, Note
 from mainspring.model.states import State
 from mainspring.store.base import LOG_LINES_KEPT, Filter, FindRequest, Verb
@@ -101,7 +103,7 @@ class TestLog:
         scene.join()
         scene.insert("j")
         lease = scene.claim_one().lease
-        scene.note(Note("j", lease, lines=lines("c", "d"), first=70_000))
+        scene.note(Note("j", lease, lines=lines("c", "d"), first=700))
         scene.note(Note("j", lease, lines=lines("a")))
         scene.note(Note("j", lease, lines=lines("b"), first=9))
         assert scene.job("j").log == lines("a", "b", "c", "d")
@@ -134,7 +136,7 @@ class TestLog:
         assert scene.job("j").log == written[-LOG_LINES_KEPT:]
 
     def test_the_newest_lines_of_all_attempts_are_kept(self, scene: Scene) -> None:
-        """Exactly so many, however they fall on leases, and whatever numbers there are none of."""
+        """Exactly so many, however they fall on leases."""
         scene.join()
         scene.insert("j", "other")
         size, written = LOG_LINES_KEPT // 2 - 100, lines()
@@ -143,17 +145,49 @@ class TestLog:
             said = lines(*(f"{attempt} {number}" for number in range(size)))
             half = size // 2
             scene.note(
-                Note("j", claim.lease, lines=said[:half], first=5 * attempt),
+                Note("j", claim.lease, lines=said[:half]),
                 Note("other", beside.lease, lines=said[:3]),
             )
             scene.settle(
                 *(settlement(each, State.QUEUED) for each in (claim, beside)),
-                notes=[Note("j", claim.lease, lines=said[half:], first=half + 1000 * attempt)],
+                notes=[Note("j", claim.lease, lines=said[half:], first=half)],
             )
             written += said
             assert scene.job("j").log == written[-LOG_LINES_KEPT:]
         assert len(written) > LOG_LINES_KEPT + size
         assert len(scene.job("other").log) == 12
+
+    def test_who_said_too_much_at_once_may_leave_out_what_is_not_kept(self, scene: Scene) -> None:
+        """And goes on from there; the lines of attempts before give way."""
+        scene.join()
+        scene.insert("j")
+        claim = scene.claim_one()
+        scene.settle(settlement(claim, State.QUEUED), notes=[Note("j", claim.lease, lines=lines("a", "b", "c"))])
+        lease = scene.claim_one().lease
+        scene.note(Note("j", lease, lines=lines("d", "e")))
+        written = lines(*(f"line {number}" for number in range(LOG_LINES_KEPT)))
+        scene.note(Note("j", lease, lines=written, first=5000))
+        assert scene.job("j").log == written
+        scene.note(Note("j", lease, lines=lines("last"), first=5000 + LOG_LINES_KEPT))
+        assert scene.job("j").log == written[1:] + lines("last")
+
+    @pytest.mark.parametrize("before", [0, 1, 2])
+    def test_the_bound_is_exact_where_a_lease_reaches_it_alone(self, scene: Scene, before: int) -> None:
+        scene.join()
+        scene.insert("j")
+        claim = scene.claim_one()
+        earlier = lines(*(f"before {number}" for number in range(before)))
+        scene.settle(settlement(claim, State.QUEUED), notes=[Note("j", claim.lease, lines=earlier)])
+        lease, written = scene.claim_one().lease, earlier
+        for first, count in ((0, LOG_LINES_KEPT - 2), (LOG_LINES_KEPT - 2, 1), (LOG_LINES_KEPT - 1, 1)):
+            said = lines(*(f"line {first + number}" for number in range(count)))
+            scene.note(Note("j", lease, lines=said, first=first))
+            written += said
+            assert scene.job("j").log == written[-LOG_LINES_KEPT:]
+        for number in range(LOG_LINES_KEPT, LOG_LINES_KEPT + 2):
+            scene.note(Note("j", lease, lines=lines(f"line {number}"), first=number))
+            written += lines(f"line {number}")
+            assert scene.job("j").log == written[-LOG_LINES_KEPT:]
 
     def test_one_note_over_the_bound_keeps_its_newest_lines(self, scene: Scene) -> None:
         scene.join()

@@ -256,11 +256,19 @@ FROM json_array_elements(:doc) AS value
 ON CONFLICT (job, seq) DO NOTHING;
 
 -- name: trim_log
--- Takes :doc (ids), :keep. Only so many lines of each stay, the last ones.
-DELETE FROM mainspring_log AS l USING json_array_elements_text(:doc) AS id CROSS JOIN LATERAL (
-    SELECT seq FROM mainspring_log WHERE job = id ORDER BY seq DESC LIMIT 1 OFFSET :keep
-) AS surplus
-WHERE l.job = id AND l.seq <= surplus.seq;
+-- Takes :doc (ids), :keep. Only so many lines of each stay, the last ones: where the last lease has that many, they are
+-- found by their numbers; else they are counted.
+DELETE FROM mainspring_log WHERE ctid = ANY(ARRAY(
+    SELECT surplus.ctid FROM json_array_elements_text(:doc) AS id CROSS JOIN LATERAL (
+        SELECT l.ctid FROM mainspring_log AS l
+        WHERE l.job = id AND l.seq <= (
+            SELECT CASE WHEN max(seq) % 4294967296 >= :keep THEN max(seq) - :keep
+                        ELSE (SELECT seq FROM mainspring_log WHERE job = id ORDER BY seq DESC LIMIT 1 OFFSET :keep) END
+            FROM mainspring_log WHERE job = id
+        )
+        OFFSET 0
+    ) AS surplus
+));
 
 -- name: cancel_requests
 -- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.
