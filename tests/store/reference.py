@@ -251,7 +251,9 @@ class ReferenceStore(Configured):
         if note.progress_text is not None:
             job = replace(job, progress_text=note.progress_text)
         self.jobs[note.id] = job
-        self.logs[note.id] = [*self.logs[note.id], *note.lines][-LOG_LINES_KEPT:]
+        written = {(note.lease, number): line for number, line in enumerate(note.lines, note.first)}
+        known = sorted((written | self.logs[note.id]).items(), key=lambda line: line[0])
+        self.logs[note.id] = dict(known[-LOG_LINES_KEPT:])
         return True
 
     def _holds(self, id: str, lease: int) -> bool:
@@ -365,7 +367,7 @@ class ReferenceStore(Configured):
         jobs = found[: request.limit]
         cursor = cursor_at(jobs[-1]) if len(jobs) < len(found) else None
         if request.with_log:
-            jobs = [replace(job, log=tuple(self.logs.get(job.id, ()))) for job in jobs]
+            jobs = [replace(job, log=tuple(self.logs.get(job.id, {}).values())) for job in jobs]
         if request.with_parents:
             jobs = [replace(job, parents=self._parents(job.id)) for job in jobs]
         return Page(tuple(jobs), cursor)

@@ -70,7 +70,8 @@ class Contents:
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobRecord] = {}
-        self.logs: defaultdict[str, list[LogLine]] = defaultdict(list)
+        self.logs: defaultdict[str, dict[tuple[int, int], LogLine]] = defaultdict(dict)
+        """By job; and its lines by lease and number, in that order."""
         self.workers: dict[str, WorkerRecord] = {}
         self.gates: dict[GateName, Gate] = {}
         self.schedules: dict[str, ScheduleRecord] = {}

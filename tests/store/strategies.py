@@ -78,7 +78,10 @@ class Remark:
     pick: int
     error: int
     percent: int
+    first: int
     lines: int
+    again: bool
+    """It is sent twice."""
 
 
 def job_id(number: int) -> str:
@@ -159,7 +162,7 @@ fates = st.builds(
     key_lists,
     st.one_of(st.none(), st.none(), spans),
 )
-remarks = st.builds(Remark, picks, errors, st.integers(0, 100), st.integers(0, 2))
+remarks = st.builds(Remark, picks, errors, st.integers(0, 100), st.integers(0, 4), st.integers(0, 2), st.booleans())
 
 flow_ids = st.integers(1, 4).map(lambda number: f"flow {number}")
 id_sets = st.lists(st.integers(1, 30).map(job_id), max_size=6, unique=True).map(tuple)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import Phase, settings
 
-from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Until
+from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Until
 from mainspring.model.states import State
 from mainspring.store.base import BeatReply, BeatRequest, Inserted, Operation, ReapRequest
 
-from .conformance import beat, claim, insert, keys, reap, settle
+from .conformance import beat, claim, insert, keys, note, reap, settle
 from .conformance.scene import Scene
 from .reference import ReferenceStore
 from .state_machine import operations_like_the_reference
@@ -30,6 +30,13 @@ class WithoutStateGuard(ReferenceStore):
 
     def _holds(self, id: str, lease: int) -> bool:
         return id in self.jobs and self.jobs[id].lease == lease
+
+
+class WithoutNumbers(ReferenceStore):
+    """Log lines go after those that are there."""
+
+    def _note(self, note: Note) -> bool:
+        return super()._note(replace(note, first=len(self.logs[note.id])))
 
 
 class WithoutPriority(ReferenceStore):
@@ -117,6 +124,8 @@ class WithoutTheLastOnes(ReferenceStore):
         (WithoutLeaseGuard, settle.TestFence().test_a_worker_whose_job_was_reaped_changes_nothing),
         (WithoutStateGuard, settle.TestFence().test_a_job_that_is_not_running_is_not_written_even_by_its_last_lease),
         (WithoutStateGuard, settle.TestSettle().test_a_settlement_sent_twice_has_one_effect),
+        (WithoutNumbers, note.TestLog().test_a_line_sent_again_is_written_once),
+        (WithoutNumbers, note.TestLog().test_an_attempts_lines_stand_after_those_of_the_ones_before),
         (WithoutPriority, claim.TestClaim().test_order_is_priority_then_due_time_then_id),
         (WithoutReaping, reap.TestReap().test_a_dead_workers_jobs_are_leased_anew),
         (WithoutRenewedLease, settle.TestFence().test_a_worker_whose_job_was_reaped_changes_nothing),
@@ -141,7 +150,10 @@ def test_a_broken_promise_is_noticed(broken: type[ReferenceStore], test: Callabl
 
 @pytest.mark.parametrize(
     "broken",
-    [WithoutLeaseGuard, WithoutPriority, WithoutReaping, WithoutIdentity, WithoutGivingBack, WithoutTheLastOnes],
+    [
+        *(WithoutLeaseGuard, WithoutNumbers, WithoutPriority, WithoutReaping, WithoutIdentity, WithoutGivingBack),
+        WithoutTheLastOnes,
+    ],
 )
 def test_random_operations_notice_it_too(broken: type[ReferenceStore]) -> None:
     case = operations_like_the_reference(broken)

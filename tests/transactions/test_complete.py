@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from worker.scene import AT_ONCE, ended, until, working
+from worker.scene import AT_ONCE, NotesOnTheWay, ended, until, working
 
 from mainspring import (
     Context,
@@ -378,6 +378,34 @@ async def test_progress_and_log_are_kept_either_way(place: Place, begin: Callabl
         await ended(job)
     assert job.state is (State.COMPLETED if commits else State.DEAD)
     assert ([line.text for line in app.jobs.log(job.id)], job.progress) == (["paid"], 80)
+
+
+@BOTH
+@pytest.mark.parametrize("commits", [True, False])
+async def test_what_was_noted_just_before_is_kept_once_though_it_comes_too_late(
+    place: Place, begin: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, commits: bool
+) -> None:
+    """It has been sent and is not there yet when the task completes its job, and the lease is over when it is."""
+    app, notes = place.app, NotesOnTheWay(monkeypatch, place.app.store)
+
+    @app.task(retry=1)
+    def charge(ctx: Context) -> str:
+        ctx.log("asked")
+        ctx.progress(80, "nearly")
+        assert notes.sent.wait(20)
+        ctx.log("paid")
+        with begin() as connection:
+            pay(place, connection)
+            ctx.complete("paid", tx=connection)
+            connection.commit() if commits else connection.rollback()
+        notes.through.set()
+        return ""
+
+    job = charge.enqueue()
+    async with working(app):
+        await ended(job)
+    assert job.state is (State.COMPLETED if commits else State.DEAD)
+    assert ([line.text for line in app.jobs.log(job.id)], job.progress) == (["asked", "paid"], 80)
 
 
 @BOTH

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
 from typing import Any, TypeVar
 
-from mainspring import Job, Mainspring, Retry
+import pytest
+
+from mainspring import Job, Mainspring, Retry, StoreUnavailable
+from mainspring.store.base import AsyncDriver, NoteRequest, Reply, Request, Store
 from mainspring.worker.worker import Worker
 
 T = TypeVar("T")
@@ -82,3 +86,34 @@ def path_of(app: Mainspring) -> str:
 
 def is_alive(app: Mainspring, worker: str) -> bool:
     return any(each.id == worker and each.alive for each in app.workers.list())
+
+
+class NotesOnTheWay:
+    """Drivers of a real store, with a long way for progress and log lines: they set off when they are sent, and reach
+    the store when they are let through. `lost` says of how many of them the reply is lost."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store, lost: int = 0) -> None:
+        self.sent = threading.Event()
+        self.through = threading.Event()
+        self.lost = lost
+        real = store.async_driver
+        monkeypatch.setattr(store, "async_driver", lambda: _LongWay(self, real()))
+
+
+class _LongWay:
+    def __init__(self, notes: NotesOnTheWay, driver: AsyncDriver) -> None:
+        self._notes = notes
+        self._driver = driver
+        self.watch = driver.watch
+        self.aclose = driver.aclose
+
+    async def run(self, request: Request[Reply]) -> Reply:
+        if not isinstance(request, NoteRequest):
+            return await self._driver.run(request)
+        self._notes.sent.set()
+        await until(self._notes.through.is_set)
+        reply = await self._driver.run(request)
+        if self._notes.lost:
+            self._notes.lost -= 1
+            raise StoreUnavailable("the reply was lost")
+        return reply

@@ -178,6 +178,8 @@ class Note:
     """0 to 100; None leaves what is stored."""
     progress_text: str | None = None
     lines: tuple[LogLine, ...] = ()
+    first: int = 0
+    """The number of the first of these lines among all that were logged under this lease, from 0. The others follow."""
 
 
 @dataclass(frozen=True, slots=True)

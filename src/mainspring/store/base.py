@@ -28,8 +28,8 @@ Rules that hold for every store:
 - Text other than `args`, `result`, `error`, `history` and `options` (reasons, names, progress and log lines) reaches a
   store clean of NUL and lone surrogates; those five are JSON, where such characters are escapes.
 - Priorities are -1000 to 1000, times 0 to 2**43: together they fit one exact sort key on every store.
-- Every request has one effect, however often it is sent: inserts by id, settlements and notes by lease, ticks by the
-  schedule's `next_at`, the others by being absolute.
+- Every request has one effect, however often it is sent: inserts by id, settlements by lease, log lines by lease and
+  number, ticks by the schedule's `next_at`, the others by being absolute.
 """
 
 from __future__ import annotations
@@ -226,7 +226,12 @@ LOG_LINES_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class NoteRequest(Request[frozenset[str]]):
-    """Writes each note whose lease holds, and gives their ids. A job keeps its newest `LOG_LINES_KEPT` lines."""
+    """Writes each note whose lease holds, and gives their ids. No job is named twice.
+
+    A log line is known by its job, its lease and its number: one that is there is not written again. They stand in the
+    order of leases, and of numbers within each; a job keeps its last `LOG_LINES_KEPT` lines. Numbers are given without
+    gaps: missing, once a note is written, are at most lines that would not be kept any more.
+    """
 
     operation: ClassVar[str] = "note"
     notes: tuple[Note, ...]

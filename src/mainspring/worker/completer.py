@@ -42,8 +42,8 @@ class Completer:
         _refuse_on_loop(run, self.tasks[run.claim.task])
         settled, before = self._decide(run, result), run.completion
         borrowed = self.store.borrow(tx)
-        request = self._begin(run, settled)
         try:
+            request = self._begin(run, settled)
             applied = borrowed.run(request)
             self._check(run, applied)
         except MainspringError:
@@ -54,8 +54,8 @@ class Completer:
         """The same on an event loop."""
         settled, before = self._decide(run, result), run.completion
         borrowed = self.store.async_borrow(tx)
-        request = self._begin(run, settled)
         try:
+            request = self._begin(run, settled)
             applied = await borrowed.run(request)
             self._check(run, applied)
         except MainspringError:
@@ -78,7 +78,11 @@ class Completer:
     def _begin(self, run: Run, settled: Settled) -> SettleRequest:
         # Before anything is sent: whatever interrupts that, it may have been written.
         run.completion = settled
-        return SettleRequest((settled.settlement,), self.notebook.hold(run.claim))
+        request = SettleRequest((settled.settlement,), self.notebook.hold(run))
+        if run.lost:
+            # It was given up just now, by somebody who may not have seen that there is a completion to find out about.
+            raise LeaseLost(_lost(run))
+        return request
 
     def _check(self, run: Run, applied: frozenset[str]) -> None:
         if run.claim.id not in applied:
@@ -88,7 +92,7 @@ class Completer:
         """Nothing was written."""
         run.completion = before
         if before is None:
-            self.notebook.let_go(run.claim)
+            self.notebook.let_go(run)
 
 
 def _refuse_on_loop(run: Run, task: Task[..., Any]) -> None:

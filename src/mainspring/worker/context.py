@@ -141,11 +141,11 @@ class Context:
 
     def progress(self, percent: float, text: str | None = None) -> None:
         """Say how far the job is, from 0 to 100. The latest one wins; written a few times a second at most."""
-        self._notebook.progress(self._run.claim, percent, text)
+        self._notebook.progress(self._run, percent, text)
 
     def log(self, text: str) -> None:
         """Add a line to the job's log. The newest 1,000 are kept."""
-        self._notebook.log(self._run.claim, text)
+        self._notebook.log(self._run, text)
 
 
 _current: ContextVar[Context] = ContextVar("mainspring_context")

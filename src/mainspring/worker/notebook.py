@@ -1,7 +1,9 @@
 """What running jobs say about themselves, gathered, and written a few times a second.
 
-Tasks write from any thread and never wait. What has not been written when a job is settled goes along with its
-settlement, so that a final "100 %" is never lost.
+Tasks write from any thread and never wait. What is not known to be written when a job is settled goes along with its
+settlement, so that a final "100 %" is never lost. Writing something twice is no harm: a run numbers its log lines, and
+the store knows them by that. So all is kept here, and given to everybody who may write it, until the store has said
+that it has it, or that the job is not the run's own any more.
 """
 
 from __future__ import annotations
@@ -9,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from mainspring.errors import InvalidOption
 from mainspring.model.clock import StoreClock
@@ -19,6 +20,7 @@ from mainspring.model.job import Claim, LogLine, Note
 from mainspring.model.text import cut, quote
 from mainspring.store.base import LOG_LINES_KEPT, AsyncDriver, NoteRequest
 from mainspring.worker.outage import Outage
+from mainspring.worker.run import Run
 
 __all__ = ["Notebook"]
 
@@ -30,67 +32,96 @@ _LINE_BYTES = 8 * 1024
 
 
 @dataclass(slots=True)
-class _Open:
-    """What one run has said since the last write."""
+class _Page:
+    """What one run has said and the store has not acknowledged."""
 
-    lease: int
+    run: Run
     percent: float | None = None
     text: str | None = None
     lines: list[LogLine] = field(default_factory=list)
+    """The last ones of the run."""
+    held: bool = False
+    """Not to be written until its job is settled: the job's row is locked by a transaction of its task's."""
+
+    @property
+    def lease(self) -> int:
+        return self.run.claim.lease
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.lines and self.percent is None and self.text is None
+
+    def note(self) -> Note:
+        first = self.run.logged - len(self.lines)
+        return Note(self.run.claim.id, self.lease, self.percent, self.text, tuple(self.lines), first)
+
+    def acknowledge(self, note: Note) -> None:
+        """The store has that much; more may have come since it was sent."""
+        left = self.run.logged - (note.first + len(note.lines))
+        del self.lines[: max(0, len(self.lines) - left)]
+        if self.percent == note.progress:
+            self.percent = None
+        if self.text == note.progress_text:
+            self.text = None
 
 
 class Notebook:
-    """The unwritten notes of all runs of one worker."""
+    """The notes of all runs of one worker, as far as they are not known to be written. A run that has said nothing, or
+    nothing new, has no page here."""
 
     def __init__(self, driver: AsyncDriver, clock: StoreClock) -> None:
         self._driver = driver
         self._clock = clock
-        self._open: dict[str, _Open] = {}
-        self._held: set[str] = set()
-        """Jobs whose notes wait for their settlement, since their rows are locked by transactions of their tasks."""
+        self._pages: dict[str, _Page] = {}
+        """By job."""
         self._lock = threading.Lock()
         self._writing = asyncio.Lock()
+        self._sent: frozenset[str] = frozenset()
+        """The jobs whose notes are being written."""
         self._dirty: Callable[[], object] = lambda: None
 
-    def progress(self, claim: Claim, percent: float, text: str | None) -> None:
+    def progress(self, run: Run, percent: float, text: str | None) -> None:
         if not isinstance(percent, int | float) or (isinstance(percent, float) and not math.isfinite(percent)):
             raise InvalidOption(f"progress {quote(percent)} is not a number from 0 to 100")
         with self._lock:
-            page = self._page(claim)
-            page.percent = float(min(100, max(0, percent)))
-            if text is not None:
-                page.text = cut(str(text), _PROGRESS_TEXT_BYTES)
+            if page := self._page(run):
+                page.percent = float(min(100, max(0, percent)))
+                if text is not None:
+                    page.text = cut(str(text), _PROGRESS_TEXT_BYTES)
 
-    def log(self, claim: Claim, text: str) -> None:
+    def log(self, run: Run, text: str) -> None:
         line = LogLine(self._clock.now(), cut(str(text), _LINE_BYTES))
         with self._lock:
-            page = self._page(claim)
-            page.lines.append(line)
-            del page.lines[:-LOG_LINES_KEPT]
+            if page := self._page(run):
+                page.lines.append(line)
+                del page.lines[:-LOG_LINES_KEPT]
+                run.logged += 1
 
-    def hold(self, claim: Claim) -> tuple[Note, ...]:
-        """The unwritten notes of a job, for somebody to write who may not come to it; until they are taken, or let go,
-        nobody else writes them."""
+    def hold(self, run: Run) -> tuple[Note, ...]:
+        """The notes of a run, those under way included, for somebody to write who may not come to it; until they are
+        taken, or let go, nobody else begins to write them."""
         with self._lock:
-            self._held.add(claim.id)
-            page = self._open.get(claim.id)
-            return () if page is None or page.lease != claim.lease else (_note(claim.id, page),)
+            if page := self._page(run):
+                page.held = True
+            return () if page is None or page.is_empty else (page.note(),)
 
-    def let_go(self, claim: Claim) -> None:
-        """The notes of a job are to be written as always."""
+    def let_go(self, run: Run) -> None:
+        """The notes of a run are to be written as always."""
         with self._lock:
-            self._held.discard(claim.id)
+            if page := self._page_of(run.claim):
+                page.held = False
+                self._close_if_empty(page)
         self._dirty()
 
-    async def take(self, ids: Iterable[str]) -> tuple[Note, ...]:
-        """The unwritten notes of these jobs; they are the caller's to write now.
-
-        Waits for a write that is under way: a note that came after its job was settled would be refused.
-        """
-        if not self._open and not self._writing.locked():
+    async def take(self, claims: Collection[Claim]) -> tuple[Note, ...]:
+        """The notes of these runs; they are the caller's to write now."""
+        if not self._pages:
             return ()
+        if self._sent.isdisjoint(claim.id for claim in claims):
+            return self._pop(claims)
+        # Two requests that write several jobs, and some of these both, could wait for each other in the store.
         async with self._writing:
-            return self._pop(ids)
+            return self._pop(claims)
 
     async def keep_writing(self) -> None:
         """Write whatever has gathered, again and again, until cancelled."""
@@ -102,26 +133,59 @@ class Notebook:
             while True:
                 await something.wait()
                 something.clear()
-                async with self._writing:
-                    if notes := self._pop(tuple(self._open.keys() - self._held)):
-                        await outage.outlast(partial(self._driver.run, NoteRequest(notes)))
-                await asyncio.sleep(WRITE_SECONDS)
+                if await outage.outlast(self._write):
+                    something.set()  # more may have come meanwhile
+                    await asyncio.sleep(WRITE_SECONDS)
         finally:
             self._dirty = lambda: None
 
-    def _pop(self, ids: Iterable[str]) -> tuple[Note, ...]:
+    async def _write(self) -> bool:
+        """Try once to write what there is by now; whether there was anything."""
+        async with self._writing:
+            with self._lock:
+                notes = tuple(page.note() for page in self._pages.values() if not page.held)
+            if not notes:
+                return False
+            self._sent = frozenset(note.id for note in notes)
+            try:
+                self._acknowledge(notes, await self._driver.run(NoteRequest(notes)))
+            finally:
+                self._sent = frozenset()
+            return True
+
+    def _acknowledge(self, notes: Sequence[Note], written: frozenset[str]) -> None:
         with self._lock:
-            ids = tuple(ids)
-            self._held.difference_update(ids)
-            return tuple(_note(id, self._open.pop(id)) for id in ids if id in self._open)
+            for note in notes:
+                page = self._pages.get(note.id)
+                if page is None or page.lease != note.lease:
+                    continue
+                if note.id in written:
+                    page.acknowledge(note)
+                    self._close_if_empty(page)
+                else:
+                    # The run is not its job's owner any more, and never will be again.
+                    del self._pages[note.id]
 
-    def _page(self, claim: Claim) -> _Open:
-        page = self._open.get(claim.id)
-        if page is None or page.lease != claim.lease:
-            page = self._open[claim.id] = _Open(claim.lease)
+    def _pop(self, claims: Collection[Claim]) -> tuple[Note, ...]:
+        with self._lock:
+            pages = [page for claim in claims if (page := self._page_of(claim))]
+            for page in pages:
+                del self._pages[page.run.claim.id]
+        return tuple(page.note() for page in pages if not page.is_empty)
+
+    def _page(self, run: Run) -> _Page | None:
+        """The page to write on. None: this worker has claimed the job anew meanwhile, so the run has nothing to say."""
+        claim = run.claim
+        page = self._pages.get(claim.id)
+        if page is None or page.lease < claim.lease:
+            page = self._pages[claim.id] = _Page(run)
             self._dirty()
-        return page
+        return page if page.lease == claim.lease else None
 
+    def _page_of(self, claim: Claim) -> _Page | None:
+        page = self._pages.get(claim.id)
+        return page if page is not None and page.lease == claim.lease else None
 
-def _note(id: str, page: _Open) -> Note:
-    return Note(id, page.lease, page.percent, page.text, tuple(page.lines))
+    def _close_if_empty(self, page: _Page) -> None:
+        if page.is_empty and not page.held:
+            del self._pages[page.run.claim.id]

@@ -25,7 +25,7 @@ class Interruption(Enum):
 class Run:
     """A claim under way."""
 
-    __slots__ = ("begun", "claim", "completion", "ended", "follow_ups", "interruption", "on_thread", "task")
+    __slots__ = ("begun", "claim", "completion", "ended", "follow_ups", "interruption", "logged", "on_thread", "task")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -39,6 +39,8 @@ class Run:
         """True once its outcome is with the settler."""
         self.follow_ups: tuple[NewJob, ...] = ()
         """The jobs that it leaves behind if it completes."""
+        self.logged = 0
+        """How many log lines it has written."""
         self.completion: Settled | None = None
         """What it has written in a transaction of its task's: that the job has completed, if that is ever committed."""
 

@@ -128,7 +128,7 @@ class Settler:
             await asyncio.wait(self._waiting)
 
     async def _settle(self, batch: list[Settled]) -> Sequence[None]:
-        notes = await self._notebook.take([settled.claim.id for settled in batch])
+        notes = await self._notebook.take([settled.claim for settled in batch])
         request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
         try:
             applied = await self._outage.outlast(lambda: self._driver.run(request))
@@ -203,7 +203,7 @@ class Settler:
         """It is not committed, or not yet. The store lets only one of the two settlements be applied, this or the
         run's, so that it decides what happened."""
         settled, claim = doubt.otherwise, doubt.otherwise.claim
-        request = SettleRequest((settled.settlement,), await self._notebook.take([claim.id]))
+        request = SettleRequest((settled.settlement,), await self._notebook.take([claim]))
         try:
             applied = await Outage(f"settling job {claim.id}").outlast(lambda: self._settle_in_turn(request))
         except Exception:  # noqa: BLE001 - whatever it is, it must cost this job only
@@ -220,7 +220,7 @@ class Settler:
     async def _close(self, doubt: _Doubt, record: JobRecord | None) -> None:
         """The job is settled, by the run's own transaction or by somebody else."""
         claim, outcome = doubt.otherwise.claim, doubt.otherwise.outcome
-        await self._notebook.take([claim.id])  # those that the transaction did not write come too late
+        await self._notebook.take([claim])  # those that the transaction did not write come too late
         if record is None or record.state is not State.COMPLETED or record.lease != claim.lease:
             self._settled([doubt.otherwise], ())
             return

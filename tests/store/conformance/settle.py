@@ -100,11 +100,25 @@ class TestSettle:
         scene.insert("j")
         claim = scene.claim_one()
         scene.note(Note("j", claim.lease, lines=lines("one")))
-        note = Note("j", claim.lease, progress=100.0, progress_text="done", lines=lines("two"))
+        note = Note("j", claim.lease, progress=100.0, progress_text="done", lines=lines("two"), first=1)
         assert scene.settle(settlement(claim), notes=[note]) == {"j"}
         job = scene.job("j")
         assert (job.progress, job.progress_text) == (100.0, "done")
         assert job.log == lines("one", "two")
+
+    @pytest.mark.parametrize("state", [State.COMPLETED, State.SCHEDULED])
+    def test_lines_that_were_written_before_are_not_doubled(self, scene: Scene, state: State) -> None:
+        """By a note whose reply was lost, or by this very request, sent twice."""
+        scene.join()
+        scene.insert("j")
+        claim = scene.claim_one()
+        early = Note("j", claim.lease, lines=lines("one", "two"))
+        scene.note(early)
+        late = Note("j", claim.lease, lines=lines("one", "two", "three"))
+        assert scene.settle(settlement(claim, state, delay_ms=5), notes=[late]) == {"j"}
+        assert scene.settle(settlement(claim, state, delay_ms=5), notes=[late]) == frozenset()
+        assert scene.note(early) == frozenset()
+        assert scene.job("j").log == lines("one", "two", "three")
 
     @pytest.mark.parametrize(
         ("state", "reason"),

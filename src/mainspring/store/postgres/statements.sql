@@ -250,17 +250,26 @@ WHERE j.id = n.id AND j.lease = n.lease AND (j.state = 'running') IS NOT FALSE
 RETURNING j.id;
 
 -- name: write_log
--- Takes :doc (Note, lease checked). Log lines go after those that are there.
+-- Takes :doc (job, seq, at, text of lines whose lease was checked). Those that are there stay as they are.
 INSERT INTO mainspring_log (job, seq, at, text)
-SELECT n.id, coalesce((SELECT max(seq) FROM mainspring_log WHERE job = n.id), 0) + line.place,
-       (line.value ->> 'at')::bigint, line.value ->> 'text'
-FROM json_to_recordset(:doc) AS n (id text, lines json)
-CROSS JOIN LATERAL json_array_elements(n.lines) WITH ORDINALITY AS line (value, place);
+SELECT value ->> 0, (value ->> 1)::bigint, (value ->> 2)::bigint, value ->> 3
+FROM json_array_elements(:doc) AS value
+ON CONFLICT (job, seq) DO NOTHING;
 
 -- name: trim_log
--- Takes :doc (Note), :keep. Only the newest lines stay.
-DELETE FROM mainspring_log AS l USING json_to_recordset(:doc) AS n (id text)
-WHERE l.job = n.id AND l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job = n.id) - :keep;
+-- Takes :doc (ids), :keep. Only so many lines of each stay, the last ones: where the last lease has that many, they are
+-- found by their numbers; else they are counted.
+DELETE FROM mainspring_log WHERE ctid = ANY(ARRAY(
+    SELECT surplus.ctid FROM json_array_elements_text(:doc) AS id CROSS JOIN LATERAL (
+        SELECT l.ctid FROM mainspring_log AS l
+        WHERE l.job = id AND l.seq <= (
+            SELECT CASE WHEN max(seq) % 4294967296 >= :keep THEN max(seq) - :keep
+                        ELSE (SELECT seq FROM mainspring_log WHERE job = id ORDER BY seq DESC LIMIT 1 OFFSET :keep) END
+            FROM mainspring_log WHERE job = id
+        )
+        OFFSET 0
+    ) AS surplus
+));
 
 -- name: cancel_requests
 -- Takes :id (worker). Gives ids and leases of its jobs that somebody asked to cancel.

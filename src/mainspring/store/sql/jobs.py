@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -199,7 +199,12 @@ def _write(notes: Sequence[Note]) -> Operation[frozenset[str]]:
     mine = frozenset(row[0] for row in rows)
     logged = [note for note in notes if note.lines and note.id in mine]
     if logged:
-        doc = document(logged)
-        yield sql("write_log", doc=doc)
-        yield sql("trim_log", doc=doc, keep=LOG_LINES_KEPT)
+        yield sql("write_log", doc=document([line for note in logged for line in _numbered(note)]))
+        yield sql("trim_log", doc=document([note.id for note in logged]), keep=LOG_LINES_KEPT)
     return mine
+
+
+def _numbered(note: Note) -> Iterator[tuple[str, int, int, str]]:
+    """Its lines as `write_log` takes them: one number says the lease and which line of it."""
+    first = (note.lease << 32) + note.first
+    return ((note.id, number, line.at, line.text) for number, line in enumerate(note.lines, first))

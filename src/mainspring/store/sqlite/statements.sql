@@ -220,19 +220,19 @@ WHERE mainspring_jobs.id = json_extract(n.value, '$.id')
 RETURNING mainspring_jobs.id;
 
 -- name: write_log
--- Takes :doc (Note, lease checked). Log lines go after those that are there.
+-- Takes :doc (job, seq, at, text of lines whose lease was checked). Those that are there stay as they are.
 INSERT INTO mainspring_log (job, seq, at, text)
-SELECT json_extract(n.value, '$.id'),
-       coalesce((SELECT max(seq) FROM mainspring_log WHERE job = json_extract(n.value, '$.id')), 0) + 1 + line.key,
-       json_extract(line.value, '$.at'), json_extract(line.value, '$.text')
-FROM json_each(:doc) AS n CROSS JOIN json_each(n.value, '$.lines') AS line;
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+       json_extract(value, '$[3]')
+FROM json_each(:doc) WHERE true
+ON CONFLICT (job, seq) DO NOTHING;
 
 -- name: trim_log
--- Takes :doc (Note), :keep. Only the newest lines stay.
+-- Takes :doc (ids), :keep. Only so many lines of each stay, the last ones.
 DELETE FROM mainspring_log
 WHERE (job, seq) IN (
-    SELECT l.job, l.seq FROM json_each(:doc) AS n CROSS JOIN mainspring_log AS l ON l.job = json_extract(n.value, '$.id')
-    WHERE l.seq <= (SELECT max(seq) FROM mainspring_log WHERE job = l.job) - :keep
+    SELECT l.job, l.seq FROM json_each(:doc) AS n CROSS JOIN mainspring_log AS l ON l.job = n.value
+    WHERE l.seq <= (SELECT seq FROM mainspring_log WHERE job = n.value ORDER BY seq DESC LIMIT 1 OFFSET :keep)
 );
 
 -- name: cancel_requests
