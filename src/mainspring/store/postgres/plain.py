@@ -6,7 +6,8 @@ so has done nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from itertools import groupby, starmap
 from operator import attrgetter
 
@@ -18,8 +19,10 @@ from mainspring.store.base import (
     Inserted,
     InsertRequest,
     Operation,
+    Room,
     SettleRequest,
 )
+from mainspring.store.postgres.heads import Head, Heads, Look
 from mainspring.store.postgres.script import whole
 from mainspring.store.sql import edges
 from mainspring.store.sql.documents import document
@@ -52,15 +55,24 @@ def _is_plain(job: NewJob) -> bool:
     return is_plain(job) and not job.keys
 
 
-def claim(request: ClaimRequest, otherwise: Callable[[ClaimRequest], Operation[ClaimReply]]) -> Operation[ClaimReply]:
+def claim(
+    request: ClaimRequest, otherwise: Callable[[ClaimRequest], Operation[ClaimReply]], heads: Heads
+) -> Operation[ClaimReply]:
+    """Where the request says what time it is, that of the heads means nothing: it is served without them."""
     if request.held is not None:
         return (yield from otherwise(request))
-    rooms = document([(room.queue, room.limit) for room in request.rooms])
+    used = heads.of(request.rooms) if request.now is None else {}
+    rooms = document([_room(room, used.get(room.queue)) for room in request.rooms])
     *rows, last = yield sql("claim_plain", worker=request.worker, rooms=rooms, limit=request.limit, now=request.now)
     whole = Claim(*last)
     if whole.lease not in (NOT_ALIVE, CLAIMED):
         return (yield from otherwise(request))
     claims = [claim for _, room in groupby(starmap(Claim, rows), _queue) for claim in sorted(room, key=_place)]
+    if request.now is None and whole.lease == CLAIMED:
+        looks = [Look(*look) for look in json.loads(whole.history)]
+        heads.learn(used, looks, claims)
+        if any(look.whole and look.queue in used for look in looks):
+            claims = _in_order(request.rooms, claims)
     if whole.cancel_requested:
         claims = yield from edges.with_parents(claims)
     return ClaimReply(tuple(claims), whole.created_at, whole.run_at, whole.lease == CLAIMED)
@@ -68,6 +80,16 @@ def claim(request: ClaimRequest, otherwise: Callable[[ClaimRequest], Operation[C
 
 _queue = attrgetter("queue")
 _place = attrgetter("priority", "run_at", "id")
+
+
+def _room(room: Room, head: Head | None) -> tuple[object, ...]:
+    return (room.queue, room.limit) if head is None else (room.queue, room.limit, head.place)
+
+
+def _in_order(rooms: Sequence[Room], claims: Sequence[Claim]) -> list[Claim]:
+    """What was found before a head comes before what was found behind it."""
+    queues = list(dict.fromkeys(room.queue for room in rooms))
+    return sorted(claims, key=lambda claim: (queues.index(claim.queue), _place(claim)))
 
 
 def settle(

@@ -30,7 +30,7 @@ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 SELECT mainspring_insert_plain(:jobs::jsonb, :queues, :now, :channel, :payload);
 
 -- name: claim_plain
--- Takes :worker, :rooms (queue, limit), :limit, :now.
+-- Takes :worker, :rooms (queue, limit, perhaps its head), :limit, :now.
 SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now);
 
 -- name: settle_plain

@@ -26,6 +26,7 @@ from mainspring.store.postgres.connections import Connection, connect
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
 from mainspring.store.postgres.errors import translated
+from mainspring.store.postgres.heads import Heads
 from mainspring.store.postgres.location import OPERATION_SECONDS, locate
 from mainspring.store.postgres.pooler import pooler_warnings
 from mainspring.store.postgres.schema import LOCK, MIGRATIONS, script, upgrade
@@ -51,12 +52,13 @@ class PostgresStore(SqlOperations):
         self.url = self._location.url
         self._dialect = PostgresDialect(self._location.schema, sessions=self._location.listen)
         self._lending = Lending(self, self._location, self._dialect, self._whereabouts)
+        self._heads = Heads()
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
         return plain.insert(request, super().insert)
 
     def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
-        return plain.claim(request, super().claim)
+        return plain.claim(request, super().claim, self._heads)
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
         return plain.settle(request, super().settle)

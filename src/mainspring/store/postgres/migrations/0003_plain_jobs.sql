@@ -68,10 +68,13 @@ BEGIN
     END IF;
 END $$;
 
--- Takes a worker, rooms (JSON: queue, limit), how many jobs in all, the time or NULL. Promotes what is due and claims.
--- Gives claims, room by room but in no order within one, and a last row about the whole, whose id is NULL: lease says
--- what was done (0: the worker is not alive; 1: claimed; 2: nothing, not plain), created_at the time, run_at when the
--- next scheduled job is due, cancel_requested whether claims may have parents.
+-- Takes a worker, rooms (JSON: queue, limit, and perhaps its head: priority, run_at, id), how many jobs in all, the
+-- time or NULL. Promotes what is due and claims: from each queue's head or, where none is given, its beginning; then,
+-- with the room that is left, from the beginnings of those that have a head. Gives claims, look by look but in no order
+-- within one, and a last row about the whole, whose id is NULL: lease says what was done (0: the worker is not
+-- alive; 1: claimed; 2: nothing, not plain), created_at the time, run_at when the next scheduled job is due, history
+-- the looks (JSON: queue, from its beginning?, how many microseconds it took to find the jobs), cancel_requested
+-- whether claims may have parents.
 CREATE FUNCTION mainspring_claim_plain(by text, rooms jsonb, most integer, at bigint)
 RETURNS TABLE (
     id text, lease integer, task text, queue text, args text, priority integer, attempt integer, crashes integer,
@@ -84,6 +87,11 @@ DECLARE
     time bigint := coalesce(at, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
     rest integer := most;
     taken integer;
+    given integer[] := '{}';
+    found tid[];
+    again boolean;
+    began timestamptz;
+    looks jsonb := '[]';
     limited boolean;
     open text[];
     due text[];
@@ -133,34 +141,60 @@ BEGIN
         CROSS JOIN LATERAL (SELECT min(j.run_at) AS at FROM mainspring_jobs AS j
                             WHERE j.state = 'scheduled' AND j.queue = value ->> 0) AS s;
     END IF;
-    FOR room IN SELECT value ->> 0 AS queue, (value ->> 1)::integer AS size FROM jsonb_array_elements(rooms) AS value LOOP
-        EXIT WHEN rest <= 0;
-        CONTINUE WHEN room.queue <> ALL(open);
-        RETURN QUERY
-        UPDATE mainspring_jobs AS j
-        SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by, started_at = time
-        WHERE j.ctid = ANY(ARRAY(
-            SELECT o.ctid FROM mainspring_jobs AS o
-            WHERE o.state = 'queued' AND o.queue = room.queue AND o.partition = '' AND o.gate = ''
-            ORDER BY o.priority, o.run_at, o.id LIMIT least(room.size, rest) FOR NO KEY UPDATE SKIP LOCKED
-        ))
-        RETURNING j.id, j.lease, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
-                  j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost, j.flow;
-        GET DIAGNOSTICS taken = ROW_COUNT;
-        IF taken > 0 AND EXISTS (SELECT 1 FROM mainspring_keys) THEN
-            DELETE FROM mainspring_keys AS k WHERE k.name = ANY(ARRAY(
-                SELECT o.name FROM mainspring_keys AS o
-                WHERE o.until = 'started' AND o.job IN (
-                    SELECT j.id FROM mainspring_jobs AS j
-                    WHERE j.state = 'running' AND j.queue = room.queue AND j.partition = '' AND j.gate = ''
-                      AND j.worker = by
-                )
-                FOR UPDATE SKIP LOCKED
+    FOREACH again IN ARRAY ARRAY[false, true] LOOP
+        FOR room IN
+            SELECT r.number, r.queue, r.size, r.head IS NULL AS whole,
+                   coalesce((r.head ->> 0)::integer, -1000) AS priority,
+                   coalesce((r.head ->> 1)::bigint, 0) AS run_at, coalesce(r.head ->> 2, '') AS id
+            FROM (
+                SELECT number::integer, value ->> 0 AS queue,
+                       (value ->> 1)::integer - coalesce(given[number::integer], 0) AS size,
+                       CASE WHEN NOT again THEN value -> 2 END AS head
+                FROM jsonb_array_elements(rooms) WITH ORDINALITY AS one (value, number)
+                WHERE NOT again OR value -> 2 IS NOT NULL
+            ) AS r
+        LOOP
+            EXIT WHEN rest <= 0;
+            CONTINUE WHEN room.size <= 0 OR room.queue <> ALL(open);
+            began := clock_timestamp();
+            found := ARRAY(
+                SELECT o.ctid FROM mainspring_jobs AS o
+                WHERE o.state = 'queued' AND o.queue = room.queue AND o.partition = '' AND o.gate = ''
+                  AND (o.priority, o.run_at, o.id) >= (room.priority, room.run_at, room.id)
+                ORDER BY o.priority, o.run_at, o.id LIMIT least(room.size, rest) FOR NO KEY UPDATE SKIP LOCKED
+            );
+            looks := looks || jsonb_build_array(jsonb_build_array(
+                room.queue, room.whole, floor(extract(epoch FROM clock_timestamp() - began) * 1000000)::bigint
             ));
-        END IF;
-        rest := rest - taken;
+            taken := cardinality(found);
+            IF room.whole AND taken < least(room.size, rest) THEN
+                -- There is no more: where the queue is named once more, it is not walked through again.
+                open := array_remove(open, room.queue);
+            END IF;
+            CONTINUE WHEN taken = 0;
+            given[room.number] := taken;
+            rest := rest - taken;
+            RETURN QUERY
+            UPDATE mainspring_jobs AS j
+            SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by, started_at = time
+            WHERE j.ctid = ANY(found)
+            RETURNING j.id, j.lease, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed,
+                      j.created_at, j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested,
+                      j.partition, j.cost, j.flow;
+            IF EXISTS (SELECT 1 FROM mainspring_keys) THEN
+                DELETE FROM mainspring_keys AS k WHERE k.name = ANY(ARRAY(
+                    SELECT o.name FROM mainspring_keys AS o
+                    WHERE o.until = 'started' AND o.job IN (
+                        SELECT j.id FROM mainspring_jobs AS j
+                        WHERE j.state = 'running' AND j.queue = room.queue AND j.partition = '' AND j.gate = ''
+                          AND j.worker = by
+                    )
+                    FOR UPDATE SKIP LOCKED
+                ));
+            END IF;
+        END LOOP;
     END LOOP;
-    RETURN QUERY SELECT NULL, 1, '', '', '', 0, 0, 0, 0, time, next_due, 0::bigint, '', '', '',
+    RETURN QUERY SELECT NULL, 1, '', '', '', 0, 0, 0, 0, time, next_due, 0::bigint, '', looks::text, '',
                         rest < most AND EXISTS (SELECT 1 FROM mainspring_edges), '', 0, '';
 END $$;
 
