@@ -2,7 +2,11 @@
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# Before anybody imports them: assertions in there are the suite's own.
+pytest.register_assert_rewrite("store.conformance", "store.state_machine")
 
 # How long an example takes says something about the machine and nothing about the code.
 settings.register_profile("mainspring", deadline=None, suppress_health_check=[HealthCheck.too_slow])

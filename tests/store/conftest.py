@@ -13,9 +13,8 @@ from servers.postgres import running_postgres
 from mainspring.store.base import Driver, Store
 from mainspring.store.postgres import PostgresStore
 
-pytest.register_assert_rewrite(f"{__package__}.conformance", f"{__package__}.state_machine")
+from .conformance.scene import Scene
 
-from .conformance.scene import Scene  # noqa: E402
 
 _numbers = itertools.count(1)
 

@@ -396,9 +396,9 @@ DELETE FROM mainspring_log WHERE job = ANY(ARRAY(SELECT json_array_elements_text
 -- Takes :now. Sees to it that jobs can complete on that day.
 SELECT mainspring_open_day(:now);
 
--- name: forget_day
--- Takes :before, :limit. Forgets (a part of) one day whose jobs all completed before that. Gives how many are gone.
-SELECT mainspring_forget_day(:before, :limit);
+-- name: forget_days
+-- Takes :before, :limit. Forgets days whose jobs all completed before that, or a part of one. Gives how many are gone.
+SELECT mainspring_forget_days(:before, :limit);
 
 -- name: outdated
 -- Takes :state, :before, :limit. Gives ids of final jobs that ended before that, locked; those that somebody else is at

@@ -273,7 +273,6 @@ def _ids(rows: Sequence[Row]) -> str:
 def prune(request: PruneRequest) -> Operation[int]:
     yield WRITE
     now = yield from time_of(request.now)
-    by_day = yield from _forget_days(request, now)
     outdated: list[int] = []
     for state, keep_ms in request.keep_ms.items():
         room = request.limit - len(outdated)
@@ -286,16 +285,14 @@ def prune(request: PruneRequest) -> Operation[int]:
     yield from flows.forget_empty(request.limit)
     yield from gates.prune([row[0] for row in gone], now, request.limit)
     yield sql("give_back_expired_keys", now=now, limit=request.limit)
-    return by_day + len(gone)
+    return len(gone) + (yield from _forget_days(request, now))
 
 
 def _forget_days(request: PruneRequest, now: int) -> Operation[int]:
-    """Where completed jobs are kept by the day: forget those that are over; open the next before anybody needs it."""
+    """Where completed jobs are kept by the day: open the next one before anybody needs it; forget those that are over,
+    which is for the end, since nobody comes to finished jobs until this is committed."""
     yield sql("open_day", now=now + DAY_MS)
-    keep_ms, gone = request.keep_ms.get(State.COMPLETED), 0
-    while keep_ms is not None and gone < request.limit:
-        rows = yield sql("forget_day", before=now - keep_ms, limit=request.limit)
-        if not rows or rows[0][0] is None:
-            break
-        gone += rows[0][0]
-    return gone
+    keep_ms = request.keep_ms.get(State.COMPLETED)
+    if keep_ms is None:
+        return 0
+    return sum(row[0] for row in (yield sql("forget_days", before=now - keep_ms, limit=request.limit)))

@@ -79,51 +79,63 @@ BEGIN
     );
 END $$;
 
--- Forgets the oldest day that was over before that time, with all that belongs to its jobs: their log lines and edges by
--- so many jobs a call, then the table itself, as soon as nobody looks at it. Gives how many jobs are gone (no more than a
--- million are counted); NULL: there is no such day, or it is looked at just now.
-CREATE FUNCTION mainspring_forget_day(before bigint, most integer) RETURNS integer LANGUAGE plpgsql
+-- Forgets days that were over before that time, the oldest first, with all that belongs to their jobs: log lines and edges
+-- of so many jobs a call, then the tables themselves, if nobody is looking at them. Gives how many jobs are gone (of a day
+-- without log lines and edges no more than a million are counted).
+CREATE FUNCTION mainspring_forget_days(before bigint, most integer) RETURNS integer LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
-    oldest text;
+    swept boolean := EXISTS (SELECT 1 FROM mainspring_log) OR EXISTS (SELECT 1 FROM mainspring_edges);
+    name text;
+    begun text;
     ids text[];
-    gone integer;
+    counted integer;
+    gone integer := 0;
+    over text[] := '{}';
 BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('mainspring_finished', 10)) THEN
-        RETURN NULL;
+        RETURN 0;
     END IF;
-    SELECT min(d.name COLLATE "C") INTO oldest
-    FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-    CROSS JOIN LATERAL (SELECT 'mainspring_finished_' || right(c.relname, 8) AS name) AS d
-    WHERE i.inhparent = 'mainspring_finished'::regclass AND c.relname ~ '^finished_[0-9]{8}$'
-      AND d.name COLLATE "C" < mainspring_day_of(before);
-    IF oldest IS NULL THEN
-        RETURN NULL;
-    END IF;
-    IF EXISTS (SELECT 1 FROM mainspring_log) OR EXISTS (SELECT 1 FROM mainspring_edges) THEN
-        EXECUTE format('SELECT ARRAY(SELECT id FROM %s WHERE id > $1 ORDER BY id LIMIT $2)', oldest)
-        INTO ids USING coalesce((SELECT f.upto FROM mainspring_forgetting AS f WHERE f.day = oldest), ''), most;
-        IF cardinality(ids) > 0 THEN
+    FOR name IN
+        SELECT d.name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        CROSS JOIN LATERAL (SELECT 'mainspring_finished_' || right(c.relname, 8) AS name) AS d
+        WHERE i.inhparent = 'mainspring_finished'::regclass AND c.relname ~ '^finished_[0-9]{8}$'
+          AND d.name COLLATE "C" < mainspring_day_of(before)
+        ORDER BY d.name COLLATE "C"
+    LOOP
+        EXIT WHEN gone >= most;
+        begun := coalesce((SELECT f.upto FROM mainspring_forgetting AS f WHERE f.day = name), '');
+        IF swept THEN
+            EXECUTE format('SELECT ARRAY(SELECT id FROM %s WHERE id > $1 ORDER BY id LIMIT $2)', name)
+            INTO ids USING begun, most - gone;
             DELETE FROM mainspring_log AS l WHERE l.job = ANY(ids);
             DELETE FROM mainspring_edges AS e WHERE e.child = ANY(ids);
-            INSERT INTO mainspring_forgetting AS f (day, upto) VALUES (oldest, ids[cardinality(ids)])
-            ON CONFLICT (day) DO UPDATE SET upto = excluded.upto;
-            RETURN cardinality(ids);
+            counted := cardinality(ids);
+            IF counted = most - gone THEN
+                INSERT INTO mainspring_forgetting AS f (day, upto) VALUES (name, ids[counted])
+                ON CONFLICT (day) DO UPDATE SET upto = excluded.upto;
+                gone := most;
+                EXIT;
+            END IF;
+        ELSE
+            EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s WHERE id > $1 LIMIT 1000000) AS f', name)
+            INTO counted USING begun;
         END IF;
-    END IF;
-    EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s WHERE id > $1 LIMIT 1000000) AS f', oldest)
-    INTO gone USING coalesce((SELECT f.upto FROM mainspring_forgetting AS f WHERE f.day = oldest), '');
-    BEGIN
-        EXECUTE format('DROP TABLE %s', oldest);
-    EXCEPTION WHEN lock_not_available THEN
-        RETURN NULL;
-    END;
-    DELETE FROM mainspring_forgetting AS f WHERE f.day = oldest;
+        gone := gone + counted;
+        over := over || name;
+    END LOOP;
+    -- Last of all, and by who ends its transaction next: meanwhile nobody else comes to finished jobs.
+    FOREACH name IN ARRAY over LOOP
+        EXECUTE format('DROP TABLE %s', name);
+        DELETE FROM mainspring_forgetting AS f WHERE f.day = name;
+    END LOOP;
     RETURN gone;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
 END $$;
 
 -- They act in the owner's name: only who may delete finished jobs may call them (see `grants`).
-REVOKE ALL ON FUNCTION mainspring_open_day(bigint), mainspring_forget_day(bigint, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION mainspring_open_day(bigint), mainspring_forget_days(bigint, integer) FROM PUBLIC;
 
 SELECT mainspring_open_day(f.finished_at) FROM (
     SELECT DISTINCT ON (b.finished_at / 86400000) b.finished_at
