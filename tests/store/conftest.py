@@ -15,7 +15,6 @@ from mainspring.store.postgres import PostgresStore
 
 from .conformance.scene import Scene
 
-
 _numbers = itertools.count(1)
 
 
