@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -57,6 +58,15 @@ def postgres() -> Iterator[str]:
 _emptied: list[str] = []
 """Schemas that are as they were when they were made: making one takes ten times as long as emptying it."""
 
+CONTENTS = """
+SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = s.oid AND relkind IN ('r', 'i', 'S', 'v')),
+       (SELECT count(*) FROM pg_proc WHERE pronamespace = s.oid),
+       (SELECT count(*) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid WHERE c.relnamespace = s.oid),
+       s.nspacl::text, (SELECT string_agg(relacl::text, ',' ORDER BY oid) FROM pg_class WHERE relnamespace = s.oid)
+FROM pg_namespace AS s WHERE s.nspname = '{schema}'
+"""
+"""What a test may leave behind that is not ours to take away again."""
+
 EMPTY = """
 DO $do$ DECLARE
     found record;
@@ -88,11 +98,15 @@ def postgres_store(postgres: str) -> Iterator[PostgresStore]:
     schema = _emptied.pop() if _emptied else f"test_{os.getpid()}_{next(_numbers)}"
     store = PostgresStore(f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}")
     store.migrate()
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        made = connection.execute(CONTENTS.replace("{schema}", schema)).fetchone()
     yield store
-    try:
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute("SET lock_timeout = '1s'")
-            connection.execute(EMPTY.replace("{schema}", schema))
+    left = None
+    with psycopg.connect(postgres, autocommit=True) as connection, suppress(psycopg.Error):
+        connection.execute("SET lock_timeout = '1s'")  # a test may have left a transaction open
+        connection.execute(EMPTY.replace("{schema}", schema))
+        left = connection.execute(CONTENTS.replace("{schema}", schema)).fetchone()
+    if left == made:
         _emptied.append(schema)
-    except psycopg.Error:  # a test has changed the schema itself, or left a transaction open
+    else:
         drop(postgres, schema)

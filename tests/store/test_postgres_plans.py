@@ -88,6 +88,7 @@ WALKS = {"count": "an exact number is counted"}
 
 LARGE = {
     "gate_running": "all running jobs of a task, once: when it gets a gate",
+    "trim_log": "the log of one job, which is kept to a number of lines",
     "orphans": "the worker of all that runs, which is as many as the workers have room for",
     "wake_queue": "all partitions of a queue whose limits have changed",
 }

@@ -316,22 +316,25 @@ BEGIN
         RETURN;
     ELSIF place_partition IS NULL THEN
         SELECT (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs AS j
-                                      WHERE j.state = 'queued' AND j.queue = place_queue LIMIT most) AS queued)
+                                      WHERE j.state = 'queued' AND j.queue = place_queue
+                                      ORDER BY j.partition, j.gate, j.priority, j.run_at, j.id LIMIT most) AS queued)
              + (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs AS j
-                                      WHERE j.state = 'scheduled' AND j.queue = place_queue LIMIT most) AS scheduled)
+                                      WHERE j.state = 'scheduled' AND j.queue = place_queue
+                                      ORDER BY j.run_at LIMIT most) AS scheduled)
         INTO waiting;
     ELSIF place_partition = '' THEN
         SELECT (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs AS j
                                       WHERE j.state = 'queued' AND j.queue = place_queue AND j.partition = ''
-                                      LIMIT most) AS queued)
+                                      ORDER BY j.gate, j.priority, j.run_at, j.id LIMIT most) AS queued)
              + (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs AS j
                                       WHERE j.state = 'scheduled' AND j.queue = place_queue AND j.partition = ''
-                                      LIMIT most) AS scheduled)
+                                      ORDER BY j.run_at LIMIT most) AS scheduled)
         INTO waiting;
     ELSE
         SELECT (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs AS j
                                       WHERE j.state = 'queued' AND j.queue = place_queue
-                                        AND j.partition = place_partition LIMIT most) AS queued)
+                                        AND j.partition = place_partition
+                                      ORDER BY j.gate, j.priority, j.run_at, j.id LIMIT most) AS queued)
              + (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs AS j
                                       WHERE j.state = 'scheduled' AND j.partition <> '' AND j.queue = place_queue
                                         AND j.partition = place_partition LIMIT most) AS scheduled)
