@@ -27,7 +27,6 @@ from mainspring.store.postgres.script import whole
 from mainspring.store.sql import edges
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.jobs import ending, is_plain, short
-from mainspring.store.sql.statements import sql
 
 __all__ = ["claim", "insert", "settle"]
 
@@ -63,19 +62,19 @@ def claim(
         return (yield from otherwise(request))
     used = heads.of(request.rooms) if request.now is None else {}
     rooms = document([_room(room, used.get(room.queue)) for room in request.rooms])
-    *rows, last = yield sql("claim_plain", worker=request.worker, rooms=rooms, limit=request.limit, now=request.now)
-    whole = Claim(*last)
-    if whole.lease not in (NOT_ALIVE, CLAIMED):
+    *rows, last = yield whole("claim_plain", worker=request.worker, rooms=rooms, limit=request.limit, now=request.now)
+    summary = Claim(*last)
+    if summary.lease not in (NOT_ALIVE, CLAIMED):
         return (yield from otherwise(request))
     claims = [claim for _, room in groupby(starmap(Claim, rows), _queue) for claim in sorted(room, key=_place)]
-    if request.now is None and whole.lease == CLAIMED:
-        looks = [Look(*look) for look in json.loads(whole.history)]
+    if request.now is None and summary.lease == CLAIMED:
+        looks = [Look(*look) for look in json.loads(summary.history)]
         heads.learn(used, looks, claims)
         if any(look.whole and look.queue in used for look in looks):
             claims = _in_order(request.rooms, claims)
-    if whole.cancel_requested:
+    if summary.cancel_requested:
         claims = yield from edges.with_parents(claims)
-    return ClaimReply(tuple(claims), whole.created_at, whole.run_at, whole.lease == CLAIMED)
+    return ClaimReply(tuple(claims), summary.created_at, summary.run_at, summary.lease == CLAIMED)
 
 
 _queue = attrgetter("queue")

@@ -30,8 +30,8 @@ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 SELECT mainspring_insert_plain(:jobs::jsonb, :queues, :now, :channel, :payload);
 
 -- name: claim_plain
--- Takes :worker, :rooms (queue, limit, perhaps its head), :limit, :now.
-SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now);
+-- Takes :worker, :rooms (queue, limit, perhaps its head), :limit, :now, :channel, :payload.
+SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now, :channel, :payload);
 
 -- name: settle_plain
 -- Takes :final, :back, :now, :channel, :payload.

@@ -68,14 +68,14 @@ BEGIN
     END IF;
 END $$;
 
--- Takes a worker, rooms (JSON: queue, limit, and perhaps its head: priority, run_at, id), how many jobs in all, the
--- time or NULL. Promotes what is due and claims: from each queue's head or, where none is given, its beginning; then,
--- with the room that is left, from the beginnings of those that have a head. Gives claims, look by look but in no order
--- within one, and a last row about the whole, whose id is NULL: lease says what was done (0: the worker is not
--- alive; 1: claimed; 2: nothing, not plain), created_at the time, run_at when the next scheduled job is due, history
--- the looks (JSON: queue, from its beginning?, how many microseconds it took to find the jobs), cancel_requested
+-- Takes a worker, rooms (JSON: queue, limit, and perhaps its head: priority, run_at, id), how many jobs in all, the time
+-- or NULL, a hint or NULL. Promotes what is due and claims: from each queue's head or, where none is given, its
+-- beginning; then, with the room that is left, from the beginnings of those that have a head. Gives claims, look by look
+-- but in no order within one, and a last row about the whole, whose id is NULL: lease says what was done (0: the worker
+-- is not alive; 1: claimed; 2: nothing, not plain), created_at the time, run_at when the next scheduled job is due,
+-- history the looks (JSON: queue, from its beginning?, how many microseconds it took to find the jobs), cancel_requested
 -- whether claims may have parents.
-CREATE FUNCTION mainspring_claim_plain(by text, rooms jsonb, most integer, at bigint)
+CREATE FUNCTION mainspring_claim_plain(by text, rooms jsonb, most integer, at bigint, channel text, payload text)
 RETURNS TABLE (
     id text, lease integer, task text, queue text, args text, priority integer, attempt integer, crashes integer,
     postponed integer, created_at bigint, run_at bigint, started_at bigint, worker text, history text, options text,
@@ -194,6 +194,9 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
+    IF rest < most AND channel IS NOT NULL THEN
+        PERFORM pg_notify(channel, payload);
+    END IF;
     RETURN QUERY SELECT NULL, 1, '', '', '', 0, 0, 0, 0, time, next_due, 0::bigint, '', looks::text, '',
                         rest < most AND EXISTS (SELECT 1 FROM mainspring_edges), '', 0, '';
 END $$;
