@@ -22,11 +22,12 @@ from worker.scene import ended, until, working
 from mainspring import Mainspring, Retry, chain
 from mainspring.cli.root import cli
 from mainspring.errors import SchemaMismatch, StoreReadOnly
-from mainspring.store.base import CountRequest, Filter
+from mainspring.store.base import CountRequest, Filter, FindRequest
 from mainspring.store.postgres import PostgresStore
 from mainspring.store.postgres.connections import connect
+from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.location import locate
-from mainspring.store.postgres.schema import MIGRATIONS
+from mainspring.store.postgres.schema import MIGRATIONS, upgrade
 
 
 @pytest.fixture
@@ -73,6 +74,31 @@ def test_a_schema_of_a_newer_program_is_refused(bare: PostgresStore, postgres: s
             look(bare)
     with pytest.raises(SchemaMismatch, match="version 99"):
         bare.migrate()
+
+
+def test_jobs_that_had_completed_before_are_kept_by_the_day_from_now_on(bare: PostgresStore, postgres: str) -> None:
+    schema = bare.url.rpartition("schema=")[2]
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        # The schema, its table of migrations, and the first of these.
+        for statement in upgrade(PostgresDialect(schema), 0, bare.url)[:3]:
+            connection.execute(statement)
+        connection.execute(
+            f'INSERT INTO "{schema}".finished (id, task, queue, state, args, priority, attempt, crashes, postponed, '
+            "lease, created_at, run_at, finished_at, cancel_requested, history, partition, cost) "
+            "SELECT 'job ' || n, 'task', 'default', (ARRAY['completed', 'dead', 'cancelled'])[1 + n % 3], '{}', 5, 1, "
+            "0, 0, 1, 0, 0, 1795000000000 - n * 40000000::bigint, false, '[]', '', 1 FROM generate_series(1, 30) AS n"
+        )
+        with pytest.raises(SchemaMismatch, match="mainspring migrate"):
+            count(bare)
+        bare.migrate()
+        driver = bare.driver()
+        found = driver.run(FindRequest(Filter(), 100)).jobs
+        driver.close()
+        assert sorted(job.id for job in found) == sorted(f"job {n}" for n in range(1, 31))
+        days = connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename ~ '^finished_[0-9]{8}$'", [schema]
+        ).fetchone()
+        assert days == (10,)
 
 
 def test_statements_are_not_compiled(bare: PostgresStore) -> None:
