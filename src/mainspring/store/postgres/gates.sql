@@ -6,21 +6,21 @@
 -- Whether there is anything in a queue is asked by a min(), which an index answers: for EXISTS the planner would walk the
 -- table, sure to meet such a row soon.
 
--- name: lock_gates
--- Takes :doc (queue names). Whoever serves these queues is alone with them until the end of its transaction. Gives those
--- that have no row yet.
-WITH locked AS (
-    SELECT name FROM mainspring_queues WHERE name = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
-    ORDER BY name FOR UPDATE
-)
+-- name: unknown_queues
+-- Takes :doc (queue names). Gives those that have no row yet.
 SELECT value FROM json_array_elements_text(:doc) AS value
-WHERE value <> ALL(ARRAY(SELECT name FROM locked));
+WHERE NOT EXISTS (SELECT 1 FROM mainspring_queues WHERE name = value);
+
+-- name: lock_gates
+-- Takes :doc (queue names). Whoever serves these queues is alone with them until the end of its transaction.
+SELECT 1 FROM mainspring_queues WHERE name = ANY(ARRAY(SELECT json_array_elements_text(:doc))) ORDER BY name FOR UPDATE;
 
 -- name: add_queues
--- Takes :doc (names).
-INSERT INTO mainspring_queues (name)
+-- Takes :doc (names). The same, where some have no row yet: all are locked in one order, those that are new and those
+-- that are there.
+INSERT INTO mainspring_queues AS q (name)
 SELECT value FROM json_array_elements_text(:doc) AS value ORDER BY value COLLATE "C"
-ON CONFLICT (name) DO NOTHING;
+ON CONFLICT (name) DO UPDATE SET name = q.name;
 
 -- name: lock_tasks
 -- Takes :doc (task names).

@@ -90,10 +90,10 @@ def admit(queue: str) -> Operation[bool]:
 
 def lock(queues: Sequence[str]) -> Operation[None]:
     """Be alone with the gates of these queues (sorted) until the end of the transaction."""
-    unknown = (yield sql("lock_gates", doc=document(queues))) if queues else ()
-    if unknown:
-        yield sql("add_queues", doc=document([row[0] for row in unknown]))
-        yield sql("lock_gates", doc=document(queues))
+    if queues:
+        # Asked before anything is locked: who has locked some, and then adds others, meets who does it the other way.
+        unknown = yield sql("unknown_queues", doc=document(queues))
+        yield sql("add_queues" if unknown else "lock_gates", doc=document(queues))
 
 
 def lock_tasks(queues: Sequence[str]) -> Operation[frozenset[str]]:

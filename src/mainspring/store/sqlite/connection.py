@@ -59,7 +59,7 @@ DIALECT = Dialect(
     # There is one writer at a time: nothing to lock, and nobody to be crossed by.
     needless=(
         *("lock_callbacks", "lock_children", "lock_edges", "lock_falling", "lock_jobs", "lock_keys", "undo_finished"),
-        *("lock_gates", "add_queues", "lock_tasks", "lock_gates_of_tasks", "lock_room", "busy_jobs"),
+        *("unknown_queues", "lock_gates", "add_queues", "lock_tasks", "lock_gates_of_tasks", "lock_room", "busy_jobs"),
         *("take_arrivals", "admit", "lock_arrived"),
         *("open_day", "forget_days"),
     ),
