@@ -1,0 +1,61 @@
+-- Where everything is kept: one function for each kind of key, every one with the hash tag of the namespace, so that a
+-- namespace lives in one slot of a cluster. docs/redis.md lists them for people.
+
+local call = redis.call
+local ns = KEYS[1] .. ':'
+
+-- Names may contain the colon that separates them.
+local function part(name)
+  if string.find(name, '[:%%]') then
+    return (string.gsub(string.gsub(name, '%%', '%%25'), ':', '%%3A'))
+  end
+  return name
+end
+
+local Names = {
+  schedules = ns .. 'schedules', -- zset of names: 0; all of them
+  ticks = ns .. 'ticks', -- zset of names: when a schedule that is not paused ticks next
+  workers = ns .. 'workers', -- zset of ids: when a worker's lease runs out
+  queues = ns .. 'queues', -- set of names: queues that have, or had, jobs
+  limited = ns .. 'limited', -- set of names: queues of which somebody has said something
+  parted = ns .. 'parted', -- set of names: queues that have, or had, partitions
+  tasks = ns .. 'tasks', -- set of names: tasks that have, or had, a gate
+  flows = ns .. 'flows', -- zset of ids: when a flow came
+  owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
+  expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
+}
+
+function Names.job(id) return ns .. 'job:' .. id end
+-- The jobs of one queue in one state, as a zset: live ones by creation, final ones by their end.
+function Names.listing(state, queue) return ns .. state .. ':' .. queue end
+-- The order in which a lane of a queue is served, as a zset: by priority, then time.
+function Names.order(queue, partition, gate)
+  if partition == '' and gate == '' then return ns .. 'order:' .. part(queue) end
+  if gate == '' then return ns .. 'order:' .. part(queue) .. ':' .. part(partition) end
+  return ns .. 'order:' .. part(queue) .. ':' .. part(partition) .. ':' .. part(gate)
+end
+-- Scheduled jobs of a queue, as a zset: when they are due.
+function Names.due(queue) return ns .. 'due:' .. queue end
+-- What runs in a worker's name, as a zset: by creation.
+function Names.running_by(worker) return ns .. 'running-by:' .. worker end
+function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number
+function Names.key(name) return ns .. 'key:' .. name end -- hash: job, until, expires_at
+function Names.keys_of(id) return ns .. 'keys-of:' .. id end -- set: names of keys that a job holds, or has held
+function Names.worker(id) return ns .. 'worker:' .. id end
+function Names.schedule(name) return ns .. 'schedule:' .. name end
+function Names.queue(name) return ns .. 'queue:' .. name end -- hash: settings, and what its gate remembers
+function Names.task(name) return ns .. 'task:' .. name end -- hash: the same of a task's gate
+
+-- The time that a request carries, else the server's.
+local function clock(given)
+  if given then return given end
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Any number of members of a variadic command, some thousand at a time.
+local function in_pieces(command, key, arguments)
+  for from = 1, #arguments, 4000 do
+    call(command, key, unpack(arguments, from, math.min(from + 3999, #arguments)))
+  end
+end
