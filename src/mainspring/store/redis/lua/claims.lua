@@ -35,6 +35,7 @@ function Claims.start(id, worker, now)
   local queue, flow = job[2], job[16] or nil
   local created_at = tonumber(job[8])
   Index.take(Names.listing('queued', queue), id)
+  if job[14] or job[20] then Index.take(Names.by_time(queue), id) end
   Index.put(Names.listing('running', queue), id, created_at)
   Index.put(Names.running_by(worker), id, created_at)
   Index.hint('job:' .. id)

@@ -19,5 +19,12 @@ function Edges.tell(job, deleted) end
 -- What becomes of all who were told.
 function Edges.follow(now) end
 
+-- The job is gone: nobody asks any more for whom it waited.
+function Edges.drop(job) end
+
+-- These jobs run again: who waits for them waits anew, who went down with them comes back. Gives, as a set, those of them that
+-- went down with others of them, and so wait for these again.
+function Edges.reopen(jobs, now) return {} end
+
 -- The parents of a job as its child sees them: rows of id, policy, state, result, reason.
 function Edges.parents(job) return nil end

@@ -29,5 +29,8 @@ function Gates.waits(new) end
 -- For so long nothing starts through the narrowest gate of a job that has a rate.
 function Gates.close(job, until_) end
 
+-- Partitions of which nothing is left go.
+function Gates.prune(now, limit) end
+
 -- The end of a script: partitions that were touched are looked at by the next claim.
 function Gates.finish() end

@@ -72,6 +72,7 @@ local function places(job, write)
   write(Names.listing(state, job.queue), id, at)
   if state == 'queued' then
     write(Names.order(job.queue, job.partition, job.gate), id, order(job))
+    if job.partition ~= '' or job.gate ~= '' then write(Names.by_time(job.queue), id, job.run_at) end
   elseif state == 'scheduled' then
     write(Names.due(job.queue), id, job.run_at)
   elseif state == 'running' then

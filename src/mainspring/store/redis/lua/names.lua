@@ -34,6 +34,8 @@ function Names.order(queue, partition, gate)
   if gate == '' then return ns .. 'order:' .. part(queue) .. ':' .. part(partition) end
   return ns .. 'order:' .. part(queue) .. ':' .. part(partition) .. ':' .. part(gate)
 end
+-- Queued jobs that are in other lanes than a queue's plain one, as a zset: when they became due.
+function Names.by_time(queue) return ns .. 'by-time:' .. queue end
 -- Scheduled jobs of a queue, as a zset: when they are due.
 function Names.due(queue) return ns .. 'due:' .. queue end
 -- What runs in a worker's name, as a zset: by creation.
