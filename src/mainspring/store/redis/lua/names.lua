@@ -40,6 +40,7 @@ function Names.by_time(queue) return ns .. 'by-time:' .. queue end
 function Names.due(queue) return ns .. 'due:' .. queue end
 -- What runs in a worker's name, as a zset: by creation.
 function Names.running_by(worker) return ns .. 'running-by:' .. worker end
+function Names.flow_listing(flow, state) return ns .. 'flow:' .. part(flow) .. ':' .. state end
 function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number
 function Names.key(name) return ns .. 'key:' .. name end -- hash: job, until, expires_at
 function Names.keys_of(id) return ns .. 'keys-of:' .. id end -- set: names of keys that a job holds, or has held
