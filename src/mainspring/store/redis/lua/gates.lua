@@ -6,6 +6,9 @@ local Gates = {}
 -- The name of the lane of a task's jobs: its gate, or ''.
 function Gates.of(task) return '' end
 
+-- Whether a job outside of any partition has no places because of its queue or its task.
+function Gates.plain(queue, task) return true end
+
 -- Write the places that a job has because of its partition and its task's gate.
 function Gates.places(job, write, at) end
 
