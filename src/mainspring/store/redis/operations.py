@@ -37,6 +37,10 @@ class RedisOperations(Selections, Configured):
     """All operations; those on many jobs, and the settings, have files of their own."""
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
+        if documents.is_plain(request):
+            replies = yield Call("insert_plain", documents.insert(request))
+            if replies is not None:
+                return tuple(map(Inserted, [job.id for job in request.jobs], map(bool, replies)))
         replies = yield Call("insert", documents.insert(request))
         if replies and replies[0] == "refused":
             raise _refusal(*replies[1:])
