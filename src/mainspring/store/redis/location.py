@@ -162,14 +162,15 @@ class _Reading:
     def address(self, text: str) -> Address:
         try:
             parts = urlsplit(f"//{text}")
-            host, port = parts.hostname, parts.port
+            host, port = unquote(parts.hostname or ""), parts.port
+            host.encode("idna")
         except ValueError as error:
             raise self.wrong(f"names the host {text!r}, which cannot be ({error})") from None
         if not host or parts.username is not None or parts.path:
             raise self.wrong(f"names no host at {text!r}" if text else "names no host")
         if self.kind == "server" and "," in self.parts.netloc.rpartition("@")[2]:
             raise self.wrong("names several hosts, and is neither redis+sentinel:// nor redis+cluster://")
-        return Address(unquote(host), port or _PORTS[self.kind])
+        return Address(host, port or _PORTS[self.kind])
 
     def path(self) -> tuple[str, str]:
         """The sentinels' name for the server, and the number of the database."""
