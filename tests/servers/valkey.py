@@ -24,6 +24,7 @@ from .postgres import free_port
 STARTING_SECONDS = 30.0
 MOST = 65535 - 10000
 """Nodes of a cluster listen for each other at a port that is so much higher."""
+USUAL = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": 0}
 
 
 class ValkeyServer:
@@ -35,12 +36,12 @@ class ValkeyServer:
     """
 
     def __init__(self, folder: Path, *mode: str, **settings: object) -> None:
-        self._folder = folder
+        self.folder = folder
         self._mode = mode
         self.port = free_port()
         while self.port > MOST:
             self.port = free_port()
-        self.settings: dict[str, object] = {"save": "", "appendonly": "no", **settings} if not mode else settings
+        self.settings: dict[str, object] = settings if mode else USUAL | settings
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,7 +57,7 @@ class ValkeyServer:
     @property
     def log(self) -> str:
         """The last that it has said."""
-        return (self._folder / "log").read_text()[-3000:]
+        return (self.folder / "log").read_text()[-3000:]
 
     def client(self, **options: Any) -> redis.Redis:
         """A client, for whoever looks from outside."""
@@ -69,17 +70,17 @@ class ValkeyServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        file = self._folder / "valkey.conf"
+        file = self.folder / "valkey.conf"
         if not file.exists():  # sentinels and replicas write into it what they have found out
             file.write_text("".join(self._lines()))
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), file, *self._mode], stdout=log, stderr=log, cwd=self._folder, start_new_session=True
+                [program(), file, *self._mode], stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
         self._await()
 
     def _lines(self) -> Iterator[str]:
-        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self._folder, "daemonize": "no", **self.settings}
+        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "daemonize": "no", **self.settings}
         for name, value in settings.items():
             for each in value if isinstance(value, list) else [value]:
                 yield f"{name.replace('_', '-')} {each}\n" if each != "" else f'{name.replace("_", "-")} ""\n'

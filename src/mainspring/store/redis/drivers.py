@@ -16,14 +16,11 @@ from mainspring.store.redis.exchanges import confirms, performing
 from mainspring.store.redis.greeting import Exchange, Greeting
 from mainspring.store.redis.hints import channel
 from mainspring.store.redis.listening import AsyncListener, Listener, RedisAsyncWatch, RedisWatch
-from mainspring.store.redis.location import OPERATION_SECONDS, Address, Location
+from mainspring.store.redis.location import GRACE_SECONDS, OPERATION_SECONDS, Address, Location
 from mainspring.store.redis.pool import AsyncPool, Pool, pause
 from mainspring.store.redis.route import Route
 
 __all__ = ["RedisAsyncDriver", "RedisDriver"]
-
-CONFIRMING_SECONDS = 0.5
-"""How much of an operation's time is left over after the server was to have confirmed it."""
 
 
 class RedisDriver:
@@ -49,13 +46,15 @@ class RedisDriver:
             connection = pool.take(deadline)
             try:
                 exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
-                return connection.perform(exchange, deadline)
+                return connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
-                if not _worth_repeating(request, error, connection, self._route) or time.monotonic() >= deadline:
+                seconds = pause(attempt)
+                repeated = _worth_repeating(request, error, connection, self._route)
+                if not repeated or time.monotonic() + seconds >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
                 pool.give_back(connection)
-            time.sleep(pause(attempt))
+            time.sleep(seconds)
 
     def watch(self, topics: tuple[str, ...]) -> RedisWatch:
         return RedisWatch(self._side.listener, _channels(self._location, topics))
@@ -80,7 +79,7 @@ def _channels(location: Location, topics: tuple[str, ...]) -> frozenset[str]:
 def _exchange(
     store: Store, location: Location, request: Request[Reply], server: Greeting, deadline: float
 ) -> Exchange[Reply]:
-    confirmed_by = deadline - CONFIRMING_SECONDS if confirms(request, location, server) else None
+    confirmed_by = deadline if confirms(request, location, server) else None
     return performing(start(store, request), location.tag, confirmed_by)
 
 
@@ -121,13 +120,15 @@ class RedisAsyncDriver:
             connection = await pool.take(deadline)
             try:
                 exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
-                return await connection.perform(exchange, deadline)
+                return await connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
-                if not _worth_repeating(request, error, connection, self._route) or time.monotonic() >= deadline:
+                seconds = pause(attempt)
+                repeated = _worth_repeating(request, error, connection, self._route)
+                if not repeated or time.monotonic() + seconds >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
                 await pool.give_back(connection)
-            await asyncio.sleep(pause(attempt))
+            await asyncio.sleep(seconds)
 
     async def watch(self, topics: tuple[str, ...]) -> RedisAsyncWatch:
         if self._listener is None:

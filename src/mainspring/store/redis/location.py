@@ -14,6 +14,7 @@ from mainspring.store.connect import without_password
 
 __all__ = [
     "CONNECT_SECONDS",
+    "GRACE_SECONDS",
     "OPERATION_SECONDS",
     "Address",
     "Durability",
@@ -25,6 +26,8 @@ __all__ = [
 CONNECT_SECONDS = 5.0
 OPERATION_SECONDS = 5.0
 """How long an operation may take, waiting for a connection included."""
+GRACE_SECONDS = 1.0
+"""How much longer a server that was asked has to say why not, before its silence is taken for an answer."""
 CONNECTIONS = 10
 """How many connections a driver has at most, unless the URL says otherwise."""
 
