@@ -7,7 +7,7 @@ local Claims = {}
 
 local FIELDS = {
   'task', 'queue', 'args', 'priority', 'attempt', 'crashes', 'postponed', 'created_at', 'run_at', 'started_at', 'history',
-  'options', 'cancel_requested', 'partition', 'cost', 'flow', 'lease', 'worker', 'state', 'gate', 'keys', 'parents',
+  'options', 'cancel_requested', 'partition', 'cost', 'flow', 'lease', 'worker', 'state', 'keys', 'parents',
 }
 
 local function row(id, job, lease, attempt, started_at, worker, parents)
@@ -20,7 +20,7 @@ end
 -- A job that runs already, as it stands; its lease, worker and so on may have been changed since.
 function Claims.running(id, with_parents)
   local job = call('HMGET', Names.job(id), unpack(FIELDS))
-  local parents = with_parents and job[22] and Edges.parents(id) or false
+  local parents = with_parents and job[21] and Edges.parents(id) or false
   return row(id, job, job[17], job[5], job[10], job[18], parents)
 end
 
@@ -35,17 +35,17 @@ function Claims.start(id, worker, now)
   local queue, flow = job[2], job[16] or nil
   local created_at = tonumber(job[8])
   Index.take(Names.listing('queued', queue), id)
-  if job[14] or job[20] then Index.take(Names.by_time(queue), id) end
+  if job[14] or Gates.of(job[1]) ~= '' then Index.take(Names.by_time(queue), id) end
   Index.put(Names.listing('running', queue), id, created_at)
   Index.put(Names.running_by(worker), id, created_at)
   Index.hint('job:' .. id)
-  local started = { id = id, task = job[1], queue = queue, partition = job[14] or '', state = 'running', keys = job[21] }
+  local started = { id = id, task = job[1], queue = queue, partition = job[14] or '', state = 'running', keys = job[20] }
   Gates.places(started, Index.put, created_at)
   if flow then
     Index.take(Names.flow_listing(flow, 'queued'), id)
     Index.put(Names.flow_listing(flow, 'running'), id, created_at)
   end
   Keys.job_started(started)
-  local parents = job[22] and Edges.parents(id) or false
+  local parents = job[21] and Edges.parents(id) or false
   return row(id, job, lease, attempt, now, worker, parents)
 end
