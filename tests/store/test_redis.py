@@ -1,23 +1,14 @@
-"""The conformance suite on Redis (scratch driver for now)."""
+"""The conformance suite on Redis: one server for all, a namespace for each test."""
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-sys.path.insert(0, "/tmp")
-from rscratch import ScratchStore
+from mainspring.store.redis import RedisStore
 
 from .conformance import *  # noqa: F403
-from .state_machine import operations_like_the_reference
-
-LACKS = frozenset({"hints"})
 
 
 @pytest.fixture
-def store() -> ScratchStore:
-    return ScratchStore()
-
-
-TestOperations = operations_like_the_reference(ScratchStore)
+def store(redis_store: RedisStore) -> RedisStore:
+    return redis_store

@@ -23,7 +23,7 @@ from mainspring.store.base import (
     Tick,
 )
 
-__all__ = ["beat", "claim", "document", "insert", "key_values", "note", "plain", "settle"]
+__all__ = ["beat", "claim", "document", "insert", "is_plain", "key_values", "note", "plain", "settle"]
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -46,6 +46,18 @@ def insert(request: InsertRequest) -> str:
         all_or_none=request.all_or_none or None,
         now=request.now,
     )
+
+
+def is_plain(request: InsertRequest) -> bool:
+    """Whether all of it are jobs with nothing but what every job has."""
+    if request.ticks or request.flows:
+        return False
+    for job in request.jobs:
+        if job.keys or job.parents or job.partition or job.flow is not None or job.delay_ms or job.run_at is not None:
+            return False
+        if job.options is not None or job.cost != 1:
+            return False
+    return True
 
 
 def _new_job(job: NewJob) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mainspring.store.base import (
     SettleRequest,
 )
 from mainspring.store.redis import documents
-from mainspring.store.redis.rows import claim_of
+from mainspring.store.redis.rows import running_of, started_of
 from mainspring.store.redis.scripts import Call
 from mainspring.store.redis.selections import Selections
 from mainspring.store.redis.settings import Configured
@@ -37,6 +37,10 @@ class RedisOperations(Selections, Configured):
     """All operations; those on many jobs, and the settings, have files of their own."""
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
+        if documents.is_plain(request):
+            replies = yield Call("insert_plain", documents.insert(request))
+            if replies is not None:
+                return tuple(map(Inserted, [job.id for job in request.jobs], map(bool, replies)))
         replies = yield Call("insert", documents.insert(request))
         if replies and replies[0] == "refused":
             raise _refusal(*replies[1:])
@@ -47,8 +51,11 @@ class RedisOperations(Selections, Configured):
         )
 
     def claim(self, request: ClaimRequest) -> Operation[ClaimReply]:
-        now, alive, next_due, rows = yield Call("claim", documents.claim(request))
-        return ClaimReply(tuple(map(claim_of, rows)), now, next_due, bool(alive))
+        now, alive, next_due, again, rows = yield Call("claim", documents.claim(request))
+        worker = request.worker
+        claims = [running_of(row) for row in rows[:again]] if again else []
+        claims += [started_of(row, worker, now) for row in rows[again:]]
+        return ClaimReply(tuple(claims), now, next_due, bool(alive))
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
         return frozenset((yield Call("settle", documents.settle(request))))
@@ -62,7 +69,8 @@ class RedisOperations(Selections, Configured):
         return BeatReply(bool(alive), now, tuple(pairs), Command(command) if command else None)
 
     def reap(self, request: ReapRequest) -> Operation[tuple[Claim, ...]]:
-        return tuple(map(claim_of, (yield Call("reap", documents.plain(request)))))
+        rows = yield Call("reap", documents.plain(request))
+        return tuple(running_of(row, raised=1) for row in rows)
 
 
 def _inserted(

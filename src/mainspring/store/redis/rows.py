@@ -8,38 +8,51 @@ from typing import Any
 from mainspring.model.job import Claim, JobRecord, LogLine, Parent, Policy
 from mainspring.model.states import State
 
-__all__ = ["claim_of", "parents_of", "record_of"]
+__all__ = ["parents_of", "record_of", "running_of", "started_of"]
 
 Row = Sequence[Any]
 
 
-def claim_of(row: Row) -> Claim:
-    """A claim from a row of `claims.lua`."""
-    (
-        id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-        history, options, cancel_requested, partition, cost, flow, parents,
-    ) = row  # fmt: skip
+def started_of(row: Row, worker: str, now: int) -> Claim:
+    """The claim of a job that starts just now, from a row of `claims.lua`."""
+    id, parents, flat = row
+    job = dict(zip(flat[::2], flat[1::2], strict=True))
+    return _claim(id, parents, job, int(job.get("attempt", 0)) + 1, int(job.get("lease", 0)) + 1, now, worker)
+
+
+def running_of(row: Row, raised: int = 0) -> Claim:
+    """The claim of a job that ran before, from the same; its lease was `raised` since."""
+    id, parents, flat = row
+    job = dict(zip(flat[::2], flat[1::2], strict=True))
+    lease = int(job["lease"]) + raised
+    return _claim(id, parents, job, int(job["attempt"]), lease, int(job["started_at"]), job["worker"])
+
+
+def _claim(
+    id: str, parents: Sequence[Row] | None, job: dict[str, str], attempt: int, lease: int, started_at: int, worker: str
+) -> Claim:
+    get = job.get
     return Claim(
-        id=id,
-        lease=int(lease),
-        task=task,
-        queue=queue,
-        args="{}" if args is None else args,
-        priority=5 if priority is None else int(priority),
-        attempt=int(attempt or 0),
-        crashes=int(crashes or 0),
-        postponed=int(postponed or 0),
-        created_at=int(created_at),
-        run_at=int(run_at),
-        started_at=int(started_at),
-        worker=worker,
-        history=history or "[]",
-        options=options,
-        cancel_requested=cancel_requested is not None,
-        partition=partition or "",
-        cost=1 if cost is None else int(cost),
-        flow=flow,
-        parents=parents_of(parents),
+        id,
+        lease,
+        job["task"],
+        job["queue"],
+        get("args", "{}"),
+        int(get("priority", 5)),
+        attempt,
+        int(get("crashes", 0)),
+        int(get("postponed", 0)),
+        int(job["created_at"]),
+        int(job["run_at"]),
+        started_at,
+        worker,
+        get("history", "[]"),
+        get("options"),
+        "cancel_requested" in job,
+        get("partition", ""),
+        int(get("cost", 1)),
+        get("flow"),
+        parents_of(parents) if parents else (),
     )
 
 

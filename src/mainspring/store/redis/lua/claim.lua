@@ -1,5 +1,6 @@
 -- needs: names index jobs keys gates turns edges claims
--- Takes worker, rooms ([queue, limit]), limit, held (ids) or null, now. Gives {now, alive, next_due or nil, rows}.
+-- Takes worker, rooms ([queue, limit]), limit, held (ids) or null, now. Gives {now, alive, next_due or nil, number of rows of
+-- jobs that ran already, rows}.
 -- Due jobs are promoted, then each room is served.
 
 local PROMOTED_AT_ONCE = 500
@@ -7,7 +8,7 @@ local PROMOTED_AT_ONCE = 500
 local request = cjson.decode(ARGV[1])
 local now, worker = clock(request.now), request.worker
 local expires_at = tonumber(call('ZSCORE', Names.workers, worker) or 0)
-if expires_at <= now then return { now, 0, false, {} } end
+if expires_at <= now then return { now, 0, false, 0, {} } end
 
 local queues, seen = {}, {}
 for _, room in ipairs(request.rooms) do
@@ -34,12 +35,13 @@ local rows = {}
 if request.held then
   local held = {}
   for _, id in ipairs(request.held) do held[id] = true end
-  local again = call('ZRANGE', Names.running_by(worker), 0, -1)
-  table.sort(again)
-  for _, id in ipairs(again) do
-    if not held[id] then rows[#rows + 1] = Claims.running(id, true) end
+  local running = call('ZRANGE', Names.running_by(worker), 0, -1)
+  table.sort(running)
+  for _, id in ipairs(running) do
+    if not held[id] then rows[#rows + 1] = (Claims.running(id, true)) end
   end
 end
+local again = #rows
 
 local function give(id)
   local row = Claims.start(id, worker, now)
@@ -82,4 +84,4 @@ for _, queue in ipairs(queues) do
   end
   if at and (not next_due or at < next_due) then next_due = at end
 end
-return { now, 1, next_due or false, rows }
+return { now, 1, next_due or false, again, rows }

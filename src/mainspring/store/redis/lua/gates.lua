@@ -152,6 +152,9 @@ end
 
 -- --- where jobs are ---
 
+-- Whether a job outside of any partition has no places because of its queue or its task.
+function Gates.plain(queue, task) return not Gates.parted(queue) and Gates.of(task) == '' end
+
 -- Write the places that a job has because of its partition and its task's gate.
 function Gates.places(job, write, at)
   local queue, partition = job.queue, job.partition
@@ -207,9 +210,9 @@ function Gates.touch(job)
 end
 
 -- A slot may have come free.
-function Gates.left(job)
-  if is_gated('slots ' .. job.queue) or Gates.parted(job.queue) then Index.hint('queue:' .. job.queue) end
-  if Gates.of(job.task) ~= '' then freed[job.task] = true end
+function Gates.left(queue, task)
+  if is_gated('slots ' .. queue) or Gates.parted(queue) then Index.hint('queue:' .. queue) end
+  if Gates.of(task) ~= '' then freed[task] = true end
 end
 
 -- The queue has this partition from now on; the first one makes one of the jobs that are in none, too.

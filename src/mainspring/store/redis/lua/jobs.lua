@@ -19,6 +19,12 @@ local NUMBERS = {
 local FINAL = { completed = true, dead = true, cancelled = true }
 local WAITING = { blocked = true, scheduled = true, queued = true }
 
+-- Where none of these is set, a job has only the places that every job has, and ends without ado.
+local SPECIAL = {
+  partition = true, gate = true, flow = true, keys = true, parents = true, children = true, cancel_requested = true,
+  reason = true,
+}
+
 local loaded = {}
 
 -- The job of that id, or nil. Asked for again, it is the same table.
@@ -48,8 +54,9 @@ end
 
 -- Write fields of a job; false takes one away.
 function Jobs.write(job, fields)
-  local set, gone = {}, {}
+  local set, gone, special = {}, {}, false
   for field, value in pairs(fields) do
+    special = special or value and SPECIAL[field]
     if value == false then
       gone[#gone + 1] = field
       job[field] = DEFAULTS[field]
@@ -58,6 +65,10 @@ function Jobs.write(job, fields)
       set[#set + 1] = value
       job[field] = value
     end
+  end
+  if special then
+    set[#set + 1] = 'special'
+    set[#set + 1] = 1
   end
   local key = Names.job(job.id)
   if #set > 0 then call('HSET', key, unpack(set)) end
@@ -86,7 +97,7 @@ end
 function Jobs.leave(job)
   places(job, Index.take)
   Gates.touch(job)
-  if job.state == 'running' then Gates.left(job) end
+  if job.state == 'running' then Gates.left(job.queue, job.task) end
 end
 
 function Jobs.enter(job)
@@ -94,6 +105,23 @@ function Jobs.enter(job)
   Gates.touch(job)
   Index.hint('job:' .. job.id)
   if job.state == 'queued' or job.state == 'scheduled' then Index.hint('queue:' .. job.queue) end
+end
+
+-- A running job, the first time that it does, and with nothing special about it, is final. `fields` are those to write,
+-- one after the other. Gives whether it was so.
+function Jobs.end_plain(id, lease, state, now, fields)
+  local key = Names.job(id)
+  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task')
+  if lease ~= 1 or job[1] ~= 'running' or job[2] ~= '1' or job[3] then return false end
+  local queue, task = job[4], job[6]
+  if not Gates.plain(queue, task) then return false end
+  call('HSET', key, 'state', state, 'finished_at', now, unpack(fields))
+  Index.take(Names.listing('running', queue), id)
+  Index.take(Names.running_by(job[5]), id)
+  Index.put(Names.listing(state, queue), id, now)
+  Gates.left(queue, task)
+  Index.hint('job:' .. id)
+  return true
 end
 
 -- The job is in another state from now on, with these fields changed.
@@ -127,6 +155,7 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
+  if job.flow or job.partition ~= '' then say('special', 1) end
   call('HSET', Names.job(job.id), unpack(fields))
   loaded[job.id] = job
   call('SADD', Names.queues, job.queue)

@@ -18,7 +18,8 @@ local Names = {
   workers = ns .. 'workers', -- zset of ids: when a worker's lease runs out
   queues = ns .. 'queues', -- set of names: queues that have, or had, jobs
   limited = ns .. 'limited', -- set of names: queues of which somebody has said something
-  gated = ns .. 'gated', -- set: `task NAME`, `partitions QUEUE`, `slots QUEUE`, `room QUEUE` that there are, or were
+  -- set: `task NAME`, `tasks` (any), `partitions QUEUE`, `slots QUEUE`, `room QUEUE` that there are, or were
+  gated = ns .. 'gated',
   apart = ns .. 'apart', -- zset of partitions, as QUEUE NUL NAME: 0; those with settings of their own
   idle = ns .. 'idle', -- zset of partitions, as QUEUE NUL NAME: when an empty one may be forgotten
   flows = ns .. 'flows', -- zset of ids: when a flow came

@@ -12,11 +12,10 @@ for _, owner in ipairs(call('ZRANGE', Names.owners, 0, -1)) do
   if not alive(owner) then
     local running = Names.running_by(owner)
     for _, id in ipairs(may and #rows < limit and call('ZRANGE', running, 0, limit - #rows - 1) or {}) do
-      local row = Claims.running(id, false)
-      row[2] = row[2] + 1
+      local row, job = Claims.running(id, false)
       rows[#rows + 1] = row
-      call('HSET', Names.job(id), 'lease', row[2], 'worker', caller)
-      call('ZADD', Names.running_by(caller), row[10], id)
+      call('HSET', Names.job(id), 'lease', job.lease + 1, 'worker', caller)
+      call('ZADD', Names.running_by(caller), job.created_at, id)
       call('ZREM', running, id)
     end
     if call('EXISTS', running) == 0 then call('ZREM', Names.owners, owner) end

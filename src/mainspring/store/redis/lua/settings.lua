@@ -157,6 +157,7 @@ end
 local function gate(task)
   if Gates.of(task) ~= '' then return end
   Gates.note('task ' .. task)
+  Gates.note('tasks')
   local running = {}
   for _, owner in ipairs(call('ZRANGE', Names.owners, 0, -1)) do
     local key = Names.running_by(owner)

@@ -5,37 +5,46 @@ local request = cjson.decode(ARGV[1])
 local now = clock(request.now)
 for _, note in ipairs(request.notes or {}) do Notes.write(note) end
 
+local TEXTS = { 'crashes', 'postponed', 'history', 'result', 'error', 'reason' }
 local applied, ended = {}, {}
-for _, done in ipairs(request.settlements) do
-  local job = Jobs.load(done.id)
-  if job and job.state == 'running' and job.lease == done.lease then
-    applied[#applied + 1] = done.id
-    local state, run_at = done.state, job.run_at
-    local fields = { attempt = done.attempt }
-    local again = job.lease > 1 or job.reason -- an earlier run may have left something
-    local asked = job.cancel_requested and state ~= 'completed' and state ~= 'dead'
-    if again then
-      fields.crashes, fields.postponed = done.crashes or false, done.postponed or false
-      fields.result, fields.error, fields.reason = done.result or false, done.error or false, done.reason or false
-      fields.history = done.history or false
-      if asked and job.reason then fields.reason = nil end
-    else
-      fields.crashes, fields.postponed, fields.history = done.crashes, done.postponed, done.history
-      fields.result, fields.error, fields.reason = done.result, done.error, done.reason
+
+-- A plain job's first and only run: most of what is settled.
+local function plain(done)
+  if not FINAL[done.state] or done.lease ~= 1 or done.follow_ups or done.closed_ms then return false end
+  local fields = { 'attempt', done.attempt }
+  for _, name in ipairs(TEXTS) do
+    if done[name] then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = done[name]
     end
-    if FINAL[state] then
-      ended[#ended + 1] = job
-      fields.finished_at = now
-    elseif state == 'scheduled' then
-      run_at = job.cancel_requested and now or now + (done.delay_ms or 0)
-      fields.run_at = run_at
-      state = Jobs.due_state(run_at, now)
-    end
-    Jobs.move(job, state, fields)
-    if FINAL[state] then Keys.job_ended(job) end
-    if done.closed_ms then Gates.close(job, now + done.closed_ms) end
-    for _, new in ipairs(done.follow_ups or {}) do Insertion.judge(new, now, false) end
   end
+  return Jobs.end_plain(done.id, done.lease, done.state, now, fields)
+end
+
+local function settle(done)
+  local job = Jobs.load(done.id)
+  if not job or job.state ~= 'running' or job.lease ~= done.lease then return false end
+  local state = done.state
+  local asked = job.cancel_requested and state ~= 'completed' and state ~= 'dead'
+  local fields = { attempt = done.attempt }
+  for _, name in ipairs(TEXTS) do fields[name] = done[name] or false end
+  if asked and job.reason then fields.reason = nil end
+  if FINAL[state] then
+    ended[#ended + 1] = job
+    fields.finished_at = now
+  elseif state == 'scheduled' then
+    fields.run_at = job.cancel_requested and now or now + (done.delay_ms or 0)
+    state = Jobs.due_state(fields.run_at, now)
+  end
+  Jobs.move(job, state, fields)
+  if FINAL[state] then Keys.job_ended(job) end
+  if done.closed_ms then Gates.close(job, now + done.closed_ms) end
+  for _, new in ipairs(done.follow_ups or {}) do Insertion.judge(new, now, false) end
+  return true
+end
+
+for _, done in ipairs(request.settlements) do
+  if plain(done) or settle(done) then applied[#applied + 1] = done.id end
 end
 Insertion.refused(false, false)
 Insertion.apply()
