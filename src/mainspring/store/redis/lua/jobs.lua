@@ -6,11 +6,11 @@ local ORDER = 2 ^ 43 -- times fit below it, and priorities above it, into one ex
 
 -- What moving a job about needs to know of it; the texts (args, result, error, history, options) stay where they are.
 local FIELDS = {
-  'state', 'task', 'queue', 'partition', 'gate', 'flow', 'priority', 'run_at', 'created_at', 'attempt', 'crashes',
+  'state', 'task', 'queue', 'partition', 'flow', 'priority', 'run_at', 'created_at', 'attempt', 'crashes',
   'postponed', 'lease', 'worker', 'cancel_requested', 'reason', 'keys', 'cost', 'parents', 'children', 'finished_at',
 }
 local DEFAULTS = {
-  partition = '', gate = '', priority = 5, attempt = 0, crashes = 0, postponed = 0, lease = 0, cost = 1,
+  partition = '', priority = 5, attempt = 0, crashes = 0, postponed = 0, lease = 0, cost = 1,
 }
 local NUMBERS = {
   priority = true, run_at = true, created_at = true, attempt = true, crashes = true, postponed = true, lease = true,
@@ -45,6 +45,7 @@ function Jobs.load(id)
           job[field] = value
         end
       end
+      job.gate = Gates.of(job.task)
     end
     loaded[id] = job
   end
@@ -96,6 +97,7 @@ end
 function Jobs.leave(job)
   places(job, Index.take)
   Gates.touch(job)
+  if job.state == 'running' then Gates.left(job.queue, job.task) end
 end
 
 function Jobs.enter(job)
@@ -117,6 +119,7 @@ function Jobs.end_plain(id, lease, state, now, fields)
   Index.take(Names.listing('running', queue), id)
   Index.take(Names.running_by(job[5]), id)
   Index.put(Names.listing(state, queue), id, now)
+  Gates.left(queue, task)
   Index.hint('job:' .. id)
   return true
 end
@@ -152,8 +155,7 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
-  if job.gate ~= '' then say('gate', job.gate) end
-  if job.flow or job.partition ~= '' or job.gate ~= '' then say('special', 1) end
+  if job.flow or job.partition ~= '' then say('special', 1) end
   call('HSET', Names.job(job.id), unpack(fields))
   loaded[job.id] = job
   call('SADD', Names.queues, job.queue)
