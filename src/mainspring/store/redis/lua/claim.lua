@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates turns edges claims
+-- needs: names index jobs keys gates turns edges ends claims
 -- Takes worker, rooms ([queue, limit]), limit, held (ids) or null, now. Gives {now, alive, next_due or nil, number of rows of
 -- jobs that ran already, rows}.
 -- Due jobs are promoted, then each room is served.
@@ -9,6 +9,7 @@ local request = cjson.decode(ARGV[1])
 local now, worker = clock(request.now), request.worker
 local expires_at = tonumber(call('ZSCORE', Names.workers, worker) or 0)
 if expires_at <= now then return { now, 0, false, 0, {} } end
+Edges.go_on(now)
 
 local queues, seen = {}, {}
 for _, room in ipairs(request.rooms) do

@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges
+-- needs: names index jobs keys gates ties
 -- New jobs, judged one after the other as if each were inserted alone, before anything is written: a script that has begun
 -- to write cannot take it back.
 

@@ -135,12 +135,21 @@ end
 -- How a job waits that is to run at `run_at`.
 function Jobs.due_state(run_at, now) return run_at > now and 'scheduled' or 'queued' end
 
--- A new job, as its document describes it; all else has been looked at before.
+-- What is written of a job that is revived: all but its history and its lease is as if new.
+function Jobs.revived(now)
+  return {
+    run_at = now, finished_at = false, attempt = false, crashes = false, postponed = false, cancel_requested = false,
+    progress = false, progress_text = false, result = false, error = false, reason = false,
+  }
+end
+
+-- A new job, as its document describes it; all else has been looked at before. `waits` and `awaited` say that it has
+-- parents, and children.
 function Jobs.create(new, state, run_at, now)
   local job = {
     id = new.id, task = new.task, queue = new.queue, state = state, priority = new.priority or 5, run_at = run_at,
     created_at = now, partition = new.partition or '', gate = Gates.of(new.task), cost = new.cost or 1, attempt = 0,
-    crashes = 0, postponed = 0, lease = 0, flow = new.flow,
+    crashes = 0, postponed = 0, lease = 0, flow = new.flow, parents = new.waits, children = new.awaited,
   }
   local fields = {
     'state', state, 'task', job.task, 'queue', job.queue, 'created_at', now, 'run_at', run_at,
@@ -155,7 +164,9 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
-  if job.flow or job.partition ~= '' then say('special', 1) end
+  if job.flow or job.partition ~= '' or new.waits or new.awaited then say('special', 1) end
+  if new.waits then say('parents', new.waits) end
+  if new.awaited then say('children', 1) end
   call('HSET', Names.job(job.id), unpack(fields))
   loaded[job.id] = job
   call('SADD', Names.queues, job.queue)
@@ -168,5 +179,6 @@ end
 function Jobs.delete(job)
   Jobs.leave(job)
   call('DEL', Names.job(job.id), Names.log(job.id))
+  if job.flow then Index.put(Names.thinned, job.flow, 0) end
   loaded[job.id] = false
 end

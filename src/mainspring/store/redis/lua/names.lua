@@ -23,6 +23,8 @@ local Names = {
   apart = ns .. 'apart', -- zset of partitions, as QUEUE NUL NAME: 0; those with settings of their own
   idle = ns .. 'idle', -- zset of partitions, as QUEUE NUL NAME: when an empty one may be forgotten
   flows = ns .. 'flows', -- zset of ids: when a flow came
+  thinned = ns .. 'thinned', -- zset of flow ids: 0; those that are new, or of which something has gone since they were looked at
+  untold = ns .. 'untold', -- set of job ids: those of whose end not all children have heard yet
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
 }
@@ -42,7 +44,19 @@ function Names.by_time(queue) return ns .. 'by-time:' .. queue end
 function Names.due(queue) return ns .. 'due:' .. queue end
 -- What runs in a worker's name, as a zset: by creation.
 function Names.running_by(worker) return ns .. 'running-by:' .. worker end
+function Names.flow(id) return ns .. 'flow:' .. part(id) end -- hash: name, parent, created_at, callbacks (JSON)
+-- The jobs of one flow in one state, as a zset: live ones by creation, final ones by their end.
 function Names.flow_listing(flow, state) return ns .. 'flow:' .. part(flow) .. ':' .. state end
+function Names.parts(flow) return ns .. 'parts:' .. flow end -- set of flow ids: those that are a part of this one
+function Names.parents(id) return ns .. 'parents:' .. id end -- hash: a child's parents, each with its edge
+function Names.children(id) return ns .. 'children:' .. id end -- set of ids: those to whom a job has not ended yet
+-- Those who know of a job's end, and may wait for it anew if it is revived, as a set of ids.
+function Names.told(id) return ns .. 'told:' .. id end
+function Names.bad(id) return ns .. 'bad:' .. id end -- zset of parents of FAIL edges that ended badly: the edge's place
+function Names.dead(id) return ns .. 'dead:' .. id end -- set of parents of DEAD edges that are dead
+-- Of those the ones that were so before the child came back: they release it no more.
+function Names.outlived(id) return ns .. 'outlived:' .. id end
+function Names.ended(id) return ns .. 'ended:' .. id end -- hash: how a job ended whose children are untold
 function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number
 function Names.key(name) return ns .. 'key:' .. name end -- hash: job, until, expires_at
 function Names.keys_of(id) return ns .. 'keys-of:' .. id end -- set: names of keys that a job holds, or has held

@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges flows insertion notes
+-- needs: names index jobs keys gates ties flows insertion notes
 -- Takes settlements, notes, now. Gives the ids of the settlements that were applied.
 
 local request = cjson.decode(ARGV[1])
