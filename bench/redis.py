@@ -1,5 +1,5 @@
-"""Redis or Valkey: a namespace per store, on the server that MAINSPRING_BENCH_REDIS or MAINSPRING_TEST_REDIS names, else
-on one of our own that writes its file every second, as a user's does."""
+"""Redis or Valkey: a namespace per store, on the server that MAINSPRING_BENCH_REDIS or MAINSPRING_TEST_REDIS names,
+else on one of our own that writes its file every second, as a user's does."""
 
 from __future__ import annotations
 
