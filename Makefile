@@ -41,7 +41,7 @@ fix: $(VENV)/.dev ## Format the code and mend what the linter can
 	$(RUN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure speed on SQLite and PostgreSQL (10 minutes)
+bench: $(VENV)/.dev ## Measure speed on SQLite, PostgreSQL and Redis (15 minutes)
 	$(RUN)/python -m bench
 
 .PHONY: docs

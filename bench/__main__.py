@@ -19,12 +19,14 @@ from bench import report
 from bench.figures import Figure, Sizes
 from bench.ground import Ground
 from bench.postgres import postgres_ground
+from bench.redis import redis_ground
 from bench.sections import SECTIONS
 from bench.sqlite import sqlite_ground
 
 GROUNDS: Mapping[str, Callable[[], AbstractContextManager[Ground]]] = {
     "sqlite": sqlite_ground,
     "postgres": postgres_ground,
+    "redis": redis_ground,
 }
 
 RESULTS = Path(__file__).parent / "results"

@@ -62,6 +62,12 @@ _BARS = {
         "two_workers": Bar(ratio=1),
         "pick_up_p50": Bar(most=5),
     },
+    "redis": {
+        "enqueue": Bar(ratio=0.7),
+        "drain": Bar(least=25_000, ratio=0.4),
+        "two_workers": Bar(ratio=1),
+        "pick_up_p50": Bar(most=3),
+    },
 }
 
 

@@ -9,10 +9,13 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from redis import Redis
 from servers.postgres import running_postgres
+from servers.valkey import running_valkey
 
 from mainspring.store.base import Driver, Store
 from mainspring.store.postgres import PostgresStore
+from mainspring.store.redis import RedisStore
 
 from .conformance.scene import Scene
 
@@ -110,3 +113,27 @@ def postgres_store(postgres: str) -> Iterator[PostgresStore]:
         _emptied.append(schema)
     else:
         drop(postgres, schema)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The address of a Redis or Valkey server to work in."""
+    given = os.environ.get("MAINSPRING_TEST_REDIS")
+    if given:
+        yield given
+        return
+    with running_valkey() as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_store(redis_server: str) -> Iterator[RedisStore]:
+    """An empty store there, in a namespace of its own."""
+    namespace = f"test_{os.getpid()}_{next(_numbers)}"
+    yield RedisStore(f"{redis_server}{'&' if '?' in redis_server else '?'}namespace={namespace}")
+    with Redis.from_url(redis_server, protocol=2) as client:
+        if "MAINSPRING_TEST_REDIS" not in os.environ:
+            client.flushdb(asynchronous=True)
+            return
+        while keys := list(client.scan_iter(f"{{{namespace}}}:*", count=1000)):
+            client.unlink(*keys)

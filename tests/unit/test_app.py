@@ -76,8 +76,9 @@ def test_a_url_must_be_text() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://:s3cret@host",
-        "valkey://host/0?password=s3cret",
+        "redis://me:s3cret@host/jobs",
+        "valkey://host/0?password=s3cret&pool=0",
+        "rediss://host/0?ssl_password=s3cret&pool=0",
         "odd://u:s3cret@h",
         "postgresql://me:s3cret@host/db?listen=2",
         "postgresql://me:s3cret@host/db?pool=0",
@@ -86,7 +87,7 @@ def test_a_url_must_be_text() -> None:
         "postgresql://me:s3cret@host/db?sslnode=require",
     ],
 )
-def test_a_store_that_is_not_there_yet_is_refused_and_the_password_hidden(url: str) -> None:
+def test_an_unusable_url_is_refused_and_the_password_hidden(url: str) -> None:
     with pytest.raises(InvalidURL) as refused:
         Mainspring(url)
     assert "s3cret" not in str(refused.value)

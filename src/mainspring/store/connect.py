@@ -12,13 +12,13 @@ __all__ = ["FORMS", "connect", "without_password"]
 
 FORMS = (
     "sqlite:///jobs.db (a file in the current folder), sqlite:////var/lib/app/jobs.db (absolute), "
-    "sqlite:// (memory) or postgresql://user@host/database"
+    "sqlite:// (memory), postgresql://user@host/database or redis://user@host:6379/0"
 )
 """The URLs that can be given, for error messages and help."""
 
-_PLANNED = dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), "Redis")
+_REDIS = frozenset(("redis", "rediss", "valkey", "valkeys", "unix"))
 _CREDENTIALS = re.compile(r"(?<=://)([^/?#@]*:)[^/?#]*@")
-_SECRET_PARAMETER = re.compile(r"(?<=[?&])(password=)[^&#]*", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(r"(?<=[?&])((?:\w+_)?password=)[^&#]*", re.IGNORECASE)
 
 
 def connect(url: str) -> Store:
@@ -30,8 +30,8 @@ def connect(url: str) -> Store:
         parts = urlsplit(url)
     except ValueError as error:
         raise InvalidURL(f"store URL {shown!r} cannot be read ({error}); give {FORMS}") from None
-    if parts.scheme in _PLANNED:
-        raise InvalidURL(f"this version has no {_PLANNED[parts.scheme]} store yet ({shown!r}); give {FORMS}")
+    if parts.scheme.partition("+")[0] in _REDIS:
+        return _redis(url)
     if parts.scheme in ("postgres", "postgresql"):
         return _postgres(url)
     if parts.scheme != "sqlite" or not url.lower().startswith("sqlite://"):
@@ -57,6 +57,17 @@ def _postgres(url: str) -> Store:
             "pip install 'mainspring[postgres]'"
         ) from None
     return PostgresStore(url)
+
+
+def _redis(url: str) -> Store:
+    try:
+        from mainspring.store.redis import RedisStore
+    except ImportError as error:
+        raise InvalidURL(
+            f"store URL {without_password(url)!r} needs redis-py, which cannot be loaded ({error}); install it: "
+            "pip install 'mainspring[redis]'"
+        ) from None
+    return RedisStore(url)
 
 
 def without_password(url: str) -> str:
