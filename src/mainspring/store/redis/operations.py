@@ -58,7 +58,8 @@ class RedisOperations(Selections, Configured):
         return ClaimReply(tuple(claims), now, next_due, bool(alive))
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
-        return frozenset((yield Call("settle", documents.settle(request))))
+        refused = yield Call("settle", documents.settle(request))
+        return frozenset(done.id for done in request.settlements).difference(refused)
 
     def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
         return frozenset((yield Call("note", documents.note(request))))

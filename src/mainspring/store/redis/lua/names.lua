@@ -57,6 +57,7 @@ function Names.dead(id) return ns .. 'dead:' .. id end -- set of parents of DEAD
 -- Of those the ones that were so before the child came back: they release it no more.
 function Names.outlived(id) return ns .. 'outlived:' .. id end
 function Names.ended(id) return ns .. 'ended:' .. id end -- hash: how a job ended whose children are untold
+function Names.reply(request) return ns .. 'reply:' .. request end -- text: what a request was told, for some seconds
 function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number
 function Names.key(name) return ns .. 'key:' .. name end -- hash: job, until, expires_at
 function Names.keys_of(id) return ns .. 'keys-of:' .. id end -- set: names of keys that a job holds, or has held
