@@ -153,9 +153,6 @@ end
 
 -- --- where jobs are ---
 
--- Whether a job outside of any partition has no places because of its queue or its task.
-function Gates.plain(queue, task) return not Gates.parted(queue) and Gates.of(task) == '' end
-
 -- Write the places that a job has because of its partition and its task's gate.
 function Gates.places(job, write, at)
   local queue, partition = job.queue, job.partition
