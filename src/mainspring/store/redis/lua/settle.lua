@@ -1,5 +1,6 @@
 -- needs: names index jobs keys gates ties flows insertion notes
--- Takes settlements, notes, now. Gives the ids of the settlements that were applied.
+-- Takes settlements, notes, now. Gives {the ids of the settlements that were applied, 1 where children have
+-- still to be told}.
 
 local request = cjson.decode(ARGV[1])
 local now = clock(request.now)
@@ -55,4 +56,4 @@ end
 Edges.follow(now)
 Gates.finish()
 Index.finish()
-return applied
+return { applied, Ends.left and 1 or 0 }
