@@ -427,7 +427,8 @@ end
 
 -- --- pruning ---
 
-local IDLE_AGAIN_MS = 60000
+local RUNNING_MS = 60000 -- when one in which something runs is looked at again
+local OWING_MS = 86400000 -- how long one stays that owes others a turn: then nobody waits for it any more
 
 -- Partitions of which nothing is left are forgotten: no settings, nothing that waits or runs, no start that counts, no
 -- turn that they have had too early.
@@ -435,12 +436,17 @@ function Gates.prune(now, limit)
   for _, whole in ipairs(call('ZRANGEBYSCORE', Names.idle, '-inf', now, 'LIMIT', 0, limit)) do
     local queue, name = string.match(whole, '^(.-)%z(.*)$')
     local key = Names.partition(queue, name)
-    local reached = tonumber(call('HGET', key, 'reached') or 0)
+    local known = call('HMGET', key, 'reached', 'owing')
+    local reached = tonumber(known[1] or 0)
+    local owing = reached > tonumber(call('HGET', Names.queue(queue), 'reached') or 0) and known[2] ~= known[1]
     if call('ZSCORE', Names.apart, whole) or call('ZSCORE', Names.turns(queue), name)
       or call('ZSCORE', Names.resting(queue), name) or call('ZSCORE', Names.waking(queue), name) then
       call('ZREM', Names.idle, whole)
-    elseif Gates.running_in(queue, name) > 0 or reached > tonumber(call('HGET', Names.queue(queue), 'reached') or 0) then
-      call('ZADD', Names.idle, now + IDLE_AGAIN_MS, whole)
+    elseif Gates.running_in(queue, name) > 0 then
+      call('ZADD', Names.idle, now + RUNNING_MS, whole)
+    elseif owing then
+      call('HSET', key, 'owing', known[1])
+      call('ZADD', Names.idle, now + OWING_MS, whole)
     else
       call('ZREM', Names.idle, whole)
       call('DEL', key)

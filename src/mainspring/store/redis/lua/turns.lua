@@ -176,9 +176,9 @@ end
 -- What is to be remembered of a partition.
 local function keep(serving, turn)
   if not serving.parted or not turn.served then return end
-  local kept = Gates.kept(turn.gate)
-  local key = Names.partition(serving.queue, turn.name)
-  call('HSET', key, 'reached', turn.reached, 'counts_until', Gates.counts_until(turn.gate))
+  local kept, key = Gates.kept(turn.gate), Names.partition(serving.queue, turn.name)
+  turn.counts_until = Gates.counts_until(turn.gate)
+  call('HSET', key, 'reached', turn.reached, 'counts_until', turn.counts_until)
   if kept then call('HSET', key, 'spent', kept) end
 end
 
@@ -191,7 +191,7 @@ local function leave(serving, turn, open_at, empty)
   call('ZREM', Names.turns(queue), name)
   keep(serving, turn)
   if empty then
-    local counts_until = call('HGET', Names.partition(queue, name), 'counts_until')
+    local counts_until = turn.counts_until or call('HGET', Names.partition(queue, name), 'counts_until')
     if counts_until then call('ZADD', Names.idle, counts_until, Gates.whole_name(queue, name)) end
     return
   end
