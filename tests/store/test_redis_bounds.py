@@ -27,16 +27,6 @@ from mainspring.store.base import (
     Room,
     Verb,
 )
-    AlterRequest,
-    BeatRequest,
-    ClaimRequest,
-    CountRequest,
-    Filter,
-    FindRequest,
-    PruneRequest,
-    Room,
-    Verb,
-)
 from mainspring.store.redis import RedisStore
 
 from .conformance.scene import presence

@@ -24,7 +24,7 @@ local Names = {
   idle = ns .. 'idle', -- zset of partitions, as QUEUE NUL NAME: when an empty one may be forgotten
   flows = ns .. 'flows', -- zset of ids: when a flow came
   thinned = ns .. 'thinned', -- zset of flow ids: 0; those that are new, or of which something has gone since they were looked at
-  untold = ns .. 'untold', -- set of job ids: those of whose end not all children have heard yet
+  unfinished = ns .. 'unfinished', -- zset of what scripts have left to others: 0 for 'open ' and an id, 1 for 'tell ' and an id
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
 }

@@ -1,5 +1,6 @@
 -- needs: names once index jobs keys gates ties flows insertion notes
--- Takes settlements, notes, now. Gives the ids of the settlements that were not applied: their leases are others' now.
+-- Takes settlements, notes, now. Gives {the ids of the settlements that were not applied, their leases being others' now; 1
+-- where children have still to be told}.
 
 local request = cjson.decode(ARGV[1])
 local told = Once.told(request)
@@ -60,4 +61,4 @@ end
 Edges.follow(now)
 Gates.finish()
 Index.finish()
-return Once.tell(request, refused)
+return Once.tell(request, { refused, Ends.left and 1 or 0 })
