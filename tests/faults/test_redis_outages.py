@@ -202,21 +202,24 @@ def test_scripts_that_the_server_has_forgotten_are_loaded_again(server: ValkeySe
 
 @pytest.mark.usefixtures("impatient")
 def test_who_finds_all_connections_in_use_waits_his_time(server: ValkeyServer) -> None:
-    with proxy_to(server.url) as proxy, ThreadPoolExecutor(1) as threads:
-        with blocking(Tally(f"{proxy.url(server.url)}?pool=1")) as ask:
+    with (
+        proxy_to(server.url) as proxy,
+        ThreadPoolExecutor(1) as threads,
+        blocking(Tally(f"{proxy.url(server.url)}?pool=1")) as ask,
+    ):
+        ask(COUNT)
+        proxy.delay = 0.2
+        slow = threads.submit(ask, echo("slow"))
+        wait_until(slow.running)
+        assert ask(COUNT) == 0  # behind the slow one
+        assert slow.result() == "slow"
+        proxy.freeze()
+        frozen = threads.submit(ask, COUNT)
+        wait_until(frozen.running)
+        with pytest.raises((StoreBusy, StoreUnavailable)):
             ask(COUNT)
-            proxy.delay = 0.2
-            slow = threads.submit(ask, echo("slow"))
-            wait_until(slow.running)
-            assert ask(COUNT) == 0  # behind the slow one
-            assert slow.result() == "slow"
-            proxy.freeze()
-            frozen = threads.submit(ask, COUNT)
-            wait_until(frozen.running)
-            with pytest.raises((StoreBusy, StoreUnavailable)):
-                ask(COUNT)
-            with pytest.raises((StoreBusy, StoreUnavailable)):
-                frozen.result()
+        with pytest.raises((StoreBusy, StoreUnavailable)):
+            frozen.result()
 
 
 @both

@@ -78,6 +78,12 @@ class Cluster:
         replica.ask("CLUSTER", "FAILOVER")
         self._until(lambda: self.holder(slot) is replica)
 
+    def fail_back(self, slot: int, to: ValkeyServer) -> None:
+        """The one that was the primary before, and is its replica now, takes over again."""
+        self._until(lambda: to.ask("INFO", "replication").get("master_link_status") == "up")
+        to.ask("CLUSTER", "FAILOVER")
+        self.await_holder(slot, to)
+
     def await_holder(self, slot: int, node: ValkeyServer) -> None:
         """Until this one has the slot, and takes commands for it."""
         self._until(lambda: self.holder(slot) is node and "cluster_state:ok" in node.ask("CLUSTER", "INFO"))

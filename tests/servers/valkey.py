@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .postgres import free_port
 
@@ -61,7 +63,8 @@ class ValkeyServer:
 
     def client(self, **options: Any) -> redis.Redis:
         """A client, for whoever looks from outside."""
-        return redis.Redis(port=self.port, protocol=2, decode_responses=True, **options)
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(port=self.port, protocol=2, decode_responses=True, retry=once, **options)
 
     def ask(self, *command: str | int) -> Any:
         """One command, from outside."""

@@ -12,7 +12,7 @@ from redis import exceptions as theirs
 from mainspring.store.base import BeatRequest, ClaimRequest, ReapRequest, Reply, Request, SettleRequest, Store, start
 from mainspring.store.redis.connections import AsyncConnection, Connection
 from mainspring.store.redis.errors import elsewhere, lost, translated, undone
-from mainspring.store.redis.exchanges import confirms, performing
+from mainspring.store.redis.exchanges import confirms, mark_of, performing
 from mainspring.store.redis.greeting import Exchange, Greeting
 from mainspring.store.redis.hints import channel
 from mainspring.store.redis.listening import AsyncListener, Listener, RedisAsyncWatch, RedisWatch
@@ -39,13 +39,13 @@ class RedisDriver:
         return self._sides.get(pid) or self._sides.setdefault(pid, _Side(self._route))
 
     def run(self, request: Request[Reply]) -> Reply:
-        deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        deadline, attempt, mark = time.monotonic() + OPERATION_SECONDS, 0, mark_of(request)
         pool = self._side.pool
         while True:
             attempt += 1
             connection = pool.take(deadline)
             try:
-                exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
+                exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
                 return connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
                 seconds = pause(attempt)
@@ -77,10 +77,10 @@ def _channels(location: Location, topics: tuple[str, ...]) -> frozenset[str]:
 
 
 def _exchange(
-    store: Store, location: Location, request: Request[Reply], server: Greeting, deadline: float
+    store: Store, location: Location, request: Request[Reply], mark: str | None, server: Greeting, deadline: float
 ) -> Exchange[Reply]:
     confirmed_by = deadline if confirms(request, location, server) else None
-    return performing(start(store, request), location.tag, confirmed_by)
+    return performing(start(store, request), location.tag, mark, confirmed_by)
 
 
 def _worth_repeating(
@@ -112,14 +112,14 @@ class RedisAsyncDriver:
         self._listener: AsyncListener | None = None
 
     async def run(self, request: Request[Reply]) -> Reply:
-        deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        deadline, attempt, mark = time.monotonic() + OPERATION_SECONDS, 0, mark_of(request)
         reserved = isinstance(request, BeatRequest | SettleRequest) and self._reserved.free
         pool = self._reserved if reserved else self._pool
         while True:
             attempt += 1
             connection = await pool.take(deadline)
             try:
-                exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
+                exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
                 return await connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
                 seconds = pause(attempt)

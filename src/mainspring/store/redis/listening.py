@@ -72,12 +72,12 @@ class Listener:
                 return
             self._watches.discard(watch)
             self._subscriptions.drop(watch.channels)
-            if self._taken or self._connection is None:
+            if not self._take(time.monotonic() + ANSWER_SECONDS):
                 return
-            self._taken = True
         try:
-            with suppress(theirs.RedisError, StoreError):
-                self._listen(time.monotonic() + ANSWER_SECONDS)
+            if self._connection is not None:
+                with suppress(theirs.RedisError, StoreError):
+                    self._listen(time.monotonic() + ANSWER_SECONDS)
         finally:
             self._let_go()
 

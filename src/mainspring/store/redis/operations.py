@@ -59,10 +59,10 @@ class RedisOperations(Selections, Configured):
         return ClaimReply(tuple(claims), now, next_due, bool(alive))
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
-        applied, more = yield Call("settle", documents.settle(request))
+        refused, more = yield Call("settle", documents.settle(request))
         if more:
             yield from pass_on(request.now)
-        return frozenset(applied)
+        return frozenset(done.id for done in request.settlements).difference(refused)
 
     def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
         return frozenset((yield Call("note", documents.note(request))))

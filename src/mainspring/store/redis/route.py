@@ -15,7 +15,7 @@ from redis import exceptions as theirs
 from redis.crc import key_slot
 
 from mainspring.errors import StoreUnavailable
-from mainspring.store.redis.errors import Moved, NotPrimary
+from mainspring.store.redis.errors import Moved, NotPrimary, code
 from mainspring.store.redis.greeting import Exchange, Greeting, greeted
 from mainspring.store.redis.location import Address, Location
 
@@ -92,7 +92,7 @@ class Route:
 
     def _by_nodes(self, greet: Greet) -> Search:
         waiting, tried = deque(self._known), set[Address]()
-        problem: Exception = theirs.ConnectionError("no node")
+        problem: Exception | None = None
         while waiting:
             node = waiting.popleft()
             if node in tried:
@@ -102,14 +102,15 @@ class Route:
                 greeting: Greeting = yield self._server(node, greet, ASK_SECONDS)
             except Moved as error:
                 waiting.appendleft(Address(error.host or node.host, error.port))
-                problem = error
+                hearsay = error
             except (theirs.RedisError, NotPrimary) as error:
+                if code(error) in ("ASK", "TRYAGAIN"):
+                    raise  # it is the right one, and cannot serve now
                 problem = error
             else:
-                nodes = dict.fromkeys((node, *greeting.nodes, *self.location.addresses))
-                self._known = tuple(nodes)
+                self._known = tuple(dict.fromkeys((node, *greeting.nodes, *self.location.addresses)))
                 return greeting
-        raise problem
+        raise problem or hearsay
 
     def _prefer(self, address: Address) -> None:
         self._known = tuple(dict.fromkeys((address, *self._known)))

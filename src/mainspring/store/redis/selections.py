@@ -1,8 +1,8 @@
 """Selections of jobs: find, count, alter, prune. What people look at and what they do to many at once.
 
-A selection is walked newest first: live jobs by creation, then final ones by their end. No script looks at more than some
-thousand jobs or changes more than some hundred, so that the server is never held up: pages and batches come back short,
-with a cursor to go on from.
+A selection is walked newest first: live jobs by creation, then final ones by their end. No script looks at more than
+some thousand jobs or changes more than some hundred, so that the server is never held up: pages and batches come back
+short, with a cursor to go on from.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
--- needs: names index jobs keys gates edges ends revival flows selection
--- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have still to be told}.
+-- needs: names once index jobs keys gates edges ends revival flows selection
+-- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have still to
+-- be told}.
 
 local AT_ONCE = 250 -- how many jobs one script changes
 local REACH = 2000 -- and looks at
 
 local request = cjson.decode(ARGV[1])
+local told = Once.told(request)
+if told then return told end
 local now, verb, value = clock(request.now), request.verb, request.value
 local limit = math.min(request.limit, AT_ONCE)
 local ids, cursor = Selection.walk(request.filter, request.states, limit, request.cursor, REACH)
@@ -73,4 +76,4 @@ if #revived > 0 then Edges.reopen(revived, now) end
 Edges.follow(now)
 Gates.finish()
 Index.finish()
-return { count, cursor or false, Ends.left and 1 or 0 }
+return Once.tell(request, { count, cursor or false, Ends.left and 1 or 0 })

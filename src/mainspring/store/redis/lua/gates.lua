@@ -7,6 +7,7 @@
 
 local Gates = {}
 local NO_RATES = {}
+local ACTIVATED_AT_ONCE = 1000
 
 -- --- what there is ---
 
@@ -247,8 +248,7 @@ end
 
 -- Partitions get their turn, at their queue's virtual time or at their own if that is later. Where `asked`, only those
 -- with queued jobs.
-function Gates.activate(queue, names, asked)
-  if #names == 0 then return end
+local function activate(queue, names, asked)
   local reached = tonumber(call('HGET', Names.queue(queue), 'reached') or 0)
   local tasks = asked and Gates.tasks()
   local standing = call('ZMSCORE', Names.turns(queue), unpack(names))
@@ -277,6 +277,13 @@ function Gates.activate(queue, names, asked)
   in_pieces('ZREM', Names.waking(queue), removed)
   in_pieces('ZREM', Names.opening(queue), removed)
   in_pieces('ZADD', Names.turns(queue), added)
+  if asked and #added > 0 then Index.hint('queue:' .. queue) end
+end
+
+function Gates.activate(queue, names, asked)
+  for from = 1, #names, ACTIVATED_AT_ONCE do
+    activate(queue, { unpack(names, from, math.min(from + ACTIVATED_AT_ONCE - 1, #names)) }, asked)
+  end
 end
 
 -- The end of a script: partitions that were touched get their turn.
@@ -285,9 +292,7 @@ function Gates.finish()
   for queue, partitions in pairs(touched) do
     local names = {}
     for name in pairs(partitions) do names[#names + 1] = name end
-    for from = 1, #names, 1000 do
-      Gates.activate(queue, { unpack(names, from, math.min(from + 999, #names)) }, true)
-    end
+    Gates.activate(queue, names, true)
   end
   touched = {}
   for task in pairs(freed) do
@@ -325,10 +330,9 @@ function Gates.look(queue, now)
   local set = call('HMGET', Names.queue(queue), 'paused_at', 'concurrency', 'rates', 'closed_until', 'sequence')
   local until_ = tonumber(set[4] or 0)
   local rated = set[3] and set[3] ~= 'none' and set[3] ~= '[]'
-  is_gated('')
   return {
     paused = set[1] and true, concurrency = tonumber(set[2]), sequence = set[5] or nil,
-    by_turns = rated or until_ > now or set[5] or Gates.parted(queue) or #Gates.tasks() > 0,
+    by_turns = rated or until_ > now or set[5] or Gates.parted(queue) or is_gated('tasks'),
   }
 end
 

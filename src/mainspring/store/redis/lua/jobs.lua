@@ -90,7 +90,7 @@ end
 function Jobs.leave(job)
   places(job, Index.take)
   Gates.touch(job)
-  if job.state == 'running' then Gates.left(job.queue, job.task) end
+  if job.state == 'running' or job.state == 'dead' then Gates.left(job.queue, job.task) end
 end
 
 function Jobs.enter(job)

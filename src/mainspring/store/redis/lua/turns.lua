@@ -5,7 +5,7 @@
 local Turns = {}
 local SHARE_UNIT = 1000000
 local ASKED_AT_LEAST = 64 -- how many partitions that wait at a task's gate are asked at least when it is open
-local REGATED_AT_ONCE = 1000 -- how many jobs that were there before their task had a gate change lanes in one script
+local REGATED_AT_ONCE = 1000 -- how many jobs one script looks at that may have been there before their task had a gate
 local COSTS = 100 -- how many different costs of those that wait at a task's gate are told apart
 local READ = 2 -- how many jobs of a lane are read first; then twice as many, and so on
 local MAX_COST = 1000000
@@ -91,9 +91,9 @@ local function regate(serving, turn)
       call('ZADD', Names.order(serving.queue, turn.name, of[1]), score, id)
       call('ZADD', Names.by_time(serving.queue), of[2], id)
       call('ZADD', Names.queues_at(of[1]), 0, serving.queue)
-      serving.regated = serving.regated + 1
     end
   end
+  serving.regated = serving.regated + #found / 2
 end
 
 local function read_lanes(serving, turn)
