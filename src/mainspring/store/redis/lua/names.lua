@@ -24,7 +24,7 @@ local Names = {
   idle = ns .. 'idle', -- zset of partitions, as QUEUE NUL NAME: when an empty one may be forgotten
   flows = ns .. 'flows', -- zset of ids: when a flow came
   thinned = ns .. 'thinned', -- zset of flow ids: 0; those that are new, or of which something has gone since they were looked at
-  unfinished = ns .. 'unfinished', -- zset of what scripts have left to others: 0 for 'open ' and an id, 1 for 'tell ' and an id
+  unfinished = ns .. 'unfinished', -- zset of a word and an id, as 'tell ' and a parent's: what is left for the next scripts
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
 }
