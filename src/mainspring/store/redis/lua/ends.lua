@@ -11,9 +11,13 @@ local heard, hearing = {}, {} -- by child: the ends that it has to take in; and 
 local met = {} -- children, by id, that were told something
 local touched, falling, hoping, told = {}, {}, {}, {}
 
--- The next scripts do this: what it is, a parent's id, the queue of which the workers are to look again.
-function Ends.leave(what, parent, queue)
-  call('ZADD', Names.unfinished, what == 'open' and 0 or 1, what .. ' ' .. parent)
+-- What is left to the next scripts, in this order: children that are to wait for a job anew (who was revived may have ended
+-- again), those that are to hear how it ended, and one that a dead parent releases, if nothing else cancels it.
+local LATER = { open = 0, tell = 1, free = 2 }
+
+-- The next scripts do this about a job, whose queue's workers are told to look again.
+function Ends.leave(what, id, queue)
+  call('ZADD', Names.unfinished, LATER[what], what .. ' ' .. id)
   Index.hint('queue:' .. queue)
   Ends.left = true
 end
@@ -154,16 +158,21 @@ local function give_up(now)
   end
 end
 
--- Who neither goes down nor has anything to wait for is released.
+-- Who neither goes down nor has anything to wait for is released. A dead parent does so only when nothing is left that could
+-- still take him down.
 local function release(now)
   for _, job in ipairs(touched) do
     local stand = job.stand
     stand.touched = nil
-    if job.state == 'blocked' and (stand.open == 0 or stand.fired) and Jobs.load(job.id) == job then
+    local early = stand.fired and stand.open > 0
+    if not Jobs.load(job.id) then
+      -- Deleted by this very request.
+    elseif job.state == 'blocked' and (stand.open == 0 or (early and not Ends.left)) then
       local run_at = math.max(job.run_at, now)
       Jobs.move(job, Jobs.due_state(run_at, now), { run_at = run_at, parents = Edges.sum(stand) })
-    elseif job.parents ~= Edges.sum(stand) and Jobs.load(job.id) == job then
-      Jobs.write(job, { parents = Edges.sum(stand) })
+    else
+      if job.state == 'blocked' and early then Ends.leave('free', job.id, job.queue) end
+      if job.parents ~= Edges.sum(stand) then Jobs.write(job, { parents = Edges.sum(stand) }) end
     end
   end
   touched = {}
@@ -208,17 +217,29 @@ local function left(parent)
   return values[1] and { state = values[1], reason = values[2] or nil, result = values[3], queue = values[4] }
 end
 
--- Go on with what earlier scripts have left: revivals before ends, since who was revived may have ended again.
+local Later = {}
+
+function Later.open(parent, now) Edges.open({ parent }, now) end
+
+function Later.tell(parent)
+  local ending = left(parent)
+  if ending then spread(parent, ending) end
+end
+
+function Later.free(child)
+  local job = Jobs.load(child)
+  if not job or job.state ~= 'blocked' then return end
+  Edges.stand(job).fired = call('EXISTS', Names.dead(child)) == 1
+  Ends.touch(job)
+end
+
+-- Go on with what earlier scripts have left.
 function Edges.go_on(now)
   local item = call('ZPOPMIN', Names.unfinished)
   while item[1] do
-    local what, parent = string.match(item[1], '^(%a+) (.*)$')
-    if what == 'open' then
-      Edges.open({ parent }, now)
-    else
-      local ending = left(parent)
-      if ending then spread(parent, ending) end
-    end
+    local what, id = string.match(item[1], '^(%a+) (.*)$')
+    Later[what](id, now)
+    if what == 'free' then Ends.jobs = Ends.jobs - 1 end
     item = Ends.jobs > 0 and Ends.edges > 0 and call('ZPOPMIN', Names.unfinished) or {}
   end
   Edges.follow(now)

@@ -15,8 +15,7 @@ local WAITING = { blocked = true, scheduled = true, queued = true }
 
 -- Where none of these is set, a job has only the places that every job has, and ends without ado.
 local SPECIAL = {
-  partition = true, gate = true, flow = true, keys = true, parents = true, children = true, cancel_requested = true,
-  reason = true,
+  flow = true, keys = true, parents = true, children = true, cancel_requested = true, reason = true,
 }
 
 local loaded = {}

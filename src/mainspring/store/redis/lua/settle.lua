@@ -1,6 +1,6 @@
 -- needs: names once index jobs keys gates ties flows insertion notes
--- Takes settlements, notes, now. Gives {the ids of the settlements that were not applied, their leases being others' now; 1
--- where children have still to be told}.
+-- Takes settlements, notes, now. Gives {the ids of the settlements that were not applied: their leases are others' now,
+-- 1 where children have still to be told}.
 
 local request = cjson.decode(ARGV[1])
 local told = Once.told(request)
