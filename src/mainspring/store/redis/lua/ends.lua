@@ -6,7 +6,7 @@
 -- the next scripts of whoever began it, and of any worker.
 
 -- How many children, and edges, a script may still tell; whether it left something to others.
-local Ends = { jobs = 350, edges = 2000, left = false }
+local Ends = { jobs = 250, edges = 2000, left = false }
 local heard, hearing = {}, {} -- by child: the ends that it has to take in; and the children
 local met = {} -- children, by id, that were told something
 local touched, falling, hoping, told = {}, {}, {}, {}
@@ -102,7 +102,7 @@ function Ends.close(job, edge, ending)
       end
     end
   elseif edge.policy == 'dead' and edge.state == 'dead' then
-    call('SADD', Names.dead(job.id), parent)
+    call('SADD', Names.fired(job.id), parent)
     stand.fired = true
   end
   if stand.hopes then hoping[#hoping + 1] = job end
@@ -152,11 +152,13 @@ local function give_up(now)
   for _, job in ipairs(generation) do
     local stand = job.stand
     if job.state == 'blocked' and stand.open == 0 and not stand.fired
-      and call('EXISTS', Names.dead(job.id), Names.outlived(job.id)) == 0 then
+      and call('EXISTS', Names.fired(job.id), Names.outlived(job.id)) == 0 then
       cancel(job, 'no parent is dead', now)
     end
   end
 end
+
+local function all_told() return call('ZCOUNT', Names.unfinished, LATER.open, LATER.tell) == 0 end
 
 -- Who neither goes down nor has anything to wait for is released. A dead parent does so only when nothing is left that could
 -- still take him down.
@@ -167,7 +169,7 @@ local function release(now)
     local early = stand.fired and stand.open > 0
     if not Jobs.load(job.id) then
       -- Deleted by this very request.
-    elseif job.state == 'blocked' and (stand.open == 0 or (early and not Ends.left)) then
+    elseif job.state == 'blocked' and (stand.open == 0 or (early and all_told())) then
       local run_at = math.max(job.run_at, now)
       Jobs.move(job, Jobs.due_state(run_at, now), { run_at = run_at, parents = Edges.sum(stand) })
     else
@@ -229,7 +231,7 @@ end
 function Later.free(child)
   local job = Jobs.load(child)
   if not job or job.state ~= 'blocked' then return end
-  Edges.stand(job).fired = call('EXISTS', Names.dead(child)) == 1
+  Edges.stand(job).fired = call('EXISTS', Names.fired(child)) == 1
   Ends.touch(job)
 end
 
