@@ -298,7 +298,10 @@ class TestCosts:
             scene.alter(Verb.DELETE, id)
         assert scene.find() == []
         left = server.keys()
-        assert not any(left[kind] for kind in ("parents", "children", "told", "bad", "fired", "outlived", "ended"))
+        assert not any(
+            left[kind]
+            for kind in ("parents", "children", "told", "bad-parents", "dead-parents", "outlived-parents", "ended")
+        )
 
 
 def test_jobs_may_be_called_as_queues_are(scene: Scene) -> None:

@@ -34,7 +34,7 @@ from mainspring.store.base import (
 )
 from mainspring.store.redis import RedisStore
 
-from .conformance.scene import ALL_ENDED, Scene, settlement
+from .conformance.scene import ALL_ENDED, DAY, Scene, settlement
 
 FEW, MANY = 20, 4000
 
@@ -215,3 +215,25 @@ def test_what_has_no_gates_pays_for_none(meter: Meter) -> None:
     assert [more - less for less, more in zip(plain, limited, strict=True)] == [1, 1]
     scene.configure(DefineQueue("other", rates=(Rate(5),), sequence="skip"))
     assert meter.claim() == limited[0]
+
+
+def test_partitions_leave_nothing_behind(meter: Meter) -> None:
+    """Whoever had a job once is forgotten, also where that was more than its turn, and nobody has had one since."""
+    scene = meter.scene
+    keys = set(meter.client.keys())
+    for begin in range(0, 300, 100):
+        scene.configure(DefineQueue("default", each=Limits(1, Rate(1, "1m"))))
+        scene.insert(*(NewJob(f"{n}", "task", partition=f"p{n}") for n in range(begin, begin + 100)))
+        scene.settle(*map(settlement, scene.claim(limit=100)))
+        settled(scene)
+    for _ in range(4):
+        scene.later(2 * DAY)
+        scene.prune(ALL_ENDED)
+    left = {key.partition("}:")[2] for key in set(meter.client.keys()) - keys}
+    assert {key for key in left if not key.startswith("reply:")} == {
+        "queues",
+        "limited",
+        "gated",
+        "owners",
+        "queue:default",
+    }

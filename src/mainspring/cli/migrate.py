@@ -33,8 +33,9 @@ def migrate(
     mainspring migrate --url postgresql://shop@db.internal/shop
     mainspring migrate --sql --from 0 --grant-to shop > mainspring.sql
 
-    An SQLite store is also brought up to date by whoever opens it first. On PostgreSQL that takes the right to create
-    tables; with --sql somebody else can do it: psql -v ON_ERROR_STOP=1 -f mainspring.sql.
+    An SQLite store is also brought up to date by whoever opens it first, and a namespace of Redis set up by whoever
+    uses it first. On PostgreSQL that takes the right to create tables; with --sql somebody else can do it: psql -v
+    ON_ERROR_STOP=1 -f mainspring.sql.
     """
     store = perhaps_new(context, app, url).store
     if as_sql:

@@ -17,6 +17,7 @@ from mainspring.store.redis.greeting import Exchange, Greeting
 from mainspring.store.redis.hints import channel
 from mainspring.store.redis.listening import AsyncListener, Listener, RedisAsyncWatch, RedisWatch
 from mainspring.store.redis.location import GRACE_SECONDS, OPERATION_SECONDS, Address, Location
+from mainspring.store.redis.memory import Memory
 from mainspring.store.redis.pool import AsyncPool, Pool, pause
 from mainspring.store.redis.route import Route
 
@@ -30,6 +31,7 @@ class RedisDriver:
         self._store = store
         self._route = route
         self._location = route.location
+        self._memory = Memory(self._location.url)
         self._sides: dict[int, _Side] = {}
 
     @property
@@ -45,6 +47,7 @@ class RedisDriver:
             attempt += 1
             connection = pool.take(deadline)
             try:
+                self._memory.check(request, connection.greeting)
                 exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
                 return connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
@@ -109,6 +112,7 @@ class RedisAsyncDriver:
         self._reserved = AsyncPool(route, 1, lender=self._pool)
         """For what keeps a worker's jobs its own and brings them to their end, whatever else goes on here: it is opened
         when the worker joins, and stays open."""
+        self._memory = Memory(self._location.url)
         self._listener: AsyncListener | None = None
 
     async def run(self, request: Request[Reply]) -> Reply:
@@ -119,6 +123,7 @@ class RedisAsyncDriver:
             attempt += 1
             connection = await pool.take(deadline)
             try:
+                self._memory.check(request, connection.greeting)
                 exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
                 return await connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:

@@ -2,7 +2,7 @@
 -- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have still to
 -- be told}.
 
-local AT_ONCE = 250 -- how many jobs one script changes
+local AT_ONCE = 100 -- how many jobs one script changes
 local REACH = 2000 -- and looks at
 
 local request = cjson.decode(ARGV[1])

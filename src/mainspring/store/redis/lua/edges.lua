@@ -63,5 +63,5 @@ function Edges.drop(job)
     local open = Edges.read(found[number + 1]).state == '-'
     call('SREM', (open and Names.children or Names.told)(found[number]), id)
   end
-  call('DEL', Names.parents(id), Names.bad(id), Names.fired(id), Names.outlived(id))
+  call('DEL', Names.parents(id), Names.bad(id), Names.dead(id), Names.outlived(id))
 end

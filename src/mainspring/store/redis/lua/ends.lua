@@ -102,7 +102,7 @@ function Ends.close(job, edge, ending)
       end
     end
   elseif edge.policy == 'dead' and edge.state == 'dead' then
-    call('SADD', Names.fired(job.id), parent)
+    call('SADD', Names.dead(job.id), parent)
     stand.fired = true
   end
   if stand.hopes then hoping[#hoping + 1] = job end
@@ -152,7 +152,7 @@ local function give_up(now)
   for _, job in ipairs(generation) do
     local stand = job.stand
     if job.state == 'blocked' and stand.open == 0 and not stand.fired
-      and call('EXISTS', Names.fired(job.id), Names.outlived(job.id)) == 0 then
+      and call('EXISTS', Names.dead(job.id), Names.outlived(job.id)) == 0 then
       cancel(job, 'no parent is dead', now)
     end
   end
@@ -231,7 +231,7 @@ end
 function Later.free(child)
   local job = Jobs.load(child)
   if not job or job.state ~= 'blocked' then return end
-  Edges.stand(job).fired = call('EXISTS', Names.fired(child)) == 1
+  Edges.stand(job).fired = call('EXISTS', Names.dead(child)) == 1
   Ends.touch(job)
 end
 

@@ -15,8 +15,7 @@ local WAITING = { blocked = true, scheduled = true, queued = true }
 
 -- Where none of these is set, a job has only the places that every job has, and ends without ado.
 local SPECIAL = {
-  partition = true, gate = true, flow = true, keys = true, parents = true, children = true, cancel_requested = true,
-  reason = true,
+  flow = true, keys = true, parents = true, children = true, cancel_requested = true, reason = true,
 }
 
 local loaded = {}
@@ -104,14 +103,16 @@ end
 -- one after the other. Gives whether it was so.
 function Jobs.end_plain(id, lease, state, now, fields)
   local key = Names.job(id)
-  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task')
+  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task', 'partition')
   if lease ~= 1 or job[1] ~= 'running' or job[2] ~= '1' or job[3] then return false end
   local queue, task = job[4], job[6]
-  if not Gates.plain(queue, task) then return false end
   call('HSET', key, 'state', state, 'finished_at', now, unpack(fields))
   Index.take(Names.listing('running', queue), id)
   Index.take(Names.running_by(job[5]), id)
   Index.put(Names.listing(state, queue), id, now)
+  local ended = { id = id, state = 'running', queue = queue, task = task, partition = job[7] or '' }
+  Gates.places(ended, Index.take)
+  Gates.touch(ended)
   Gates.left(queue, task)
   Index.hint('job:' .. id)
   return true
@@ -157,7 +158,7 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
-  if job.flow or job.partition ~= '' or new.waits or new.awaited then say('special', 1) end
+  if job.flow or new.waits or new.awaited then say('special', 1) end
   if new.waits then say('parents', new.waits) end
   if new.awaited then say('children', 1) end
   call('HSET', Names.job(job.id), unpack(fields))

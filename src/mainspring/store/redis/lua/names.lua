@@ -52,10 +52,10 @@ function Names.parents(id) return ns .. 'parents:' .. id end -- hash: a child's 
 function Names.children(id) return ns .. 'children:' .. id end -- set of ids: those to whom a job has not ended yet
 -- Those who know of a job's end, and may wait for it anew if it is revived, as a set of ids.
 function Names.told(id) return ns .. 'told:' .. id end
-function Names.bad(id) return ns .. 'bad:' .. id end -- zset of parents of FAIL edges that ended badly: the edge's place
-function Names.fired(id) return ns .. 'fired:' .. id end -- set of parents of DEAD edges that are dead
+function Names.bad(id) return ns .. 'bad-parents:' .. id end -- zset of parents of FAIL edges that ended badly: the edge's place
+function Names.dead(id) return ns .. 'dead-parents:' .. id end -- set of parents of DEAD edges that are dead
 -- Of those the ones that were so before the child came back: they release it no more.
-function Names.outlived(id) return ns .. 'outlived:' .. id end
+function Names.outlived(id) return ns .. 'outlived-parents:' .. id end
 function Names.ended(id) return ns .. 'ended:' .. id end -- hash: how a job ended whose children are untold
 function Names.reply(request) return ns .. 'reply:' .. request end -- text: what a request was told, for some seconds
 function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number

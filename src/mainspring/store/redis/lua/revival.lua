@@ -51,7 +51,7 @@ local function open(job, parent)
   if edge.policy == 'fail' then
     call('ZREM', Names.bad(id), parent)
   elseif edge.policy == 'dead' then
-    call('SREM', Names.fired(id), parent)
+    call('SREM', Names.dead(id), parent)
     call('SREM', Names.outlived(id), parent)
   end
   stand.open = stand.open + 1
@@ -62,8 +62,8 @@ end
 local function rise(job, now)
   job.stand.felled = false
   if job.stand.hopes then
-    call('SUNIONSTORE', Names.outlived(job.id), Names.outlived(job.id), Names.fired(job.id))
-    call('DEL', Names.fired(job.id))
+    call('SUNIONSTORE', Names.outlived(job.id), Names.outlived(job.id), Names.dead(job.id))
+    call('DEL', Names.dead(job.id))
   end
   Jobs.move(job, 'blocked', Jobs.revived(now))
 end
@@ -115,7 +115,7 @@ function Edges.reopen(jobs, now)
     if unfinished then Ends.forget(job.id, true) end
     if Edges.stand(job).felled then
       job.stand.felled = false
-      call('DEL', Names.bad(job.id), Names.fired(job.id), Names.outlived(job.id))
+      call('DEL', Names.bad(job.id), Names.dead(job.id), Names.outlived(job.id))
       Ends.touch(job)
     end
     parents[#parents + 1] = job.id

@@ -1,6 +1,7 @@
 -- needs: names
--- What has started through one gate, as far as its rates look back: the arithmetic of `Spent` in model/limits.py, tested
--- against it. Rates are pairs of limit and length in milliseconds; a gate's memory is text, JSON of buckets by length.
+-- What has started through one gate, as far as its rates look back: the arithmetic of `Spent` in model/limits.py, and
+-- tested against it. Rates are pairs of limit and length in milliseconds; a gate's memory is text, JSON of buckets by
+-- length.
 
 local Spent = {}
 local BUCKETS = 100
