@@ -82,11 +82,11 @@ class Lending:
         ((place, database, there),) = yield sql("whereabouts", schema=self.dialect.schema)
         if home is not None and place != home:
             raise Elsewhere(database)
-        yield from self._look_round(there)
+        yield from self._look_round(lent, there)
         with suppress(TypeError):  # what takes no weak reference is asked again each time
             self._known.add(lent.raw)
 
-    def _look_round(self, there: bool) -> Session[None]:
+    def _look_round(self, lent: Lent, there: bool) -> Session[None]:
         """Raise unless all is there that has to be; `there`: whether the schema has jobs."""
         raise NotImplementedError
 
@@ -146,7 +146,7 @@ class StoreLending(Lending):
         self._store = store
         self._location = location
 
-    def _look_round(self, there: bool) -> Session[None]:
+    def _look_round(self, lent: Lent, there: bool) -> Session[None]:
         if not there:
             raise behind(self._location.url, 0)
         ((version,),) = yield sql("schema_version")
