@@ -1,5 +1,5 @@
-"""Redis or Valkey: a namespace per store, on the server that MAINSPRING_BENCH_REDIS or MAINSPRING_TEST_REDIS names, else on
-one of our own that writes its file every second, as a user's does."""
+"""Redis or Valkey: a namespace per store, on the server that MAINSPRING_BENCH_REDIS or MAINSPRING_TEST_REDIS names,
+else on one of our own that writes its file every second, as a user's does."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class RedisGround:
         self._client = redis.Redis.from_url(server, decode_responses=True)
         self._namespaces: list[str] = []
         about = self._client.info("server")
-        product, version = ("Valkey", about["valkey_version"]) if "valkey_version" in about else ("Redis", about["redis_version"])
+        product, version = (
+            ("Valkey", about["valkey_version"]) if "valkey_version" in about else ("Redis", about["redis_version"])
+        )
         policy = self._client.config_get("append*")
         self.title = f"{product} {version} (appendonly {policy['appendonly']}, appendfsync {policy['appendfsync']})"
 

@@ -1,7 +1,7 @@
-"""The raw store loop on Redis: the least that scripts can do for a queue with claims, results and a history, by redis-py.
+"""The raw store loop on Redis: the least that scripts can do for a queue with claims, results and a history.
 
-Same server, same batches, blocking client; no leases in other keys, no unique keys, no gates. Each job is a hash, beside
-a sorted set for the order and one for those that are done. What Mainspring does is stated as a ratio of this.
+Same server, same batches, blocking redis-py; no leases in other keys, no unique keys, no gates. Each job is a hash,
+beside a sorted set for the order and one for those that are done. What Mainspring does is stated as a ratio of this.
 """
 
 from __future__ import annotations

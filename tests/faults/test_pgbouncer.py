@@ -227,19 +227,19 @@ async def test_where_listen_is_lost_the_log_says_what_to_do(
 def test_doctor_notices_a_pooler(shared_server: PostgresServer, pooler: str) -> None:
     with running_pgbouncer(shared_server.url, ignore_startup_parameters="options") as lenient:
         found = doctor(lenient)
-        assert found["connection"] == [
+        assert found["server"] == [
             "warn",
             "a pooler hands out a server process per transaction, where LISTEN is lost: add listen=0 to the URL",
         ]
-    assert "connection" not in doctor(f"{pooler}?listen=0")
-    assert "connection" not in doctor(shared_server.url)
+    assert "server" not in doctor(f"{pooler}?listen=0")
+    assert "server" not in doctor(shared_server.url)
     level, text = doctor(pooler)["store"]
     assert level == "fail"
     assert "add listen=0 to the URL" in text
     with running_pgbouncer(
         shared_server.url, ignore_startup_parameters="options", pool_mode="session", default_pool_size=20
     ) as session:
-        assert "should it be in transaction mode" in doctor(session)["connection"][1]
+        assert "should it be in transaction mode" in doctor(session)["server"][1]
 
 
 def doctor(url: str) -> dict[str, list[str]]:

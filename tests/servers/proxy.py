@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +16,10 @@ PIECE = 64 * 1024
 
 
 class Proxy:
-    """Stands before one server, at `port` on loopback. All its switches may be thrown from any thread."""
+    """Stands before one server, at `port` on loopback. All its switches may be thrown from any thread. With `tls` its
+    clients speak that, and the server hears plain text."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._to = (host, port)
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
@@ -25,7 +27,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        self._server = self._ask(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._server = self._ask(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls))
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.delay = 0.0
         """Seconds by which each piece is held up, on its way there as on its way back."""
@@ -141,12 +143,12 @@ class Proxy:
 
 
 @contextmanager
-def proxy_to(server: str) -> Iterator[Proxy]:
+def proxy_to(server: str, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
     """A proxy that stands meanwhile before the server at that URL."""
     parts = urlsplit(server)
     assert parts.hostname is not None
     assert parts.port is not None
-    proxy = Proxy(parts.hostname, parts.port)
+    proxy = Proxy(parts.hostname, parts.port, tls)
     try:
         yield proxy
     finally:

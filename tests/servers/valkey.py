@@ -18,55 +18,75 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .postgres import free_port
 
 STARTING_SECONDS = 30.0
+MOST = 65535 - 10000
+"""Nodes of a cluster listen for each other at a port that is so much higher."""
+USUAL = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": 0}
 
 
 class ValkeyServer:
     """One server: its data outlive `kill` and `start`, as far as its settings keep them.
 
-    Settings are those of its configuration file, with _ for -: `appendonly="yes"`, `maxmemory="10mb"`.
+    Settings are those of its configuration file, with _ for -: `appendonly="yes"`, `maxmemory="10mb"`,
+    `replicaof="127.0.0.1 7000"`; a list stands for several lines. `mode` is what goes behind the file's name, as in
+    `--sentinel`.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *mode: str, **settings: object) -> None:
+        self.folder = folder
+        self._mode = mode
         self.port = free_port()
-        self.settings: dict[str, object] = {"save": "", "appendonly": "no", **settings}
+        while self.port > MOST:
+            self.port = free_port()
+        self.settings: dict[str, object] = settings if mode else USUAL | settings
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        """Its address."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """Its address as a store's."""
+        return f"redis://{self.address}/0"
 
     @property
     def log(self) -> str:
         """The last that it has said."""
-        return (self._folder / "log").read_text()[-3000:]
+        return (self.folder / "log").read_text()[-3000:]
 
     def client(self, **options: Any) -> redis.Redis:
         """A client, for whoever looks from outside."""
-        return redis.Redis(port=self.port, protocol=2, decode_responses=True, **options)
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(port=self.port, protocol=2, decode_responses=True, retry=once, **options)
+
+    def ask(self, *command: str | int) -> Any:
+        """One command, from outside."""
+        with self.client() as client:
+            return client.execute_command(*command)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = {
-            "bind": "127.0.0.1",
-            "port": self.port,
-            "dir": self._folder,
-            "daemonize": "no",
-            "enable-debug-command": "yes",
-            **{name.replace("_", "-"): value for name, value in self.settings.items()},
-        }
-        file = self._folder / "valkey.conf"
-        file.write_text("".join(f'{name} "{value}"\n' for name, value in settings.items()))
-        with (self._folder / "log").open("ab") as log:
+        file = self.folder / "valkey.conf"
+        if not file.exists():  # sentinels and replicas write into it what they have found out
+            file.write_text("".join(self._lines()))
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), file], stdout=log, stderr=log, cwd=self._folder, start_new_session=True
+                [program(), file, *self._mode], stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
         self._await()
+
+    def _lines(self) -> Iterator[str]:
+        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "daemonize": "no", **self.settings}
+        for name, value in settings.items():
+            for each in value if isinstance(value, list) else [value]:
+                yield f"{name.replace('_', '-')} {each}\n" if each != "" else f'{name.replace("_", "-")} ""\n'
 
     def _await(self) -> None:
         assert self._process is not None
@@ -75,16 +95,19 @@ class ValkeyServer:
             try:
                 with self.client(socket_timeout=2) as client:
                     client.ping()
-            except redis.ResponseError:
-                return  # it wants a password, and so is there
+            except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+                return
             except redis.RedisError as error:
-                if isinstance(error, redis.AuthenticationError):
-                    return
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise RuntimeError(self.log) from error
                 time.sleep(0.02)
             else:
                 return
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not killed or stopped since."""
+        return self._process is not None
 
     def kill(self) -> None:
         """kill -9."""
@@ -118,17 +141,18 @@ class ValkeyServer:
 @contextmanager
 def running_valkey(**settings: object) -> Iterator[ValkeyServer]:
     """A server that runs meanwhile."""
-    with _folder() as folder:
+    with temporary_folder() as folder:
         server = ValkeyServer(folder, **settings)
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.kill()
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is there meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="mainspring-valkey-"))
     try:
         yield folder

@@ -106,9 +106,9 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "store", status.location or store.url)
     for warning in status.warnings:
-        yield Finding(Level.WARN, "connection", warning)
+        yield Finding(Level.WARN, "server", warning)
     if not status.found:
-        if path is None:
+        if not status.automatic:
             yield Finding(Level.FAIL, "schema", "there is none yet; run `mainspring migrate`", usable=False)
             return
         text = "there is none yet; the first enqueue or worker makes it, or `mainspring migrate`"
@@ -120,7 +120,7 @@ def check_store(app: Mainspring) -> Iterator[Finding]:
         return
     if status.found < status.wanted:
         text = f"version {status.found}, and this program wants {status.wanted}; run `mainspring migrate`"
-        if path is None:
+        if not status.automatic:
             yield Finding(Level.FAIL, "schema", text, usable=False)
             return
         yield Finding(Level.WARN, "schema", text)

@@ -828,7 +828,9 @@ class SchemaStatus:
     location: str = ""
     """What `doctor` shows beside it: the file or the server, and its version."""
     warnings: tuple[str, ...] = ()
-    """What is not as it should be about the way there."""
+    """What is not as it should be about the server, or about the way there."""
+    automatic: bool = False
+    """Whether the first request brings it up to date by itself."""
 
 
 _PORTION = 32 * 1024

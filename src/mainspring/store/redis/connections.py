@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import redis
@@ -41,7 +41,8 @@ class Connection:
     greeting: Greeting
     """What the server has said of itself."""
 
-    def __init__(self, location: Location, address: Address, options: dict[str, Any]) -> None:
+    def __init__(self, location: Location, address: Address, options: Mapping[str, Any]) -> None:
+        self.address = address
         kind: Any = redis.UnixDomainSocketConnection if address.path else redis.Connection
         self._wire: Any = (redis.SSLConnection if location.tls else kind)(**_place(address), **options)
         self._poll = select.poll()
@@ -138,7 +139,8 @@ class AsyncConnection:
 
     greeting: Greeting
 
-    def __init__(self, location: Location, address: Address, options: dict[str, Any]) -> None:
+    def __init__(self, location: Location, address: Address, options: Mapping[str, Any]) -> None:
+        self.address = address
         kind: Any = redis.asyncio.UnixDomainSocketConnection if address.path else redis.asyncio.Connection
         self._wire: Any = (redis.asyncio.SSLConnection if location.tls else kind)(**_place(address), **options)
         self._poll = select.poll()

@@ -23,7 +23,7 @@ from mainspring.store.base import (
     Tick,
 )
 
-__all__ = ["beat", "claim", "document", "insert", "is_plain", "note", "plain", "settle"]
+__all__ = ["beat", "claim", "document", "insert", "is_plain", "key_values", "note", "plain", "settle"]
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -73,7 +73,7 @@ def _new_job(job: NewJob) -> dict[str, Any]:
     if job.options is not None:
         new["options"] = job.options
     if job.keys:
-        new["keys"] = list(map(_key, job.keys))
+        new["keys"] = list(map(key_values, job.keys))
     if job.partition:
         new["partition"] = job.partition
     if job.cost != 1:
@@ -85,7 +85,8 @@ def _new_job(job: NewJob) -> dict[str, Any]:
     return new
 
 
-def _key(key: Key) -> dict[str, Any]:
+def key_values(key: Key) -> dict[str, Any]:
+    """A key as values of JSON."""
     values = {
         "name": key.name,
         "until": key.until,

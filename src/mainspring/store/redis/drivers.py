@@ -16,28 +16,27 @@ from mainspring.store.redis.exchanges import confirms, performing
 from mainspring.store.redis.greeting import Exchange, Greeting
 from mainspring.store.redis.hints import channel
 from mainspring.store.redis.listening import AsyncListener, Listener, RedisAsyncWatch, RedisWatch
-from mainspring.store.redis.location import OPERATION_SECONDS, Location
+from mainspring.store.redis.location import GRACE_SECONDS, OPERATION_SECONDS, Address, Location
 from mainspring.store.redis.pool import AsyncPool, Pool, pause
+from mainspring.store.redis.route import Route
 
 __all__ = ["RedisAsyncDriver", "RedisDriver"]
-
-CONFIRMING_SECONDS = 0.5
-"""How much of an operation's time is left over after the server was to have confirmed it."""
 
 
 class RedisDriver:
     """Performs requests for blocking callers: one connection per caller at a time, reused afterwards."""
 
-    def __init__(self, store: Store, location: Location) -> None:
+    def __init__(self, store: Store, route: Route) -> None:
         self._store = store
-        self._location = location
+        self._route = route
+        self._location = route.location
         self._sides: dict[int, _Side] = {}
 
     @property
     def _side(self) -> _Side:
         # A child that was forked lets its parent's connections be: closing them would end them in the parent too.
         pid = os.getpid()
-        return self._sides.get(pid) or self._sides.setdefault(pid, _Side(self._location))
+        return self._sides.get(pid) or self._sides.setdefault(pid, _Side(self._route))
 
     def run(self, request: Request[Reply]) -> Reply:
         deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
@@ -47,13 +46,15 @@ class RedisDriver:
             connection = pool.take(deadline)
             try:
                 exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
-                return connection.perform(exchange, deadline)
+                return connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
-                if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
+                seconds = pause(attempt)
+                repeated = _worth_repeating(request, error, connection, self._route)
+                if not repeated or time.monotonic() + seconds >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
                 pool.give_back(connection)
-            time.sleep(pause(attempt))
+            time.sleep(seconds)
 
     def watch(self, topics: tuple[str, ...]) -> RedisWatch:
         return RedisWatch(self._side.listener, _channels(self._location, topics))
@@ -66,9 +67,9 @@ class RedisDriver:
 class _Side:
     """What one process has of a blocking driver."""
 
-    def __init__(self, location: Location) -> None:
-        self.pool = Pool(location)
-        self.listener = Listener(location)
+    def __init__(self, route: Route) -> None:
+        self.pool = Pool(route)
+        self.listener = Listener(route)
 
 
 def _channels(location: Location, topics: tuple[str, ...]) -> frozenset[str]:
@@ -78,11 +79,13 @@ def _channels(location: Location, topics: tuple[str, ...]) -> frozenset[str]:
 def _exchange(
     store: Store, location: Location, request: Request[Reply], server: Greeting, deadline: float
 ) -> Exchange[Reply]:
-    confirmed_by = deadline - CONFIRMING_SECONDS if confirms(request, location, server) else None
+    confirmed_by = deadline if confirms(request, location, server) else None
     return performing(start(store, request), location.tag, confirmed_by)
 
 
-def _worth_repeating(request: Request[Any], error: theirs.RedisError, connection: Connection | AsyncConnection) -> bool:
+def _worth_repeating(
+    request: Request[Any], error: theirs.RedisError, connection: Connection | AsyncConnection, route: Route
+) -> bool:
     """Whether the same again may succeed: the server has done nothing, or the connection was lost.
 
     After that nobody knows whether it was done. All requests can be sent twice but those that hand out jobs: the second
@@ -90,17 +93,20 @@ def _worth_repeating(request: Request[Any], error: theirs.RedisError, connection
     """
     if elsewhere(error):
         connection.forsaken = True
+    if isinstance(error, theirs.MovedError):
+        route.moved(Address(error.host or connection.address.host, error.port))
     return undone(error) or (lost(error) and not isinstance(request, ClaimRequest | ReapRequest))
 
 
 class RedisAsyncDriver:
     """Performs requests on an event loop."""
 
-    def __init__(self, store: Store, location: Location) -> None:
+    def __init__(self, store: Store, route: Route) -> None:
         self._store = store
-        self._location = location
-        self._pool = AsyncPool(location, location.pool)
-        self._reserved = AsyncPool(location, 1, lender=self._pool)
+        self._route = route
+        self._location = route.location
+        self._pool = AsyncPool(route, self._location.pool)
+        self._reserved = AsyncPool(route, 1, lender=self._pool)
         """For what keeps a worker's jobs its own and brings them to their end, whatever else goes on here: it is opened
         when the worker joins, and stays open."""
         self._listener: AsyncListener | None = None
@@ -114,17 +120,19 @@ class RedisAsyncDriver:
             connection = await pool.take(deadline)
             try:
                 exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
-                return await connection.perform(exchange, deadline)
+                return await connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
-                if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
+                seconds = pause(attempt)
+                repeated = _worth_repeating(request, error, connection, self._route)
+                if not repeated or time.monotonic() + seconds >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
                 await pool.give_back(connection)
-            await asyncio.sleep(pause(attempt))
+            await asyncio.sleep(seconds)
 
     async def watch(self, topics: tuple[str, ...]) -> RedisAsyncWatch:
         if self._listener is None:
-            self._listener = AsyncListener(self._location)
+            self._listener = AsyncListener(self._route)
         watch = RedisAsyncWatch(self._listener, _channels(self._location, topics))
         await self._listener.open(watch)
         return watch

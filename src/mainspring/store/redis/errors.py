@@ -8,7 +8,18 @@ from redis import exceptions as theirs
 
 from mainspring.errors import StoreBusy, StoreFull, StoreReadOnly, StoreUnavailable, UnsuitableStore
 
-__all__ = ["Moved", "NotPrimary", "Overdue", "Unconfirmed", "code", "elsewhere", "lost", "translated", "undone"]
+__all__ = [
+    "Moved",
+    "NotPrimary",
+    "Overdue",
+    "Unconfirmed",
+    "code",
+    "elsewhere",
+    "lost",
+    "translated",
+    "undone",
+    "unreached",
+]
 
 
 class Overdue(theirs.TimeoutError):
@@ -49,7 +60,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
 )
 """redis-py takes the first word away where it has a class for it."""
 
-_WORDS = "BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOPERM|NOREPLICAS|OOM|READONLY|UNKILLABLE"
+_WORDS = "BUSY|CLUSTERDOWN|DENIED|LOADING|MASTERDOWN|MISCONF|NOPERM|NOREPLICAS|OOM|READONLY|UNKILLABLE"
 _CODE = re.compile(rf"(?:^|: -)({_WORDS})\b")
 """Redis 6 puts a script's own words before what a command in it was refused with."""
 
@@ -128,7 +139,7 @@ def translated(error: Exception, url: str) -> Exception:
             )
         case "NOPERM":
             return StoreReadOnly(f"{url}: {text}; grant this user what docs/redis.md lists")
-        case "NOAUTH":
+        case "NOAUTH" | "DENIED":
             return StoreUnavailable(f"{url} lets nobody in with that ({text}); put user and password into the URL")
         case "LOADING" | "MASTERDOWN" | "CLUSTERDOWN":
             return StoreUnavailable(f"{url} is not ready ({text}); nothing was changed, try again in a while")
@@ -137,3 +148,12 @@ def translated(error: Exception, url: str) -> Exception:
     if isinstance(error, theirs.ConnectionError | theirs.TimeoutError | Moved | theirs.MovedError):
         return StoreUnavailable(f"{url} cannot be reached ({text}); see that it runs and takes connections")
     return error
+
+
+def unreached(error: Exception, url: str) -> Exception:
+    """The same for what comes of connecting, where nothing is said that any server would not take."""
+    ours = translated(error, url)
+    if isinstance(ours, theirs.RedisError):
+        text = " ".join(str(error).split())
+        return UnsuitableStore(f"{url} does not answer as Redis and Valkey do ({text}); see what listens there")
+    return ours

@@ -6,7 +6,7 @@ Every connection asks, since the next one may lead to another server, or to the 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from redis import exceptions as theirs
 
 from mainspring.errors import SchemaMismatch, UnsuitableStore
 from mainspring.store.redis.errors import Moved, NotPrimary, code
-from mainspring.store.redis.location import Location
+from mainspring.store.redis.location import Address, Location
 
 __all__ = ["SCHEMA_VERSION", "Command", "Exchange", "Greeting", "greeted", "looked"]
 
@@ -45,7 +45,10 @@ class Greeting:
     """"" where the user may not ask."""
     schema: int
     """0: nobody has used the namespace yet."""
-    info: dict[str, str]
+    nodes: tuple[Address, ...]
+    """The nodes of the cluster that it belongs to."""
+    info: Mapping[str, str]
+    """All that it says of itself."""
 
     @property
     def confirms(self) -> bool:
@@ -62,45 +65,69 @@ def greeted(location: Location) -> Exchange[Greeting]:
     """The exchange that a connection begins with, in which a new namespace is set up. Raises `StoreError`, `Moved`,
     and what the server refuses."""
     greeting = yield from looked(location)
-    check(location, greeting)
+    _check_schema(location, greeting.schema)
     if not greeting.schema:
-        set_up = ("SET", location.schema_key, SCHEMA_VERSION, "NX"), ("GET", location.schema_key)
-        replies = yield set_up
-        _raise_first(replies)
-        _check_schema(location, int(replies[1]))
+        set_up, found = yield (
+            ("SET", location.schema_key, SCHEMA_VERSION, "NX"),
+            ("GET", location.schema_key),
+        )
+        for reply in (set_up, found):
+            if isinstance(reply, Exception):
+                raise reply
+        _check_schema(location, int(found))
     return greeting
 
 
 def looked(location: Location) -> Exchange[Greeting]:
-    """The same, but only looking."""
-    info, setting, schema = yield (("INFO",), ("CONFIG", "GET", "appendfsync"), ("GET", location.schema_key))
+    """The same, but it changes nothing, and takes any schema."""
+    cluster: tuple[Command, ...] = (("CLUSTER", "SLOTS"),) if location.kind == "cluster" else ()
+    info, setting, schema, *slots = yield (
+        ("INFO",),
+        ("CONFIG", "GET", "appendfsync"),
+        ("GET", location.schema_key),
+        *cluster,
+    )
     if isinstance(info, Exception):
         if code(info) == "NOPERM":
             raise UnsuitableStore(
-                f"{location.url}: this user may not say INFO, so nobody knows what it is; grant +info"
+                f"{location.url}: this user may not say INFO, so that nobody knows what the server is; grant +info"
             )
         raise info
-    fields = dict(_FIELD.findall(info))
-    if isinstance(schema, Exception) and fields.get("role") == "master":
-        if isinstance(schema, theirs.MovedError):
-            raise Moved(schema.host, schema.port)
+    if isinstance(schema, theirs.MovedError) and location.kind == "cluster":
+        raise Moved(schema.host, schema.port)
+    greeting = _greeting(dict(_FIELD.findall(info)), setting, schema, slots[0] if slots else None)
+    check(location, greeting)
+    if isinstance(schema, Exception):
         raise schema
-    valkey = fields.get("valkey_version")
+    return greeting
+
+
+def _greeting(info: dict[str, str], setting: Any, schema: Any, slots: Any) -> Greeting:
+    valkey = info.get("valkey_version")
     return Greeting(
         name="Valkey" if valkey else "Redis",
-        version=_version(valkey or fields.get("redis_version", "0")),
-        primary=fields.get("role") == "master",
-        cluster=fields.get("cluster_enabled") == "1",
-        evicts=fields.get("maxmemory_policy", ""),
-        appendonly=fields.get("aof_enabled") == "1",
-        appendfsync="" if isinstance(setting, Exception) or not setting else str(setting[1]),
-        schema=_number(schema),
-        info=fields,
+        version=_version(valkey or info.get("redis_version", "0")),
+        primary=info.get("role") == "master",
+        cluster=info.get("cluster_enabled") == "1",
+        evicts=info.get("maxmemory_policy", ""),
+        appendonly=info.get("aof_enabled") == "1",
+        # A user that may not ask gets an error, and a service that does not tell an empty list.
+        appendfsync=str(setting[1]) if isinstance(setting, list) and len(setting) > 1 else "",
+        schema=int(schema) if isinstance(schema, str) and schema.isascii() and schema.isdigit() else 0,
+        nodes=tuple(_nodes(slots)) if isinstance(slots, list) else (),
+        info=info,
     )
 
 
+def _nodes(slots: list[Any]) -> Iterator[Address]:
+    for _, _, *nodes in slots:
+        for host, port, *_ in nodes:
+            if host:
+                yield Address(host, int(port))
+
+
 def check(location: Location, server: Greeting) -> None:
-    """Raises `UnsuitableStore` where the server cannot keep Mainspring's promises, `SchemaMismatch`."""
+    """Raises `UnsuitableStore` where the server cannot keep Mainspring's promises."""
     url = location.url
     if server.version < (6, 2):
         raise UnsuitableStore(f"{url} is {server.described}; Mainspring needs Redis 6.2 or Valkey 7.2, or newer")
@@ -115,22 +142,26 @@ def check(location: Location, server: Greeting) -> None:
             f"{url} has maxmemory-policy {server.evicts}, by which it throws jobs away when memory runs out; set it to "
             "noeviction (CONFIG SET maxmemory-policy noeviction, and in its configuration file), or use another server"
         )
-    if location.durability in ("everysec", "always") and not server.appendonly:
+    _check_durability(location, server)
+
+
+def _check_durability(location: Location, server: Greeting) -> None:
+    url, asked = location.url, location.durability
+    if asked in ("everysec", "always") and not server.appendonly:
         raise UnsuitableStore(
-            f"{url} has appendonly no, which keeps nothing by itself when the server is killed, and durability="
-            f"{location.durability} is asked for; set appendonly yes, or say durability=memory"
+            f"{url} has appendonly no, so that it keeps nothing for sure when it is killed, and durability={asked} is "
+            "asked for; set appendonly yes, or say durability=memory"
         )
-    if location.durability == "everysec" and server.appendfsync == "no":
+    if asked == "everysec" and server.appendfsync == "no":
         raise UnsuitableStore(
-            f"{url} has appendfsync no, by which what is lost when the machine goes down may be more than the last "
-            "second; set it to everysec, or say durability=memory"
+            f"{url} has appendfsync no, so that more than the last second may be lost, and durability=everysec is "
+            "asked for; set appendfsync everysec, or say durability=memory"
         )
-    if location.durability == "always" and server.appendfsync != "always" and not server.confirms:
+    if asked == "always" and server.appendfsync != "always" and not server.confirms:
         raise UnsuitableStore(
             f"{url} is {server.described} with appendfsync {server.appendfsync or 'unknown'}, and durability=always is "
             "asked for; set appendfsync always, or use Redis 7.2 or Valkey, which can be asked what is on disk"
         )
-    _check_schema(location, server.schema)
 
 
 def _check_schema(location: Location, found: int) -> None:
@@ -142,15 +173,5 @@ def _check_schema(location: Location, found: int) -> None:
         )
 
 
-def _raise_first(replies: list[Any]) -> None:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-
-
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0

@@ -29,7 +29,8 @@ class Subscriptions:
     def __init__(self) -> None:
         self._wanted: Counter[str] = Counter()
         self._asked: set[str] = set()
-        self._confirmed: set[str] = set()
+        self._unconfirmed: Counter[str] = Counter()
+        """What was asked for and not yet answered, however often."""
 
     def add(self, channels: Iterable[str]) -> None:
         """Somebody wants to hear these."""
@@ -37,24 +38,25 @@ class Subscriptions:
 
     def drop(self, channels: Iterable[str]) -> None:
         """Somebody does not want to hear these any more."""
-        self._wanted.subtract(channels)
-        self._wanted = +self._wanted
+        for name in channels:
+            _less(self._wanted, name)
 
     def forget(self) -> None:
         """The connection is gone: nothing is listened to."""
         self._asked.clear()
-        self._confirmed.clear()
+        self._unconfirmed.clear()
 
     def changes(self) -> list[Command]:
         """What to send, so that what is wanted is listened to and nothing else is."""
         missing, extra = self._wanted.keys() - self._asked, self._asked - self._wanted.keys()
         self._asked |= missing
         self._asked -= extra
+        self._unconfirmed.update(missing)
         return [*_commands("SUBSCRIBE", sorted(missing)), *_commands("UNSUBSCRIBE", sorted(extra))]
 
     def has(self, channels: Iterable[str]) -> bool:
         """Whether the server has confirmed all of these."""
-        return self._confirmed.issuperset(channels)
+        return all(name in self._asked and name not in self._unconfirmed for name in channels)
 
     def heard(self, reply: Any) -> str | None:
         """The channel of a message; None for an answer to something that was sent."""
@@ -62,12 +64,16 @@ class Subscriptions:
             case ["message", str(name), *_]:
                 return name
             case ["subscribe", str(name), *_]:
-                self._confirmed.add(name)
-            case ["unsubscribe", str(name), *_]:
-                # It may have been wanted again meanwhile, and asked for.
-                self._confirmed.discard(name)
+                _less(self._unconfirmed, name)
         return None
 
 
 def _commands(word: str, channels: list[str]) -> Iterable[Command]:
     return ((word, *channels[first : first + AT_ONCE]) for first in range(0, len(channels), AT_ONCE))
+
+
+def _less(counter: Counter[str], name: str) -> None:
+    """One less of it; of none, nothing is remembered."""
+    counter[name] -= 1
+    if counter[name] <= 0:
+        del counter[name]

@@ -18,8 +18,9 @@ from mainspring.errors import StoreError
 from mainspring.store.redis.connections import AsyncConnection, Connection
 from mainspring.store.redis.errors import Overdue
 from mainspring.store.redis.hints import Subscriptions
-from mainspring.store.redis.location import CONNECT_SECONDS, Location
-from mainspring.store.redis.opening import aopen_connection, open_connection
+from mainspring.store.redis.location import CONNECT_SECONDS
+from mainspring.store.redis.opening import aopened, opened
+from mainspring.store.redis.route import Route
 
 __all__ = ["AsyncListener", "Listener", "RedisAsyncWatch", "RedisWatch"]
 
@@ -38,8 +39,8 @@ class Listener:
     """One listening connection for all blocking callers of a process that wait. One of them listens, for all: so no
     thread is needed that nobody asked for."""
 
-    def __init__(self, location: Location) -> None:
-        self._location = location
+    def __init__(self, route: Route) -> None:
+        self._route = route
         self._changed = threading.Condition()
         self._watches: set[RedisWatch] = set()
         self._subscriptions = Subscriptions()
@@ -71,12 +72,12 @@ class Listener:
                 return
             self._watches.discard(watch)
             self._subscriptions.drop(watch.channels)
-            if self._taken or self._connection is None:
+            if not self._take(time.monotonic() + ANSWER_SECONDS):
                 return
-            self._taken = True
         try:
-            with suppress(theirs.RedisError, StoreError):
-                self._listen(time.monotonic() + ANSWER_SECONDS)
+            if self._connection is not None:
+                with suppress(theirs.RedisError, StoreError):
+                    self._listen(time.monotonic() + ANSWER_SECONDS)
         finally:
             self._let_go()
 
@@ -119,7 +120,7 @@ class Listener:
         connection = self._connection
         if connection is None:
             self._subscriptions.forget()
-            connection = self._connection = open_connection(self._location, deadline)
+            connection = self._connection = opened(self._route, deadline)
             self._checked_at, self._awaited_from = time.monotonic(), 0.0
             self._tell(None)
         try:
@@ -246,8 +247,8 @@ class RedisWatch:
 class AsyncListener:
     """One listening connection for all who wait on one loop."""
 
-    def __init__(self, location: Location) -> None:
-        self._location = location
+    def __init__(self, route: Route) -> None:
+        self._route = route
         self._subscriptions = Subscriptions()
         self._watches: set[RedisAsyncWatch] = set()
         self._task: asyncio.Task[None] | None = None
@@ -294,7 +295,7 @@ class AsyncListener:
 
     async def _listen(self) -> None:
         """Listen until the connection is lost."""
-        connection = await aopen_connection(self._location, time.monotonic() + CONNECT_SECONDS)
+        connection = await aopened(self._route, time.monotonic() + CONNECT_SECONDS)
         self._subscriptions.forget()
         self._connection = connection
         self._tell(None)

@@ -14,6 +14,7 @@ from mainspring.store.connect import without_password
 
 __all__ = [
     "CONNECT_SECONDS",
+    "GRACE_SECONDS",
     "OPERATION_SECONDS",
     "Address",
     "Durability",
@@ -25,6 +26,8 @@ __all__ = [
 CONNECT_SECONDS = 5.0
 OPERATION_SECONDS = 5.0
 """How long an operation may take, waiting for a connection included."""
+GRACE_SECONDS = 1.0
+"""How much longer a server that was asked has to say why not, before its silence is taken for an answer."""
 CONNECTIONS = 10
 """How many connections a driver has at most, unless the URL says otherwise."""
 
@@ -162,14 +165,15 @@ class _Reading:
     def address(self, text: str) -> Address:
         try:
             parts = urlsplit(f"//{text}")
-            host, port = parts.hostname, parts.port
+            host, port = unquote(parts.hostname or ""), parts.port
+            host.encode("idna")
         except ValueError as error:
             raise self.wrong(f"names the host {text!r}, which cannot be ({error})") from None
         if not host or parts.username is not None or parts.path:
             raise self.wrong(f"names no host at {text!r}" if text else "names no host")
         if self.kind == "server" and "," in self.parts.netloc.rpartition("@")[2]:
             raise self.wrong("names several hosts, and is neither redis+sentinel:// nor redis+cluster://")
-        return Address(unquote(host), port or _PORTS[self.kind])
+        return Address(host, port or _PORTS[self.kind])
 
     def path(self) -> tuple[str, str]:
         """The sentinels' name for the server, and the number of the database."""

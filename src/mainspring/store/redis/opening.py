@@ -1,41 +1,69 @@
-"""From a location to a connection that leads to the right server."""
+"""From a route to a connection that leads to the right server."""
 
 from __future__ import annotations
 
 import time
 
+from redis import exceptions as theirs
+
+from mainspring.errors import StoreError
 from mainspring.store.redis.connections import AsyncConnection, Connection
-from mainspring.store.redis.greeting import greeted
-from mainspring.store.redis.location import Location
+from mainspring.store.redis.route import Route, Search
 
-__all__ = ["aopen_connection", "open_connection"]
+__all__ = ["aopened", "opened"]
 
 
-def open_connection(location: Location, deadline: float) -> Connection:
+def opened(route: Route, deadline: float, search: Search | None = None) -> Connection:
     """A new connection. Raises `redis.RedisError`, `StoreError`."""
-    deadline = _until(location, deadline)
-    connection = Connection(location, location.addresses[0], dict(location.options))
-    try:
-        connection.open(deadline)
-        connection.greeting = connection.perform(greeted(location), deadline)
-    except BaseException:
+    search = search or route.search()
+    attempt = next(search)
+    while True:
+        until = min(deadline, time.monotonic() + attempt.seconds)
+        connection = Connection(route.location, attempt.address, attempt.options)
+        try:
+            connection.open(until)
+            answer = connection.perform(attempt.exchange, until)
+        except (theirs.RedisError, StoreError) as error:
+            connection.close()
+            attempt = search.throw(error)
+            continue
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            attempt = search.send(answer)
+        except StopIteration as found:
+            connection.greeting = found.value
+            return connection
+        except BaseException:
+            connection.close()
+            raise
         connection.close()
-        raise
-    return connection
 
 
-async def aopen_connection(location: Location, deadline: float) -> AsyncConnection:
+async def aopened(route: Route, deadline: float) -> AsyncConnection:
     """The same for the running loop."""
-    deadline = _until(location, deadline)
-    connection = AsyncConnection(location, location.addresses[0], dict(location.options))
-    try:
-        await connection.open(deadline)
-        connection.greeting = await connection.perform(greeted(location), deadline)
-    except BaseException:
+    search = route.search()
+    attempt = next(search)
+    while True:
+        until = min(deadline, time.monotonic() + attempt.seconds)
+        connection = AsyncConnection(route.location, attempt.address, attempt.options)
+        try:
+            await connection.open(until)
+            answer = await connection.perform(attempt.exchange, until)
+        except (theirs.RedisError, StoreError) as error:
+            await connection.close()
+            attempt = search.throw(error)
+            continue
+        except BaseException:
+            await connection.close()
+            raise
+        try:
+            attempt = search.send(answer)
+        except StopIteration as found:
+            connection.greeting = found.value
+            return connection
+        except BaseException:
+            await connection.close()
+            raise
         await connection.close()
-        raise
-    return connection
-
-
-def _until(location: Location, deadline: float) -> float:
-    return min(deadline, time.monotonic() + location.connect_seconds)

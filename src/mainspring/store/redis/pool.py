@@ -13,9 +13,9 @@ from redis import exceptions as theirs
 
 from mainspring.errors import StoreBusy
 from mainspring.store.redis.connections import AsyncConnection, Connection
-from mainspring.store.redis.errors import NotPrimary, lost, translated, undone
-from mainspring.store.redis.location import Location
-from mainspring.store.redis.opening import aopen_connection, open_connection
+from mainspring.store.redis.errors import NotPrimary, lost, undone, unreached
+from mainspring.store.redis.opening import aopened, opened
+from mainspring.store.redis.route import Route
 
 __all__ = ["AsyncPool", "Pool", "pause"]
 
@@ -28,8 +28,9 @@ def pause(attempt: int) -> float:
 class _Shelf:
     """What the two kinds have in common: where they connect to, and whether that has ever worked."""
 
-    def __init__(self, location: Location) -> None:
-        self._location = location
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._location = route.location
         self._reached = False
 
     def _worth_trying(self, error: Exception, at: float, deadline: float) -> bool:
@@ -49,9 +50,9 @@ class _Shelf:
 class Pool(_Shelf):
     """Connections for blocking callers: opened as they are needed, kept for whoever comes next."""
 
-    def __init__(self, location: Location) -> None:
-        super().__init__(location)
-        self._places = threading.Semaphore(location.pool)
+    def __init__(self, route: Route) -> None:
+        super().__init__(route)
+        self._places = threading.Semaphore(route.location.pool)
         self._idle: deque[Connection] = deque()
 
     def take(self, deadline: float) -> Connection:
@@ -78,12 +79,12 @@ class Pool(_Shelf):
         attempt = 0
         while True:
             try:
-                connection = open_connection(self._location, deadline)
+                connection = opened(self._route, deadline)
             except (theirs.RedisError, NotPrimary) as error:
                 attempt += 1
                 seconds = pause(attempt)
                 if not self._worth_trying(error, time.monotonic() + seconds, deadline):
-                    raise translated(error, self._location.url) from error
+                    raise unreached(error, self._location.url) from error
                 time.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.
                 if kept := self._kept():
@@ -114,8 +115,8 @@ class Pool(_Shelf):
 class AsyncPool(_Shelf):
     """Connections for the callers of one event loop. Where the server takes no more, `lender` may have one to spare."""
 
-    def __init__(self, location: Location, limit: int, lender: AsyncPool | None = None) -> None:
-        super().__init__(location)
+    def __init__(self, route: Route, limit: int, lender: AsyncPool | None = None) -> None:
+        super().__init__(route)
         self._limit = limit
         self._places = asyncio.Semaphore(limit)
         self._lender = lender
@@ -155,14 +156,14 @@ class AsyncPool(_Shelf):
         attempt = 0
         while True:
             try:
-                connection = await aopen_connection(self._location, deadline)
+                connection = await aopened(self._route, deadline)
             except (theirs.RedisError, NotPrimary) as error:
                 if self._lender and (lent := await self._lender._kept()):
                     return lent
                 attempt += 1
                 seconds = pause(attempt)
                 if not self._worth_trying(error, time.monotonic() + seconds, deadline):
-                    raise translated(error, self._location.url) from error
+                    raise unreached(error, self._location.url) from error
                 await asyncio.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.
                 if kept := await self._kept():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from mainspring.model.job import Claim, JobRecord, LogLine, Parent, Policy
 from mainspring.model.states import State
+from mainspring.store.base import Callback, FlowRecord
 
-__all__ = ["parents_of", "record_of", "running_of", "started_of"]
+__all__ = ["flow_of", "parents_of", "record_of", "running_of", "started_of"]
 
 Row = Sequence[Any]
 
@@ -102,6 +104,19 @@ def record_of(row: Row) -> JobRecord:
         flow=flow,
         log=tuple(map(_log_line, log or ())),
         parents=parents_of(parents),
+    )
+
+
+def flow_of(row: Row) -> FlowRecord:
+    """A flow from a row of `flows.lua`."""
+    id, name, parent, created_at, callbacks, counts = row
+    return FlowRecord(
+        id,
+        name,
+        parent,
+        int(created_at),
+        tuple(Callback(job, Policy(policy)) for job, policy in json.loads(callbacks or "[]")),
+        tuple(zip(map(State, counts[::2]), counts[1::2], strict=True)),
     )
 
 

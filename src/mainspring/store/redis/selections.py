@@ -1,8 +1,8 @@
 """Selections of jobs: find, count, alter, prune. What people look at and what they do to many at once.
 
-A selection is walked newest first: live jobs by creation, then final ones by their end. No script looks at more than some
-thousand jobs or changes more than some hundred, so that the server is never held up: pages and batches come back short,
-with a cursor to go on from.
+A selection is walked newest first: live jobs by creation, then final ones by their end. No script looks at more than
+some thousand jobs or changes more than some hundred, so that the server is never held up: pages and batches come back
+short, with a cursor to go on from.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mainspring.store.base import (
     Verb,
 )
 from mainspring.store.redis.documents import document
-from mainspring.store.redis.rows import record_of
+from mainspring.store.redis.rows import flow_of, record_of
 from mainspring.store.redis.scripts import Call
 
 __all__ = ["Selections"]
@@ -48,6 +48,10 @@ class Selections:
     """Operations on many jobs."""
 
     def find(self, request: FindRequest) -> Operation[Page]:
+        if request.flows:
+            asked = document(flow=request.filter.flow, limit=request.limit, cursor=request.cursor)
+            rows, cursor = yield Call("flow_page", asked)
+            return Page((), cursor, tuple(map(flow_of, rows)))
         states = request.filter.states or tuple(State)
         rows, cursor = yield Call(
             "find",

@@ -7,14 +7,16 @@ from contextlib import closing
 
 from redis import exceptions as theirs
 
-from mainspring.errors import ConfigurationError, UnusableTransaction
+from mainspring.errors import ConfigurationError, StoreError, UnusableTransaction
 from mainspring.store.base import AsyncBorrowed, Borrowed, SchemaStatus
 from mainspring.store.redis.drivers import RedisAsyncDriver, RedisDriver
-from mainspring.store.redis.errors import translated
-from mainspring.store.redis.greeting import SCHEMA_VERSION
+from mainspring.store.redis.errors import unreached
+from mainspring.store.redis.greeting import SCHEMA_VERSION, Greeting, greeted, looked
 from mainspring.store.redis.location import OPERATION_SECONDS, locate
-from mainspring.store.redis.opening import open_connection
+from mainspring.store.redis.opening import opened
 from mainspring.store.redis.operations import RedisOperations
+from mainspring.store.redis.route import Greet, Route
+from mainspring.store.redis.survey import described, warnings
 
 __all__ = ["RedisStore"]
 
@@ -28,13 +30,14 @@ class RedisStore(RedisOperations):
 
     def __init__(self, url: str) -> None:
         self._location = locate(url)
+        self._route = Route(self._location)
         self.url = self._location.url
 
     def driver(self) -> RedisDriver:
-        return RedisDriver(self, self._location)
+        return RedisDriver(self, self._route)
 
     def async_driver(self) -> RedisAsyncDriver:
-        return RedisAsyncDriver(self, self._location)
+        return RedisAsyncDriver(self, self._route)
 
     def borrow(self, connection: object) -> Borrowed:
         raise self._no_transactions()
@@ -49,18 +52,30 @@ class RedisStore(RedisOperations):
         )
 
     def schema(self) -> SchemaStatus:
-        return self.migrate()
+        return self._status(self._greeting(looked))
 
     def migrate(self) -> SchemaStatus:
-        try:
-            with closing(open_connection(self._location, time.monotonic() + OPERATION_SECONDS)) as connection:
-                greeting = connection.greeting
-        except theirs.RedisError as error:
-            raise translated(error, self.url) from error
-        return SchemaStatus(greeting.schema, SCHEMA_VERSION, f"{self.url} ({greeting.described})")
+        return self._status(self._greeting(greeted))
 
     def script(self, found: int | None = None, grant_to: str | None = None) -> str:
         raise ConfigurationError(
             f"{self.url} is a Redis store: whoever uses a namespace first sets it up, so there is nothing for others "
             "to run; what a user needs is listed in docs/redis.md"
+        )
+
+    def _greeting(self, greet: Greet) -> Greeting:
+        try:
+            search = self._route.search(greet)
+            with closing(opened(self._route, time.monotonic() + OPERATION_SECONDS, search)) as connection:
+                return connection.greeting
+        except (theirs.RedisError, StoreError) as error:
+            raise unreached(error, self.url) from error
+
+    def _status(self, server: Greeting) -> SchemaStatus:
+        return SchemaStatus(
+            server.schema,
+            SCHEMA_VERSION,
+            described(self._location, server, self._route.slot),
+            warnings(self._location, server),
+            automatic=True,
         )

@@ -66,9 +66,9 @@ class SqliteStore(SqlOperations):
         if place:
             check_folder(place)
             if not place.exists():
-                return SchemaStatus(0, len(self._migrations), location)
+                return SchemaStatus(0, len(self._migrations), location, automatic=True)
         with using(), closing(Connection(self._location, threading.Lock())) as connection:
-            return SchemaStatus(_version(connection), len(self._migrations), location)
+            return SchemaStatus(_version(connection), len(self._migrations), location, automatic=True)
 
     def migrate(self) -> SchemaStatus:
         with using(), closing(Connection(self._location, threading.Lock())) as connection:

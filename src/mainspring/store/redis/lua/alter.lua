@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges flows selection
+-- needs: names index jobs keys gates edges ends revival flows selection
 -- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil}.
 
 local AT_ONCE = 250 -- how many jobs one script changes
@@ -10,10 +10,6 @@ local limit = math.min(request.limit, AT_ONCE)
 local ids, cursor = Selection.walk(request.filter, request.states, limit, request.cursor, REACH)
 
 local count, ended, revived = 0, {}, {}
-local NEW = {
-  finished_at = false, attempt = false, crashes = false, postponed = false, cancel_requested = false, progress = false,
-  progress_text = false, result = false, error = false, reason = false,
-}
 
 local Verbs = {}
 
@@ -35,9 +31,7 @@ function Verbs.revive(job)
     Jobs.move(job, 'queued', { run_at = now })
     return true
   end
-  local fields = { run_at = now }
-  for field, none in pairs(NEW) do fields[field] = none end
-  Jobs.move(job, 'queued', fields)
+  Jobs.move(job, 'queued', Jobs.revived(now))
   revived[#revived + 1] = job
   return true
 end

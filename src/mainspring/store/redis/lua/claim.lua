@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates turns edges claims
+-- needs: names index jobs keys gates turns edges ends claims
 -- Takes worker, rooms ([queue, limit]), limit, held (ids) or null, now. Gives {now, alive, next_due or nil, number of rows of
 -- jobs that ran already, rows}.
 -- Due jobs are promoted, then each room is served.
@@ -9,6 +9,7 @@ local request = cjson.decode(ARGV[1])
 local now, worker = clock(request.now), request.worker
 local expires_at = tonumber(call('ZSCORE', Names.workers, worker) or 0)
 if expires_at <= now then return { now, 0, false, 0, {} } end
+Edges.go_on(now)
 
 local queues, seen = {}, {}
 for _, room in ipairs(request.rooms) do
@@ -52,7 +53,7 @@ end
 local looks = {}
 for _, room in ipairs(request.rooms) do
   local queue, limit = room[1], math.min(room[2], request.limit - #rows)
-  local look = looks[queue] or Gates.look(queue)
+  local look = looks[queue] or Gates.look(queue, now)
   looks[queue] = look
   if look.concurrency then
     look.left = look.left or math.max(0, look.concurrency - call('ZCARD', Names.listing('running', queue)))
@@ -61,7 +62,7 @@ for _, room in ipairs(request.rooms) do
   if limit > 0 and not look.paused then
     local before = #rows
     if look.by_turns then
-      Turns.serve(queue, limit, now, give)
+      Turns.serve(queue, look, limit, now, give)
     else
       local found = call('ZPOPMIN', Names.order(queue, '', ''), limit)
       for number = 1, #found, 2 do give(found[number]) end
@@ -79,7 +80,7 @@ for _, queue in ipairs(queues) do
   local at = first[2] and tonumber(first[2])
   local look = looks[queue]
   if look and look.by_turns and not look.paused and look.left ~= 0 then
-    local opens_at = Turns.opens_at(queue, now)
+    local opens_at = Turns.opens_at(queue, look)
     if opens_at and (not at or opens_at < at) then at = opens_at end
   end
   if at and (not next_due or at < next_due) then next_due = at end

@@ -31,8 +31,8 @@ function Claims.start(id, worker, now)
   Index.put(Names.listing('running', queue), id, created_at)
   Index.put(Names.running_by(worker), id, created_at)
   Index.hint('job:' .. id)
+  if job.partition or Gates.of(job.task) ~= '' then Index.take(Names.by_time(queue), id) end
   if job.special then
-    if job.partition or job.gate then Index.take(Names.by_time(queue), id) end
     if job.flow then
       Index.take(Names.flow_listing(job.flow, 'queued'), id)
       Index.put(Names.flow_listing(job.flow, 'running'), id, created_at)

@@ -7,14 +7,13 @@ local ORDER = 2 ^ 43
 
 local request = cjson.decode(ARGV[1])
 local now = clock(request.now)
-if call('EXISTS', Names.tasks) == 1 then return nil end
 
 local queues = {}
 for _, new in ipairs(request.jobs) do
   local queue = queues[new.queue]
   if not queue then
-    if call('HEXISTS', Names.queue(new.queue), 'max_queued') == 1 or call('SISMEMBER', Names.parted, new.queue) == 1 then
-      return nil
+    for _, gated in ipairs(call('SMISMEMBER', Names.gated, 'tasks', 'partitions ' .. new.queue, 'room ' .. new.queue)) do
+      if gated == 1 then return nil end
     end
     queue = { listing = {}, order = {} }
     queues[new.queue] = queue

@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges
+-- needs: names index jobs keys gates ties
 -- New jobs, judged one after the other as if each were inserted alone, before anything is written: a script that has begun
 -- to write cannot take it back.
 
@@ -88,7 +88,7 @@ function Insertion.judge(new, now, limited)
     taken[seat.name] = { job = new.id, ends = seat.key['until'] or 'settled', expires_at = expires_at }
   end
   local blocked = Edges.blocks(new)
-  if not blocked then Gates.waits(new) end
+  Gates.waits(new, blocked)
   known[new.id] = new
   new_jobs[#new_jobs + 1] = new
   replies[#replies + 1] = limited and 0 or { new.id, 0, false }

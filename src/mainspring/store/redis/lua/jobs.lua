@@ -6,11 +6,11 @@ local ORDER = 2 ^ 43 -- times fit below it, and priorities above it, into one ex
 
 -- What moving a job about needs to know of it; the texts (args, result, error, history, options) stay where they are.
 local FIELDS = {
-  'state', 'task', 'queue', 'partition', 'gate', 'flow', 'priority', 'run_at', 'created_at', 'attempt', 'crashes',
+  'state', 'task', 'queue', 'partition', 'flow', 'priority', 'run_at', 'created_at', 'attempt', 'crashes',
   'postponed', 'lease', 'worker', 'cancel_requested', 'reason', 'keys', 'cost', 'parents', 'children', 'finished_at',
 }
 local DEFAULTS = {
-  partition = '', gate = '', priority = 5, attempt = 0, crashes = 0, postponed = 0, lease = 0, cost = 1,
+  partition = '', priority = 5, attempt = 0, crashes = 0, postponed = 0, lease = 0, cost = 1,
 }
 local NUMBERS = {
   priority = true, run_at = true, created_at = true, attempt = true, crashes = true, postponed = true, lease = true,
@@ -45,6 +45,7 @@ function Jobs.load(id)
           job[field] = value
         end
       end
+      job.gate = Gates.of(job.task)
     end
     loaded[id] = job
   end
@@ -96,6 +97,7 @@ end
 function Jobs.leave(job)
   places(job, Index.take)
   Gates.touch(job)
+  if job.state == 'running' then Gates.left(job.queue, job.task) end
 end
 
 function Jobs.enter(job)
@@ -117,6 +119,7 @@ function Jobs.end_plain(id, lease, state, now, fields)
   Index.take(Names.listing('running', queue), id)
   Index.take(Names.running_by(job[5]), id)
   Index.put(Names.listing(state, queue), id, now)
+  Gates.left(queue, task)
   Index.hint('job:' .. id)
   return true
 end
@@ -132,12 +135,21 @@ end
 -- How a job waits that is to run at `run_at`.
 function Jobs.due_state(run_at, now) return run_at > now and 'scheduled' or 'queued' end
 
--- A new job, as its document describes it; all else has been looked at before.
+-- What is written of a job that is revived: all but its history and its lease is as if new.
+function Jobs.revived(now)
+  return {
+    run_at = now, finished_at = false, attempt = false, crashes = false, postponed = false, cancel_requested = false,
+    progress = false, progress_text = false, result = false, error = false, reason = false,
+  }
+end
+
+-- A new job, as its document describes it; all else has been looked at before. `waits` and `awaited` say that it has
+-- parents, and children.
 function Jobs.create(new, state, run_at, now)
   local job = {
     id = new.id, task = new.task, queue = new.queue, state = state, priority = new.priority or 5, run_at = run_at,
     created_at = now, partition = new.partition or '', gate = Gates.of(new.task), cost = new.cost or 1, attempt = 0,
-    crashes = 0, postponed = 0, lease = 0, flow = new.flow,
+    crashes = 0, postponed = 0, lease = 0, flow = new.flow, parents = new.waits, children = new.awaited,
   }
   local fields = {
     'state', state, 'task', job.task, 'queue', job.queue, 'created_at', now, 'run_at', run_at,
@@ -152,8 +164,9 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
-  if job.gate ~= '' then say('gate', job.gate) end
-  if job.flow or job.partition ~= '' or job.gate ~= '' then say('special', 1) end
+  if job.flow or job.partition ~= '' or new.waits or new.awaited then say('special', 1) end
+  if new.waits then say('parents', new.waits) end
+  if new.awaited then say('children', 1) end
   call('HSET', Names.job(job.id), unpack(fields))
   loaded[job.id] = job
   call('SADD', Names.queues, job.queue)
@@ -166,5 +179,6 @@ end
 function Jobs.delete(job)
   Jobs.leave(job)
   call('DEL', Names.job(job.id), Names.log(job.id))
+  if job.flow then Index.put(Names.thinned, job.flow, 0) end
   loaded[job.id] = false
 end

@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges claims
+-- needs: names index jobs keys gates edges ends claims
 -- Takes worker, limit, now. Gives rows of claims whose worker is gone, leased anew to the caller.
 
 local request = cjson.decode(ARGV[1])
@@ -28,4 +28,7 @@ for _, worker in ipairs(call('ZRANGEBYSCORE', Names.workers, '-inf', now)) do
     call('DEL', Names.worker(worker))
   end
 end
+Edges.go_on(now)
+Gates.finish()
+Index.finish()
 return rows

@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges flows insertion notes
+-- needs: names index jobs keys gates ties flows insertion notes
 -- Takes settlements, notes, now. Gives the ids of the settlements that were applied.
 
 local request = cjson.decode(ARGV[1])
@@ -6,7 +6,7 @@ local now = clock(request.now)
 for _, note in ipairs(request.notes or {}) do Notes.write(note) end
 
 local TEXTS = { 'crashes', 'postponed', 'history', 'result', 'error', 'reason' }
-local applied, ended = {}, {}
+local applied, ended, followed = {}, {}, {}
 
 -- A plain job's first and only run: most of what is settled.
 local function plain(done)
@@ -39,12 +39,15 @@ local function settle(done)
   Jobs.move(job, state, fields)
   if FINAL[state] then Keys.job_ended(job) end
   if done.closed_ms then Gates.close(job, now + done.closed_ms) end
-  for _, new in ipairs(done.follow_ups or {}) do Insertion.judge(new, now, false) end
+  followed[#followed + 1] = done.follow_ups
   return true
 end
 
 for _, done in ipairs(request.settlements) do
   if plain(done) or settle(done) then applied[#applied + 1] = done.id end
+end
+for _, jobs in ipairs(followed) do
+  for _, new in ipairs(jobs) do Insertion.judge(new, now, false) end
 end
 Insertion.refused(false, false)
 Insertion.apply()
