@@ -1,8 +1,9 @@
 """The outbox of an SQLite file: a table beside a user's own.
 
 There is one writer at a time, and it must not be somebody who waits for another machine. So a turn is no transaction:
-it is a lock on a file beside the database (`shop.db-outbox`), which the system takes back from whoever dies. Rows are
-read, their jobs sent, and the rows deleted in a short transaction after that.
+it is a lock on a file beside the database (`shop.db-outbox`), which the system takes back from whoever dies, and the
+next relay from whoever stands still. Rows are read, their jobs sent, and the rows deleted in a short transaction after
+that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -43,6 +45,8 @@ T = TypeVar("T")
 FORM = "sqlite:////var/lib/shop/shop.db"
 WAIT_SECONDS = 5.0
 """How long a statement waits for other writers."""
+TURN_SECONDS = 10.0
+"""How long a turn may take until the next relay no longer waits for its end."""
 POLL_SECONDS = 0.05
 """How soon a commit of somebody else's is noticed."""
 
@@ -201,10 +205,8 @@ class SqliteOutboxReader:
     def _begin(self, limit: int, without: Sequence[Full]) -> tuple[OutboxRow, ...] | None:
         connection = self._connection()
         self._end()
-        self._lock = os.open(f"{self._outbox.path}-outbox", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        self._lock = _locked(f"{self._outbox.path}-outbox")
+        if self._lock is None:
             return None
         self._seen = _version(connection)
         queues = [full.queue for full in without if full.partition is None]
@@ -277,6 +279,38 @@ class SqliteOutboxTurn:
     async def finish(self, gone: Sequence[int], aside: Sequence[tuple[int, str]]) -> None:
         if gone or aside:
             await self._reader.call(lambda: self._reader.finish(gone, aside))
+
+
+def _locked(path: str) -> int | None:
+    """The file there, locked by us; None: it is by somebody else, who is at work.
+
+    One who has stood still for long is left with his lock, on a file that is there no more. When he goes on, he sends
+    what the next one has sent, and deletes what that one has deleted: order is all that could suffer.
+    """
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            ours = False
+        if ours and _is_at(file, path):
+            os.utime(file)
+            return file
+        stands_still = time.time() - os.fstat(file).st_mtime > TURN_SECONDS
+        if not ours and stands_still and _is_at(file, path):
+            os.unlink(path)
+        os.close(file)
+        if not ours and not stands_still:
+            return None
+
+
+def _is_at(file: int, path: str) -> bool:
+    """Whether that open file is the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _version(connection: sqlite3.Connection) -> int:
