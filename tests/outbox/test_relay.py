@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from servers.pgbouncer import running_pgbouncer
 from transactions.libraries import BLOCKING
 from worker.scene import until, working
 
@@ -305,3 +308,26 @@ async def test_a_row_that_somebody_changes_by_hand_is_passed_over(postgres_shop:
 def test_a_file_keeps_its_owners_journal(sqlite_shop: Shop) -> None:
     with closing(sqlite3.connect(sqlite_shop.address)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+async def test_behind_a_pooler(postgres: str, tmp_path: Path) -> None:
+    """Each transaction is in another server process, and nothing is heard: it is looked at now and then."""
+    with running_pgbouncer(postgres) as pooler:
+        url = f"{pooler}?listen=0&schema=pooled_{os.getpid()}"
+        apps = [Mainspring(f"sqlite:///{tmp_path}/jobs.db", outbox=url) for _ in range(2)]
+        app = apps[0]
+        assert app.relayed is not None
+        assert app.relayed.migrate()
+        ship: Task[..., Any] = app.task(name="ship")(lambda order: order)
+        apps[1].task(name="ship")(lambda order: order)
+        async with working(app), working(apps[1]), await psycopg.AsyncConnection.connect(pooler) as connection:
+            for number in range(20):
+                job = await app.outbox(connection).aenqueue(ship.job(number))
+                await connection.commit()
+            assert await job.aresult(timeout=20) == 19
+        assert app.relayed.status().waiting == 0
+        assert app.jobs.count() == 20
+        for each in apps:
+            await each.aclose()
+        with psycopg.connect(postgres, autocommit=True) as admin:
+            admin.execute(f"DROP SCHEMA pooled_{os.getpid()} CASCADE")
