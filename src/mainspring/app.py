@@ -46,7 +46,7 @@ from mainspring.store.base import (
 )
 from mainspring.store.connect import connect
 from mainspring.store.outbox.opening import Outboxes, open_outbox, refuse_same_place
-from mainspring.store.outbox.table import Outbox as OutboxTable
+from mainspring.store.outbox.table import OutboxTable
 from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from transactions.places import Place, PostgresPlace, SqlitePlace
 
-from mainspring.store.outbox.table import Outbox, OutboxStatus
+from mainspring.store.outbox.table import OutboxStatus, OutboxTable
 
 __all__ = ["PostgresShop", "Shop", "SqliteShop"]
 
@@ -24,7 +24,7 @@ class Shop(Place):
     """The name of the outbox, as SQL has it there."""
 
     @property
-    def outbox(self) -> Outbox:
+    def outbox(self) -> OutboxTable:
         assert self.app.relayed is not None
         return self.app.relayed
 

@@ -22,7 +22,7 @@ from mainspring.clock import new_id, now_ms
 from mainspring.errors import MainspringError
 from mainspring.model.states import State
 from mainspring.store.base import BeatRequest, ConfigureRequest, Driver, Presence
-from mainspring.store.outbox.table import Outbox, no_table
+from mainspring.store.outbox.table import OutboxTable, no_table
 from mainspring.store.sqlite.location import file_system_of
 
 __all__ = ["Finding", "Level", "check_app", "check_outbox", "check_program", "check_store", "check_traffic"]
@@ -196,7 +196,7 @@ def _check_journal(path: Path) -> Finding:
     )
 
 
-def check_outbox(outbox: Outbox) -> Iterator[Finding]:
+def check_outbox(outbox: OutboxTable) -> Iterator[Finding]:
     """Whether it is there, and what waits in it."""
     try:
         status = outbox.status()

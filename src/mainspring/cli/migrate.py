@@ -10,7 +10,7 @@ from mainspring.cli.options import App, Json, Url, perhaps_new
 from mainspring.cli.output import print_json, say
 from mainspring.errors import ConfigurationError, StoreUnavailable
 from mainspring.store.outbox.opening import open_outbox
-from mainspring.store.outbox.table import Outbox
+from mainspring.store.outbox.table import OutboxTable
 
 __all__ = ["migrate"]
 
@@ -70,7 +70,7 @@ def migrate(
         say(f"{store.url}: schema version {was} {status.wanted}")
 
 
-def _migrate_outbox(outbox: Outbox, grant_to: str | None, *, as_sql: bool, as_json: bool) -> None:
+def _migrate_outbox(outbox: OutboxTable, grant_to: str | None, *, as_sql: bool, as_json: bool) -> None:
     if as_sql:
         script = outbox.script(grant_to)
         print_json({"outbox": outbox.url, "sql": script}) if as_json else typer.echo(script, nl=False)

@@ -24,7 +24,7 @@ from mainspring.model.job import NewJob
 from mainspring.model.text import cut
 from mainspring.store.base import AsyncDriver, Full, Inserted, InsertRequest, in_portions, portions
 from mainspring.store.outbox.documents import Malformed, job_in
-from mainspring.store.outbox.table import Outbox, OutboxReader, OutboxRow
+from mainspring.store.outbox.table import OutboxReader, OutboxRow, OutboxTable
 from mainspring.worker.outage import Outage
 
 __all__ = ["LIMIT", "Relay"]
@@ -58,7 +58,7 @@ class _Verdicts:
 class Relay:
     """One worker's part in relaying an outbox."""
 
-    def __init__(self, outbox: Outbox, driver: AsyncDriver, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, outbox: OutboxTable, driver: AsyncDriver, clock: Callable[[], float] = time.monotonic) -> None:
         self._outbox = outbox
         self._driver = driver
         self._clock = clock
@@ -73,8 +73,11 @@ class Relay:
         try:
             while True:
                 try:
-                    more = await outage.outlast(lambda: self.relay(reader))
-                    if not more:
+                    taken = await outage.outlast(lambda: self.relay(reader))
+                    if taken is None:
+                        # Whoever has the turn hears of new rows. Did all listen, each hint would make all ask.
+                        await asyncio.sleep(LOOK_SECONDS)
+                    elif taken < LIMIT:
                         await outage.outlast(lambda: reader.wait(LOOK_SECONDS))
                 except Exception:
                     logger.exception("outbox %s: relaying failed; it is tried again", self._outbox.url)
@@ -82,16 +85,17 @@ class Relay:
         finally:
             await reader.aclose()
 
-    async def relay(self, reader: OutboxReader) -> bool:
-        """One turn; whether there may be more to do at once. Raises `StoreError`."""
+    async def relay(self, reader: OutboxReader) -> int | None:
+        """One turn: how many rows it took, `LIMIT` at most. None: it is somebody else's. Raises `StoreError`."""
         now = self._clock()
         self._full = {full: until for full, until in self._full.items() if until > now}
         async with reader.turn(LIMIT, tuple(self._full)) as turn:
-            if turn is None or not turn.rows:
-                return False
-            verdicts = await self._send(turn.rows)
-            await turn.finish(verdicts.gone, verdicts.aside)
-            return len(turn.rows) == LIMIT
+            if turn is None:
+                return None
+            if turn.rows:
+                verdicts = await self._send(turn.rows)
+                await turn.finish(verdicts.gone, verdicts.aside)
+            return len(turn.rows)
 
     async def _send(self, rows: Iterable[OutboxRow]) -> _Verdicts:
         verdicts, readable = _Verdicts(), list[_Sent]()

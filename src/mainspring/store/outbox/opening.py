@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from mainspring.errors import InvalidOption, InvalidURL
 from mainspring.store.base import AsyncBorrowed, Borrowed, Reply, Request, Store
 from mainspring.store.connect import without_password
-from mainspring.store.outbox.table import Outbox
+from mainspring.store.outbox.table import OutboxTable
 from mainspring.store.sql.lending import OUTBOX, Kind, Lent, lend, lend_async
 
 __all__ = ["FORMS", "Outboxes", "open_outbox", "refuse_same_place"]
@@ -15,7 +15,7 @@ __all__ = ["FORMS", "Outboxes", "open_outbox", "refuse_same_place"]
 FORMS = "postgresql://user@host/database or sqlite:////var/lib/shop/shop.db"
 
 
-def open_outbox(url: str) -> Outbox:
+def open_outbox(url: str) -> OutboxTable:
     """The outbox in the database at `url`. Opens nothing yet; raises `InvalidURL`."""
     if not isinstance(url, str):
         raise InvalidURL(f"outbox URL {url!r} is of type {type(url).__name__}; give text: {FORMS}")
@@ -34,7 +34,7 @@ def open_outbox(url: str) -> Outbox:
     )
 
 
-def _postgres(url: str) -> Outbox:
+def _postgres(url: str) -> OutboxTable:
     try:
         from mainspring.store.postgres.outbox import PostgresOutbox
     except ImportError as error:
@@ -45,13 +45,13 @@ def _postgres(url: str) -> Outbox:
     return PostgresOutbox(url)
 
 
-def _sqlite(url: str) -> Outbox:
+def _sqlite(url: str) -> OutboxTable:
     from mainspring.store.sqlite.outbox import SqliteOutbox
 
     return SqliteOutbox(url)
 
 
-def refuse_same_place(store: Store, outbox: Outbox) -> None:
+def refuse_same_place(store: Store, outbox: OutboxTable) -> None:
     """Raises `InvalidOption` for an outbox in the database of the store itself, where no job needs one."""
     if outbox.is_beside(store):
         raise InvalidOption(
@@ -64,9 +64,9 @@ class Outboxes:
     """Where an app's users write: into the outbox that it was told of, else into the one of whatever database their
     connection leads to."""
 
-    def __init__(self, told: Outbox | None) -> None:
+    def __init__(self, told: OutboxTable | None) -> None:
         self._told = told
-        self._found: dict[str, Outbox] = {}
+        self._found: dict[str, OutboxTable] = {}
 
     def borrow(self, connection: object) -> Borrowed:
         """Inserts on somebody's own connection. Raises `UnusableTransaction`."""
@@ -77,7 +77,7 @@ class Outboxes:
         """The same on an event loop."""
         return _Found(self, connection)
 
-    def of(self, kind: Kind) -> Outbox:
+    def of(self, kind: Kind) -> OutboxTable:
         """Where those write who have that kind of connection."""
         if self._told is not None:
             return self._told

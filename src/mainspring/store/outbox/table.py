@@ -19,7 +19,7 @@ from mainspring.errors import SchemaMismatch
 from mainspring.store.base import AsyncBorrowed, Borrowed, Full, Store
 from mainspring.store.sql.lending import OUTBOX, Lent
 
-__all__ = ["OUTBOX", "Outbox", "OutboxReader", "OutboxRow", "OutboxStatus", "OutboxTurn", "no_table"]
+__all__ = ["OUTBOX", "OutboxReader", "OutboxRow", "OutboxStatus", "OutboxTable", "OutboxTurn", "no_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class OutboxReader(Protocol):
         """Let go of all connections."""
 
 
-class Outbox(Protocol):
+class OutboxTable(Protocol):
     """A database's table. Where it has no URL, it is wherever a connection leads."""
 
     url: str

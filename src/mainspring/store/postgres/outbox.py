@@ -35,7 +35,7 @@ _WHERE = {"host": "", "hostaddr": "", "port": "5432", "dbname": "", "service": "
 
 
 class PostgresOutbox:
-    """See `Outbox`. Without a URL it is in the schema `mainspring` of whatever database a connection leads to."""
+    """See `OutboxTable`. Without a URL it is in the schema `mainspring` of whatever database a connection leads to."""
 
     def __init__(self, url: str) -> None:
         self.location = locate(url or "postgresql://")

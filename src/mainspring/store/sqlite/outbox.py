@@ -54,7 +54,7 @@ DIALECT = Dialect("mainspring.store.sqlite", ("outbox.sql",), {})
 
 
 class SqliteOutbox:
-    """See `Outbox`. Without a URL it is in whatever file a connection leads to."""
+    """See `OutboxTable`. Without a URL it is in whatever file a connection leads to."""
 
     def __init__(self, url: str) -> None:
         self.location: Location | None = locate(url) if url else None
