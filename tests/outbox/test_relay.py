@@ -322,7 +322,9 @@ async def test_behind_a_pooler(postgres: str, tmp_path: Path) -> None:
         assert app.relayed.migrate()
         ship: Task[..., Any] = app.task(name="ship")(lambda order: order)
         apps[1].task(name="ship")(lambda order: order)
-        async with working(app), working(apps[1]), await psycopg.AsyncConnection.connect(pooler) as connection:
+        # As everybody does behind such a pooler: what is prepared in one process is unknown to the next.
+        connecting = psycopg.AsyncConnection.connect(pooler, prepare_threshold=None)
+        async with working(app), working(apps[1]), await connecting as connection:
             for number in range(20):
                 job = await app.outbox(connection).aenqueue(ship.job(number))
                 await connection.commit()
