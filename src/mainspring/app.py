@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mainspring.worker.runner import Middleware
     from mainspring.worker.worker import Worker
 
-__all__ = ["DEFAULT_URL", "INSERT_LIMIT", "Mainspring"]
+__all__ = ["DEFAULT_URL", "Mainspring"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,8 +66,6 @@ ObserverT = TypeVar("ObserverT", bound=Observer)
 MiddlewareT = TypeVar("MiddlewareT", bound="Middleware")
 
 DEFAULT_URL = "sqlite:///mainspring.db"
-INSERT_LIMIT = 10_000
-"""How many jobs `enqueue_many` stores in one request, and so atomically."""
 
 
 class Mainspring:
@@ -240,8 +238,8 @@ class Mainspring:
     def _enqueue_many(self, drafts: Iterable[JobDraft[R]], *, tx: object | Keep = KEEP) -> Steps[list[Job[R]]]:
         """Enqueue many jobs at once: `app.enqueue_many(task.job(n) for n in range(1000))`.
 
-        Up to 10,000 jobs appear together or not at all; more are stored in pieces of that size, and in smaller ones
-        where arguments are over 32 KiB.
+        Up to 10,000 jobs (500 on Redis, which does nothing else meanwhile) appear together or not at all; more are
+        stored in pieces of that size, and in smaller ones where arguments are over 32 KiB.
 
         With `tx`, a connection or session of your own, they are a part of the transaction that is open there, however
         many they are: durable when that commits, and gone when it rolls back. (Where one is turned away, the pieces
@@ -249,7 +247,7 @@ class Mainspring:
         """
         new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []
-        for piece in in_portions(new, INSERT_LIMIT, lambda job: portions(job.args)):
+        for piece in in_portions(new, self.store.insert_limit, lambda job: portions(job.args)):
             jobs += yield from insert(self, piece, tx=tx)
         return jobs
 

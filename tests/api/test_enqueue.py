@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from mainspring import InvalidOption, Mainspring, State, UnknownTask, ValidationError
-from mainspring.app import INSERT_LIMIT
 from mainspring.store.base import Inserted, InsertRequest
 from mainspring.task import SyncTask
 
@@ -84,8 +83,9 @@ def test_many_at_once_keep_their_order(app: Mainspring, add: Add) -> None:
 
 
 async def test_more_than_one_request_holds(app: Mainspring, add: Add) -> None:
-    assert len(await app.aenqueue_many(add.job(n, n) for n in range(INSERT_LIMIT + 5))) == INSERT_LIMIT + 5
-    assert await app.jobs.acount() == INSERT_LIMIT + 5
+    many = app.store.insert_limit + 5
+    assert len(await app.aenqueue_many(add.job(n, n) for n in range(many))) == many
+    assert await app.jobs.acount() == many
     await app.aclose()
 
 

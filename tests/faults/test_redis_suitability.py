@@ -47,6 +47,7 @@ def known(**changes: Any) -> Greeting:
         "evicts": "noeviction",
         "appendonly": True,
         "appendfsync": "everysec",
+        "run": "",
         "schema": 1,
         "nodes": (),
         "info": {},

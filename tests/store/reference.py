@@ -56,6 +56,7 @@ class ReferenceStore(Configured):
     its rules."""
 
     url = "reference://"
+    insert_limit = 10_000
 
     def __init__(self) -> None:
         super().__init__()

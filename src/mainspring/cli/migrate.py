@@ -39,8 +39,9 @@ def migrate(
     mainspring migrate --sql --from 0 --grant-to shop > mainspring.sql
     mainspring migrate --outbox postgresql://shop@db.internal/shop
 
-    An SQLite store is also brought up to date by whoever opens it first. On PostgreSQL that takes the right to create
-    tables; with --sql somebody else can do it: psql -v ON_ERROR_STOP=1 -f mainspring.sql.
+    An SQLite store is also brought up to date by whoever opens it first, and a namespace of Redis set up by whoever
+    uses it first. On PostgreSQL that takes the right to create tables; with --sql somebody else can do it: psql -v
+    ON_ERROR_STOP=1 -f mainspring.sql.
     """
     if outbox is not None:
         if app is not None or url is not None or found is not None:

@@ -54,8 +54,9 @@ class Place:
     def open_existing(self) -> Mainspring:
         """The app, for commands that make no sense without a store: none is created by a look at it."""
         app = self.open()
-        if not app.store.schema().found:
-            makes = "the first enqueue or worker makes it, or" if store_file(app.url) else "it is made by"
+        status = app.store.schema()
+        if not status.found:
+            makes = "the first enqueue or worker makes it, or" if status.automatic else "it is made by"
             raise StoreUnavailable(
                 f"there is no store at {app.url} yet; {makes} `mainspring migrate`. "
                 "Another place? Name it by --url or --app"

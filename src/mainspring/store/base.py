@@ -781,6 +781,8 @@ class Store(Protocol):
 
     url: str
     """Where it is, without any password."""
+    insert_limit: int
+    """Into requests of so many portions a caller cuts up what need not be atomic as a whole."""
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]: ...
     def claim(self, request: ClaimRequest) -> Operation[ClaimReply]: ...

@@ -49,6 +49,8 @@ class PostgresStore(SqlOperations):
     comes with the first request.
     """
 
+    insert_limit = 10_000
+
     def __init__(self, url: str) -> None:
         self._location = locate(url)
         self.url = self._location.url

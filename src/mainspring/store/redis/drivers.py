@@ -12,11 +12,12 @@ from redis import exceptions as theirs
 from mainspring.store.base import BeatRequest, ClaimRequest, ReapRequest, Reply, Request, SettleRequest, Store, start
 from mainspring.store.redis.connections import AsyncConnection, Connection
 from mainspring.store.redis.errors import elsewhere, lost, translated, undone
-from mainspring.store.redis.exchanges import confirms, performing
+from mainspring.store.redis.exchanges import confirms, mark_of, performing
 from mainspring.store.redis.greeting import Exchange, Greeting
 from mainspring.store.redis.hints import channel
 from mainspring.store.redis.listening import AsyncListener, Listener, RedisAsyncWatch, RedisWatch
 from mainspring.store.redis.location import GRACE_SECONDS, OPERATION_SECONDS, Address, Location
+from mainspring.store.redis.memory import Memory
 from mainspring.store.redis.pool import AsyncPool, Pool, pause
 from mainspring.store.redis.route import Route
 
@@ -30,6 +31,7 @@ class RedisDriver:
         self._store = store
         self._route = route
         self._location = route.location
+        self._memory = Memory(self._location.url)
         self._sides: dict[int, _Side] = {}
 
     @property
@@ -39,13 +41,14 @@ class RedisDriver:
         return self._sides.get(pid) or self._sides.setdefault(pid, _Side(self._route))
 
     def run(self, request: Request[Reply]) -> Reply:
-        deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        deadline, attempt, mark = time.monotonic() + OPERATION_SECONDS, 0, mark_of(request)
         pool = self._side.pool
         while True:
             attempt += 1
             connection = pool.take(deadline)
             try:
-                exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
+                self._memory.check(request, connection.greeting)
+                exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
                 return connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
                 seconds = pause(attempt)
@@ -77,10 +80,10 @@ def _channels(location: Location, topics: tuple[str, ...]) -> frozenset[str]:
 
 
 def _exchange(
-    store: Store, location: Location, request: Request[Reply], server: Greeting, deadline: float
+    store: Store, location: Location, request: Request[Reply], mark: str | None, server: Greeting, deadline: float
 ) -> Exchange[Reply]:
     confirmed_by = deadline if confirms(request, location, server) else None
-    return performing(start(store, request), location.tag, confirmed_by)
+    return performing(start(store, request), location.tag, mark, confirmed_by)
 
 
 def _worth_repeating(
@@ -109,17 +112,19 @@ class RedisAsyncDriver:
         self._reserved = AsyncPool(route, 1, lender=self._pool)
         """For what keeps a worker's jobs its own and brings them to their end, whatever else goes on here: it is opened
         when the worker joins, and stays open."""
+        self._memory = Memory(self._location.url)
         self._listener: AsyncListener | None = None
 
     async def run(self, request: Request[Reply]) -> Reply:
-        deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        deadline, attempt, mark = time.monotonic() + OPERATION_SECONDS, 0, mark_of(request)
         reserved = isinstance(request, BeatRequest | SettleRequest) and self._reserved.free
         pool = self._reserved if reserved else self._pool
         while True:
             attempt += 1
             connection = await pool.take(deadline)
             try:
-                exchange = _exchange(self._store, self._location, request, connection.greeting, deadline)
+                self._memory.check(request, connection.greeting)
+                exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
                 return await connection.perform(exchange, deadline + GRACE_SECONDS)
             except theirs.RedisError as error:
                 seconds = pause(attempt)

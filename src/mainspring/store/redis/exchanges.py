@@ -3,18 +3,28 @@ are on disk."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from mainspring.store.base import ConfigureRequest, CountRequest, FindRequest, Operation, Reply, Request
+from mainspring.store.base import (
+    AlterRequest,
+    ConfigureRequest,
+    CountRequest,
+    FindRequest,
+    Operation,
+    Reply,
+    Request,
+    SettleRequest,
+)
 from mainspring.store.redis.errors import Unconfirmed
 from mainspring.store.redis.greeting import Command, Exchange, Greeting
 from mainspring.store.redis.location import Location
-from mainspring.store.redis.scripts import Call, script
+from mainspring.store.redis.scripts import script
 
-__all__ = ["confirms", "performing"]
+__all__ = ["confirms", "mark_of", "performing"]
 
 
 def confirms(request: Request[Any], location: Location, server: Greeting) -> bool:
@@ -27,13 +37,20 @@ def confirms(request: Request[Any], location: Location, server: Greeting) -> boo
     )
 
 
-def performing(operation: Operation[Reply], tag: str, confirmed_by: float | None) -> Exchange[Reply]:
-    """Carry out an operation. With `confirmed_by`, a time on `time.monotonic`, every script is confirmed to be on disk.
-    Raises what the server refuses, `Unconfirmed`."""
+def mark_of(request: Request[Any]) -> str | None:
+    """By what a script knows the request when it is sent again, its reply having been lost; None: doing it twice is
+    doing it once, whatever became of it meanwhile."""
+    return os.urandom(12).hex() if isinstance(request, SettleRequest | AlterRequest) else None
+
+
+def performing(operation: Operation[Reply], tag: str, mark: str | None, confirmed_by: float | None) -> Exchange[Reply]:
+    """Carry out an operation, in the name of `mark`. With `confirmed_by`, a time on `time.monotonic`, every script is
+    confirmed to be on disk. Raises what the server refuses, `Unconfirmed`."""
     try:
         call = next(operation)
         while True:
-            call = operation.send((yield from _called(call, tag, confirmed_by)))
+            document = call.document if mark is None else f'{call.document[:-1]},"request":"{mark}"}}'
+            call = operation.send((yield from _called(call.script, document, tag, confirmed_by)))
     except StopIteration as done:
         reply: Reply = done.value
         return reply
@@ -41,9 +58,9 @@ def performing(operation: Operation[Reply], tag: str, confirmed_by: float | None
         operation.close()
 
 
-def _called(call: Call, tag: str, confirmed_by: float | None) -> Exchange[Any]:
-    text = script(call.script)
-    commands: tuple[Command, ...] = (("EVALSHA", text.sha1, 1, tag, call.document),)
+def _called(name: str, document: str, tag: str, confirmed_by: float | None) -> Exchange[Any]:
+    text = script(name)
+    commands: tuple[Command, ...] = (("EVALSHA", text.sha1, 1, tag, document),)
     if confirmed_by is not None:
         # 0 would be for ever.
         commands += (("WAITAOF", 1, 0, max(1, round((confirmed_by - time.monotonic()) * 1000))),)

@@ -43,6 +43,8 @@ class Greeting:
     appendonly: bool
     appendfsync: str
     """"" where the user may not ask."""
+    run: str
+    """By what this run of this server differs from all others."""
     schema: int
     """0: nobody has used the namespace yet."""
     nodes: tuple[Address, ...]
@@ -113,6 +115,7 @@ def _greeting(info: dict[str, str], setting: Any, schema: Any, slots: Any) -> Gr
         appendonly=info.get("aof_enabled") == "1",
         # A user that may not ask gets an error, and a service that does not tell an empty list.
         appendfsync=str(setting[1]) if isinstance(setting, list) and len(setting) > 1 else "",
+        run=info.get("run_id", ""),
         schema=int(schema) if isinstance(schema, str) and schema.isascii() and schema.isdigit() else 0,
         nodes=tuple(_nodes(slots)) if isinstance(slots, list) else (),
         info=info,

@@ -25,6 +25,7 @@ from mainspring.store.base import (
     SettleRequest,
 )
 from mainspring.store.redis import documents
+from mainspring.store.redis.passing import pass_on
 from mainspring.store.redis.rows import running_of, started_of
 from mainspring.store.redis.scripts import Call
 from mainspring.store.redis.selections import Selections
@@ -58,7 +59,10 @@ class RedisOperations(Selections, Configured):
         return ClaimReply(tuple(claims), now, next_due, bool(alive))
 
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
-        return frozenset((yield Call("settle", documents.settle(request))))
+        refused, more = yield Call("settle", documents.settle(request))
+        if more:
+            yield from pass_on(request.now)
+        return frozenset(done.id for done in request.settlements).difference(refused)
 
     def note(self, request: NoteRequest) -> Operation[frozenset[str]]:
         return frozenset((yield Call("note", documents.note(request))))

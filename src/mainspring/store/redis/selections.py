@@ -26,6 +26,7 @@ from mainspring.store.base import (
     Verb,
 )
 from mainspring.store.redis.documents import document
+from mainspring.store.redis.passing import pass_on
 from mainspring.store.redis.rows import flow_of, record_of
 from mainspring.store.redis.scripts import Call
 
@@ -85,7 +86,7 @@ class Selections:
         states = _CONCERNS[request.verb] & set(request.filter.states or State)
         if not states:
             return AlterReply(0, None)
-        count, cursor = yield Call(
+        count, cursor, more = yield Call(
             "alter",
             document(
                 verb=request.verb,
@@ -98,6 +99,8 @@ class Selections:
                 now=request.now,
             ),
         )
+        if more:
+            yield from pass_on(request.now)
         return AlterReply(count, cursor)
 
     def prune(self, request: PruneRequest) -> Operation[int]:

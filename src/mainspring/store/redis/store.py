@@ -28,6 +28,8 @@ class RedisStore(RedisOperations):
     by whoever uses it first. Raises `InvalidURL`; everything else comes with the first request.
     """
 
+    insert_limit = 500
+
     def __init__(self, url: str) -> None:
         self._location = locate(url)
         self._route = Route(self._location)

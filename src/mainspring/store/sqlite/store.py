@@ -35,6 +35,8 @@ class SqliteStore(SqlOperations):
     whoever opens the store first. Raises `InvalidURL`; everything else comes with the first request.
     """
 
+    insert_limit = 10_000
+
     def __init__(self, url: str) -> None:
         self._location = locate(url)
         self.url = self._location.url

@@ -1,10 +1,13 @@
--- needs: names index jobs keys gates edges ends revival flows selection
--- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil}.
+-- needs: names once index jobs keys gates edges ends revival flows selection
+-- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have still to
+-- be told}.
 
-local AT_ONCE = 250 -- how many jobs one script changes
+local AT_ONCE = 100 -- how many jobs one script changes
 local REACH = 2000 -- and looks at
 
 local request = cjson.decode(ARGV[1])
+local told = Once.told(request)
+if told then return told end
 local now, verb, value = clock(request.now), request.verb, request.value
 local limit = math.min(request.limit, AT_ONCE)
 local ids, cursor = Selection.walk(request.filter, request.states, limit, request.cursor, REACH)
@@ -55,17 +58,22 @@ function Verbs.delete(job)
   return true
 end
 
+local together, risen = {}, {}
+for _, id in ipairs(ids) do
+  local job = verb == 'revive' and Jobs.load(id)
+  if job and FINAL[job.state] then together[#together + 1] = job end
+end
+if together[1] then risen = Edges.risen(together) end
+
 for _, id in ipairs(ids) do
   local job = Jobs.load(id)
-  if job and Verbs[verb](job) then count = count + 1 end
+  if job and not risen[id] and Verbs[verb](job) then count = count + 1 end
 end
 for _, job in ipairs(ended) do
   if job.children then Edges.tell(job, false) end
 end
-if #revived > 0 then
-  for _ in pairs(Edges.reopen(revived, now)) do count = count - 1 end
-end
+if #revived > 0 then Edges.reopen(revived, now) end
 Edges.follow(now)
 Gates.finish()
 Index.finish()
-return { count, cursor or false }
+return Once.tell(request, { count, cursor or false, Ends.left and 1 or 0 })

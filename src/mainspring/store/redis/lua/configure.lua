@@ -1,6 +1,6 @@
 -- needs: names index jobs keys gates turns settings
--- Takes changes, read (names), limit, partition ([queue, name]) or null, now. Gives {now, changed, queues, schedules, workers,
--- tasks, partitions, next_tick or nil}; rows end in when time opens a gate, where they are about one.
+-- Takes changes, read (names), limit, partition ([queue, name]) or null, now. Gives {now, changed, queues, schedules,
+-- workers, tasks, partitions, next_tick or nil}; limits are texts, as they were said, or nil.
 
 local request = cjson.decode(ARGV[1])
 local now, changed = clock(request.now), 0
@@ -12,7 +12,7 @@ Index.finish()
 
 -- When time lets a job of cost 1 through; nil: at once, as far as time goes.
 local function opens_at(rates, closed_until, spent)
-  local at = Gates.opens_at(Gates.gate_of(nil, rates, closed_until, spent, now), 1)
+  local at = Gate.opens_at(Gate.new(nil, rates, closed_until, spent, now), 1)
   return at > now and at
 end
 
@@ -24,7 +24,8 @@ function Read.queues()
     local set = call('HMGET', Names.queue(name), 'paused_at', 'concurrency', 'rates', 'max_queued', 'each.concurrency',
       'each.rates', 'each.max_queued', 'each.weight', 'sequence', 'closed_until', 'spent')
     rows[#rows + 1] = {
-      name, set[1], set[2], set[3], set[4], { set[5], set[6], set[7], set[8] }, set[9], opens_at(set[3], set[10], set[11]),
+      name, set[1], set[2], set[3], set[4], { set[5], set[6], set[7], set[8] }, set[9],
+      opens_at(set[3], set[10], set[11]),
     }
   end
   return rows
@@ -42,8 +43,10 @@ end
 -- Jobs outside of any partition are in one, called "", only where their queue has others.
 local function partition(queue, name)
   local parted = name ~= '' or Gates.parted(queue)
-  local each = parted and call('HMGET', Names.queue(queue), 'each.concurrency', 'each.rates', 'each.max_queued', 'each.weight')
-    or {}
+  local each = {}
+  if parted then
+    each = call('HMGET', Names.queue(queue), 'each.concurrency', 'each.rates', 'each.max_queued', 'each.weight')
+  end
   local set = call('HMGET', Names.partition(queue, name), 'concurrency', 'rates', 'max_queued', 'weight', 'paused_at',
     'closed_until', 'spent')
   local limits = {}
@@ -83,8 +86,8 @@ end
 function Read.workers()
   local rows = {}
   for _, id in ipairs(call('ZRANGE', Names.workers, 0, -1)) do
-    local row = call('HMGET', Names.worker(id), 'name', 'queues', 'tasks', 'concurrency', 'running', 'quiet', 'started_at',
-      'beat_at', 'expires_at', 'command')
+    local row = call('HMGET', Names.worker(id), 'name', 'queues', 'tasks', 'concurrency', 'running', 'quiet',
+      'started_at', 'beat_at', 'expires_at', 'command')
     table.insert(row, 1, id)
     rows[#rows + 1] = row
   end

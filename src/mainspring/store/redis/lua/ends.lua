@@ -3,18 +3,36 @@
 --
 -- What is said is gathered, and taken in generation by generation, so that depth costs no recursion, and a child that hears
 -- of many parents is written once. One script does so for a set number of children; the rest is written down, and done by
--- the next scripts of whichever worker.
+-- the next scripts of whoever began it, and of any worker.
 
-local Ends = { jobs = 1000, edges = 10000 } -- how many children, and edges, a script may still tell
+-- How many children, and edges, a script may still tell; whether it left something to others.
+local Ends = { jobs = 350, edges = 2000, left = false }
 local heard, hearing = {}, {} -- by child: the ends that it has to take in; and the children
 local met = {} -- children, by id, that were told something
 local touched, falling, hoping, told = {}, {}, {}, {}
 
+-- What is left to the next scripts, in this order: children that are to wait for a job anew (who was revived may have ended
+-- again), those that are to hear how it ended, and one that a dead parent releases, if nothing else cancels it.
+local LATER = { open = 0, tell = 1, free = 2 }
+
+-- The next scripts do this about a job, whose queue's workers are told to look again.
+function Ends.leave(what, id, queue)
+  call('ZADD', Names.unfinished, LATER[what], what .. ' ' .. id)
+  Index.hint('queue:' .. queue)
+  Ends.left = true
+end
+
+-- Whether there are children that still have to be told that this job runs again.
+local function opening(parent)
+  if Ends.opening == nil then Ends.opening = call('ZCOUNT', Names.unfinished, 0, 0) > 0 end
+  return Ends.opening and call('ZSCORE', Names.unfinished, 'open ' .. parent)
+end
+
 -- The children of a parent hear how it ended: state, reason, result (nil: its hash has it), queue.
 local function spread(parent, ending)
   ending.parent = parent
-  local key = Names.children(parent)
-  while Ends.jobs > 0 and Ends.edges > 0 do
+  local key, all = Names.children(parent), false
+  while not all and Ends.jobs > 0 and Ends.edges > 0 do
     local asked = math.min(Ends.jobs, Ends.edges)
     local children = call('SPOP', key, asked)
     for _, child in ipairs(children) do
@@ -29,16 +47,14 @@ local function spread(parent, ending)
       end
     end
     Ends.edges = Ends.edges - #children
-    if #children < asked then return end
+    all = #children < asked
   end
-  if call('EXISTS', key) == 0 then return end
+  if (all or call('EXISTS', key) == 0) and not opening(parent) then return end
   call('HSET', Names.ended(parent), 'state', ending.state, 'queue', ending.queue)
   if ending.reason then call('HSET', Names.ended(parent), 'reason', ending.reason) end
   local result = Ends.result(ending)
   if result then call('HSET', Names.ended(parent), 'result', result) end
-  call('SADD', Names.untold, parent)
-  -- Whoever serves this queue goes on.
-  Index.hint('queue:' .. ending.queue)
+  Ends.leave('tell', parent, ending.queue)
 end
 
 function Ends.of(job, deleted)
@@ -142,16 +158,21 @@ local function give_up(now)
   end
 end
 
--- Who neither goes down nor has anything to wait for is released.
+-- Who neither goes down nor has anything to wait for is released. A dead parent does so only when nothing is left that could
+-- still take him down.
 local function release(now)
   for _, job in ipairs(touched) do
     local stand = job.stand
     stand.touched = nil
-    if job.state == 'blocked' and Jobs.load(job.id) == job and (stand.open == 0 or stand.fired) then
+    local early = stand.fired and stand.open > 0
+    if not Jobs.load(job.id) then
+      -- Deleted by this very request.
+    elseif job.state == 'blocked' and (stand.open == 0 or (early and not Ends.left)) then
       local run_at = math.max(job.run_at, now)
       Jobs.move(job, Jobs.due_state(run_at, now), { run_at = run_at, parents = Edges.sum(stand) })
-    elseif job.parents ~= Edges.sum(stand) and Jobs.load(job.id) == job then
-      Jobs.write(job, { parents = Edges.sum(stand) })
+    else
+      if job.state == 'blocked' and early then Ends.leave('free', job.id, job.queue) end
+      if job.parents ~= Edges.sum(stand) then Jobs.write(job, { parents = Edges.sum(stand) }) end
     end
   end
   touched = {}
@@ -189,27 +210,49 @@ function Edges.follow(now)
   remember()
 end
 
+-- How a job ended whose children have not all heard of it.
+local function left(parent)
+  local values = call('HMGET', Names.ended(parent), 'state', 'reason', 'result', 'queue')
+  call('DEL', Names.ended(parent))
+  return values[1] and { state = values[1], reason = values[2] or nil, result = values[3], queue = values[4] }
+end
+
+local Later = {}
+
+function Later.open(parent, now) Edges.open({ parent }, now) end
+
+function Later.tell(parent)
+  local ending = left(parent)
+  if ending then spread(parent, ending) end
+end
+
+function Later.free(child)
+  local job = Jobs.load(child)
+  if not job or job.state ~= 'blocked' then return end
+  Edges.stand(job).fired = call('EXISTS', Names.dead(child)) == 1
+  Ends.touch(job)
+end
+
 -- Go on with what earlier scripts have left.
 function Edges.go_on(now)
-  local parent = call('SPOP', Names.untold)
-  while parent do
-    local left = call('HMGET', Names.ended(parent), 'state', 'reason', 'result', 'queue')
-    call('DEL', Names.ended(parent))
-    if left[1] then spread(parent, { state = left[1], reason = left[2] or nil, result = left[3], queue = left[4] }) end
-    parent = Ends.jobs > 0 and Ends.edges > 0 and call('SPOP', Names.untold)
+  local item = call('ZPOPMIN', Names.unfinished)
+  while item[1] do
+    local what, id = string.match(item[1], '^(%a+) (.*)$')
+    Later[what](id, now)
+    if what == 'free' then Ends.jobs = Ends.jobs - 1 end
+    item = Ends.jobs > 0 and Ends.edges > 0 and call('ZPOPMIN', Names.unfinished) or {}
   end
   Edges.follow(now)
 end
 
--- A job of this id is to have children, or to run, again: what is left of an earlier one's end is no concern of theirs.
-function Ends.forget(parent, children_too)
-  if call('SREM', Names.untold, parent) == 0 then return end
-  local left = call('HMGET', Names.ended(parent), 'state', 'reason', 'result', 'queue')
-  call('DEL', Names.ended(parent))
-  if children_too then
+-- A job of this id is to have children again, or runs again: what is left of an end of it goes first, or is over.
+function Ends.forget(parent, over)
+  if call('ZREM', Names.unfinished, 'tell ' .. parent) == 0 then return end
+  local ending = left(parent)
+  if ending and not over then
     local jobs, edges = Ends.jobs, Ends.edges
-    Ends.jobs, Ends.edges = math.huge, 100000
-    spread(parent, { state = left[1], reason = left[2] or nil, result = left[3], queue = left[4] })
+    Ends.jobs, Ends.edges = 1e6, 1e6
+    spread(parent, ending)
     Ends.jobs, Ends.edges = jobs, edges
   end
 end

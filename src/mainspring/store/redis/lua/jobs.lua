@@ -6,23 +6,16 @@ local ORDER = 2 ^ 43 -- times fit below it, and priorities above it, into one ex
 
 -- What moving a job about needs to know of it; the texts (args, result, error, history, options) stay where they are.
 local FIELDS = {
-  'state', 'task', 'queue', 'partition', 'flow', 'priority', 'run_at', 'created_at', 'attempt', 'crashes',
-  'postponed', 'lease', 'worker', 'cancel_requested', 'reason', 'keys', 'cost', 'parents', 'children', 'finished_at',
+  'state', 'task', 'queue', 'partition', 'flow', 'priority', 'run_at', 'created_at', 'lease', 'worker',
+  'cancel_requested', 'reason', 'keys', 'cost', 'parents', 'children', 'finished_at',
 }
-local DEFAULTS = {
-  partition = '', priority = 5, attempt = 0, crashes = 0, postponed = 0, lease = 0, cost = 1,
-}
-local NUMBERS = {
-  priority = true, run_at = true, created_at = true, attempt = true, crashes = true, postponed = true, lease = true,
-  cost = true, finished_at = true,
-}
+local DEFAULTS = { partition = '', priority = 5, lease = 0, cost = 1 }
 local FINAL = { completed = true, dead = true, cancelled = true }
 local WAITING = { blocked = true, scheduled = true, queued = true }
 
 -- Where none of these is set, a job has only the places that every job has, and ends without ado.
 local SPECIAL = {
-  partition = true, gate = true, flow = true, keys = true, parents = true, children = true, cancel_requested = true,
-  reason = true,
+  flow = true, keys = true, parents = true, children = true, cancel_requested = true, reason = true,
 }
 
 local loaded = {}
@@ -32,24 +25,23 @@ function Jobs.load(id)
   local job = loaded[id]
   if job == nil then
     local values = call('HMGET', Names.job(id), unpack(FIELDS))
-    job = false
-    if values[1] then
-      job = { id = id }
-      for number, field in ipairs(FIELDS) do
-        local value = values[number]
-        if not value then
-          job[field] = DEFAULTS[field]
-        elseif NUMBERS[field] then
-          job[field] = tonumber(value)
-        else
-          job[field] = value
-        end
-      end
-      job.gate = Gates.of(job.task)
-    end
+    job = values[1] and {
+      id = id, state = values[1], task = values[2], queue = values[3], partition = values[4] or '', flow = values[5] or nil,
+      priority = tonumber(values[6] or 5), run_at = tonumber(values[7]), created_at = tonumber(values[8]),
+      lease = tonumber(values[9] or 0), worker = values[10] or nil, cancel_requested = values[11] or nil,
+      reason = values[12] or nil, keys = values[13] or nil, cost = tonumber(values[14] or 1), parents = values[15] or nil,
+      children = values[16] or nil, finished_at = tonumber(values[17] or nil), gate = Gates.of(values[2]),
+    }
     loaded[id] = job
   end
   return job or nil
+end
+
+-- Of a job whose edges alone matter: its state, and whether it has children. nil: it is not there.
+function Jobs.peek(id)
+  if loaded[id] ~= nil then return loaded[id] or nil end
+  local values = call('HMGET', Names.job(id), 'state', 'children')
+  return values[1] and { id = id, state = values[1], children = values[2] or nil } or nil
 end
 
 -- Write fields of a job; false takes one away.
@@ -97,7 +89,7 @@ end
 function Jobs.leave(job)
   places(job, Index.take)
   Gates.touch(job)
-  if job.state == 'running' then Gates.left(job.queue, job.task) end
+  if job.state == 'running' or job.state == 'dead' then Gates.left(job.queue, job.task) end
 end
 
 function Jobs.enter(job)
@@ -111,14 +103,16 @@ end
 -- one after the other. Gives whether it was so.
 function Jobs.end_plain(id, lease, state, now, fields)
   local key = Names.job(id)
-  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task')
+  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task', 'partition')
   if lease ~= 1 or job[1] ~= 'running' or job[2] ~= '1' or job[3] then return false end
   local queue, task = job[4], job[6]
-  if not Gates.plain(queue, task) then return false end
   call('HSET', key, 'state', state, 'finished_at', now, unpack(fields))
   Index.take(Names.listing('running', queue), id)
   Index.take(Names.running_by(job[5]), id)
   Index.put(Names.listing(state, queue), id, now)
+  local ended = { id = id, state = 'running', queue = queue, task = task, partition = job[7] or '' }
+  Gates.places(ended, Index.take)
+  Gates.touch(ended)
   Gates.left(queue, task)
   Index.hint('job:' .. id)
   return true
@@ -148,8 +142,8 @@ end
 function Jobs.create(new, state, run_at, now)
   local job = {
     id = new.id, task = new.task, queue = new.queue, state = state, priority = new.priority or 5, run_at = run_at,
-    created_at = now, partition = new.partition or '', gate = Gates.of(new.task), cost = new.cost or 1, attempt = 0,
-    crashes = 0, postponed = 0, lease = 0, flow = new.flow, parents = new.waits, children = new.awaited,
+    created_at = now, partition = new.partition or '', gate = Gates.of(new.task), cost = new.cost or 1, lease = 0,
+    flow = new.flow, parents = new.waits, children = new.awaited,
   }
   local fields = {
     'state', state, 'task', job.task, 'queue', job.queue, 'created_at', now, 'run_at', run_at,
@@ -164,7 +158,7 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
-  if job.flow or job.partition ~= '' or new.waits or new.awaited then say('special', 1) end
+  if job.flow or new.waits or new.awaited then say('special', 1) end
   if new.waits then say('parents', new.waits) end
   if new.awaited then say('children', 1) end
   call('HSET', Names.job(job.id), unpack(fields))

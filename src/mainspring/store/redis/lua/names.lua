@@ -24,7 +24,7 @@ local Names = {
   idle = ns .. 'idle', -- zset of partitions, as QUEUE NUL NAME: when an empty one may be forgotten
   flows = ns .. 'flows', -- zset of ids: when a flow came
   thinned = ns .. 'thinned', -- zset of flow ids: 0; those that are new, or of which something has gone since they were looked at
-  untold = ns .. 'untold', -- set of job ids: those of whose end not all children have heard yet
+  unfinished = ns .. 'unfinished', -- zset of a word and an id, as 'tell ' and a parent's: what is left for the next scripts
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
 }
@@ -52,11 +52,12 @@ function Names.parents(id) return ns .. 'parents:' .. id end -- hash: a child's 
 function Names.children(id) return ns .. 'children:' .. id end -- set of ids: those to whom a job has not ended yet
 -- Those who know of a job's end, and may wait for it anew if it is revived, as a set of ids.
 function Names.told(id) return ns .. 'told:' .. id end
-function Names.bad(id) return ns .. 'bad:' .. id end -- zset of parents of FAIL edges that ended badly: the edge's place
-function Names.dead(id) return ns .. 'dead:' .. id end -- set of parents of DEAD edges that are dead
+function Names.bad(id) return ns .. 'bad-parents:' .. id end -- zset of parents of FAIL edges that ended badly: the edge's place
+function Names.dead(id) return ns .. 'dead-parents:' .. id end -- set of parents of DEAD edges that are dead
 -- Of those the ones that were so before the child came back: they release it no more.
-function Names.outlived(id) return ns .. 'outlived:' .. id end
+function Names.outlived(id) return ns .. 'outlived-parents:' .. id end
 function Names.ended(id) return ns .. 'ended:' .. id end -- hash: how a job ended whose children are untold
+function Names.reply(request) return ns .. 'reply:' .. request end -- text: what a request was told, for some seconds
 function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number
 function Names.key(name) return ns .. 'key:' .. name end -- hash: job, until, expires_at
 function Names.keys_of(id) return ns .. 'keys-of:' .. id end -- set: names of keys that a job holds, or has held

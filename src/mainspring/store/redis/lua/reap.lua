@@ -1,4 +1,4 @@
--- needs: names index jobs keys gates edges ends claims
+-- needs: names index jobs keys gates edges ends revival claims
 -- Takes worker, limit, now. Gives rows of claims whose worker is gone, leased anew to the caller.
 
 local request = cjson.decode(ARGV[1])

@@ -1,7 +1,8 @@
 -- needs: names index gates
--- What code and operators say about gates. Each word has a field of its own (`defined.rates`: the code's, `limited.rates`:
--- an operator's, who may also say "none"), and beside them stands what is in force (`rates`). A queue has the same once
--- more, with `each.` before it: what holds for every partition that has no word of its own.
+-- What code and operators say about gates. Each word has a field of its own (`defined.rates`: the code's,
+-- `limited.rates`: an operator's, who may also say "none"), and beside them stands what is in force (`rates`). A queue
+-- has the same once more, with `each.` before it: what holds for every partition that has no word of its own. Then come
+-- schedules, and commands for workers. Every function takes a change and says whether what it names was there.
 
 local Settings = {}
 local SETTINGS = { 'concurrency', 'rates', 'max_queued', 'weight' }
@@ -12,9 +13,9 @@ local function field(prefix, who, setting) return prefix .. who .. '.' .. settin
 local function enforce(key, prefix)
   local changed = false
   for _, setting in ipairs(SETTINGS) do
-    local said = call('HMGET', key, field(prefix, 'limited', setting), field(prefix, 'defined', setting), prefix .. setting)
+    local said = call('HMGET', key, field(prefix, 'limited', setting), field(prefix, 'defined', setting))
     local word = said[1] or said[2]
-    if word ~= said[3] then
+    if word ~= call('HGET', key, prefix .. setting) then
       changed = true
       if word then call('HSET', key, prefix .. setting, word) else call('HDEL', key, prefix .. setting) end
     end
@@ -171,7 +172,7 @@ local function gate(task)
   if #running > 0 then call('HSET', Names.task(task), 'entering', 1) end
 end
 
-local function task_opened(task)
+local function all_opened()
   for _, queue in ipairs(call('SMEMBERS', Names.queues)) do opened(queue) end
 end
 
@@ -180,14 +181,14 @@ function Settings.define_task(change)
   if not next(change.own) and Gates.of(change.name) == '' then return true end
   gate(change.name)
   define(Names.task(change.name), '', change.own)
-  task_opened(change.name)
+  all_opened()
   return true
 end
 
 function Settings.limit_task(change)
   gate(change.name)
   limit(Names.task(change.name), '', change.own)
-  task_opened(change.name)
+  all_opened()
   return true
 end
 

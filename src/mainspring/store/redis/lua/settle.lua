@@ -1,12 +1,15 @@
--- needs: names index jobs keys gates ties flows insertion notes
--- Takes settlements, notes, now. Gives the ids of the settlements that were applied.
+-- needs: names once index jobs keys gates ties flows insertion notes
+-- Takes settlements, notes, now. Gives {the ids of the settlements that were not applied: their leases are others' now,
+-- 1 where children have still to be told}.
 
 local request = cjson.decode(ARGV[1])
+local told = Once.told(request)
+if told then return told end
 local now = clock(request.now)
 for _, note in ipairs(request.notes or {}) do Notes.write(note) end
 
 local TEXTS = { 'crashes', 'postponed', 'history', 'result', 'error', 'reason' }
-local applied, ended, followed = {}, {}, {}
+local refused, ended, followed = {}, {}, {}
 
 -- A plain job's first and only run: most of what is settled.
 local function plain(done)
@@ -44,7 +47,7 @@ local function settle(done)
 end
 
 for _, done in ipairs(request.settlements) do
-  if plain(done) or settle(done) then applied[#applied + 1] = done.id end
+  if not plain(done) and not settle(done) then refused[#refused + 1] = done.id end
 end
 for _, jobs in ipairs(followed) do
   for _, new in ipairs(jobs) do Insertion.judge(new, now, false) end
@@ -58,4 +61,4 @@ end
 Edges.follow(now)
 Gates.finish()
 Index.finish()
-return applied
+return Once.tell(request, { refused, Ends.left and 1 or 0 })

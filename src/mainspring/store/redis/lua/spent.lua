@@ -1,6 +1,7 @@
 -- needs: names
--- What has started through one gate, as far as its rates look back: the arithmetic of `Spent` in model/limits.py, tested
--- against it. Rates are pairs of limit and length in milliseconds; a gate's memory is text, JSON of buckets by length.
+-- What has started through one gate, as far as its rates look back: the arithmetic of `Spent` in model/limits.py, and
+-- tested against it. Rates are pairs of limit and length in milliseconds; a gate's memory is text, JSON of buckets by
+-- length.
 
 local Spent = {}
 local BUCKETS = 100
@@ -28,13 +29,12 @@ end
 function Spent.new(rates, text, now)
   local stored = {}
   for per_ms, buckets in pairs(text and cjson.decode(text) or {}) do stored[tonumber(per_ms)] = buckets end
-  local spent = { rates = rates, now = now, lengths = {} }
+  local spent = { rates = rates, now = now, lengths = {}, of = {} }
   for _, rate in ipairs(rates) do
     local per_ms = rate[2]
-    if not spent.lengths[per_ms] then
-      local length = recent(per_ms, stored, now)
-      spent.lengths[per_ms] = length
-      spent.lengths[#spent.lengths + 1] = length
+    if not spent.of[per_ms] then
+      spent.of[per_ms] = recent(per_ms, stored, now)
+      spent.lengths[#spent.lengths + 1] = spent.of[per_ms]
     end
   end
   return spent
@@ -43,7 +43,7 @@ end
 -- How much more may start now.
 function Spent.left(spent)
   local left = math.huge
-  for _, rate in ipairs(spent.rates) do left = math.min(left, math.max(0, rate[1] - spent.lengths[rate[2]].total)) end
+  for _, rate in ipairs(spent.rates) do left = math.min(left, math.max(0, rate[1] - spent.of[rate[2]].total)) end
   return left
 end
 
@@ -61,7 +61,7 @@ local function in_order(buckets)
 end
 
 local function frees_at(spent, rate, price)
-  local length = spent.lengths[rate[2]]
+  local length = spent.of[rate[2]]
   local over = length.total + price - rate[1]
   if over <= 0 then return spent.now end
   for _, number in ipairs(in_order(length.buckets)) do

@@ -5,12 +5,18 @@ local Ties = {}
 local ties, by_child = {}, {} -- a tie: all new edges of one child
 local lone = {} -- new jobs that are blocked and have no edges: what follows on a flow without jobs
 local blocked = {} -- new jobs, by id
+local parents = {} -- what is known of jobs of the store, by id: false, where they are not there
 
 -- Whether a new job is blocked from the start.
 function Edges.blocks(new)
   if not new.parents and not Flows.calls(new) then return false end
   blocked[new.id] = true
   return true
+end
+
+local function peek(id)
+  if parents[id] == nil then parents[id] = Jobs.peek(id) or false end
+  return parents[id]
 end
 
 -- A child is to wait for a parent, unless it does so already.
@@ -24,7 +30,7 @@ local function add(child, parent, policy, wants, known)
   if tie.parents[parent] then return end
   tie.parents[parent] = true
   if not tie.new and call('HEXISTS', Names.parents(child), parent) == 1 then return end
-  local job = not known[parent] and Jobs.load(parent)
+  local job = not known[parent] and peek(parent)
   local open = known[parent] ~= nil or (job and not FINAL[job.state]) or false
   if open then tie.open = tie.open + 1 end
   if known[parent] then known[parent].awaited = 1 end
@@ -101,7 +107,7 @@ function Edges.plan(new_jobs, known, instead, strict)
   for _, new in ipairs(new_jobs) do
     for _, edge in ipairs(new.parents or {}) do
       local parent = instead[edge.parent] or edge.parent
-      if strict and not known[parent] and not Jobs.load(parent) then return { 'unknown parent', new.id, edge.parent } end
+      if strict and not known[parent] and not peek(parent) then return { 'unknown parent', new.id, edge.parent } end
       add(new.id, parent, edge.policy, edge.wants, known)
     end
   end
@@ -163,10 +169,10 @@ function Edges.tie()
   if #ties == 0 then return end
   local children = {}
   for _, tie in ipairs(ties) do write(tie, children) end
-  local untold = call('SCARD', Names.untold) > 0
+  local unfinished = call('EXISTS', Names.unfinished) == 1
   for parent, ids in pairs(children) do
-    local job = Jobs.load(parent)
-    if untold then Ends.forget(parent, true) end
+    local job = peek(parent)
+    if unfinished then Ends.forget(parent, false) end
     if not job.children then Jobs.write(job, { children = 1 }) end
     in_pieces('SADD', Names.children(parent), ids)
   end

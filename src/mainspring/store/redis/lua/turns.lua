@@ -1,11 +1,12 @@
 -- needs: names index jobs keys gates
--- A queue with more than slots to look at is served by turns (stride scheduling): always the partition with the smallest
--- virtual time, which then moves on by cost / weight. Within it the first job goes whose task's gate lets it through.
+-- A queue with more than slots to look at is served by turns (stride scheduling): always the partition with the
+-- smallest virtual time, which then moves on by cost / weight. Within it the first job goes whose task's gate lets it
+-- through. A queue without partitions is served as one, called "", of which nothing is kept.
 
 local Turns = {}
 local SHARE_UNIT = 1000000
 local ASKED_AT_LEAST = 64 -- how many partitions that wait at a task's gate are asked at least when it is open
-local REGATED_AT_ONCE = 1000 -- how many jobs that were there before their task had a gate change lanes in one script
+local REGATED_AT_ONCE = 1000 -- how many jobs one script looks at that may have been there before their task had a gate
 local COSTS = 100 -- how many different costs of those that wait at a task's gate are told apart
 local READ = 2 -- how many jobs of a lane are read first; then twice as many, and so on
 local MAX_COST = 1000000
@@ -33,7 +34,9 @@ local function before(one, other)
   return bytes_before(one.id, other.id)
 end
 
-local ESCAPES = { ['"'] = '\\"', ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t', ['\f'] = '\\f', ['\b'] = '\\b' }
+local ESCAPES = {
+  ['"'] = '\\"', ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t', ['\f'] = '\\f', ['\b'] = '\\b',
+}
 
 -- The key that the job of a sequence holds which has started and not ended for good.
 function Turns.sequence_key(queue, partition)
@@ -57,7 +60,7 @@ local function head(lane)
     if lane.complete then return nil end
     local found = call('ZRANGE', lane.key, lane.read, lane.read + lane.step - 1, 'WITHSCORES')
     for number = 1, #found, 2 do
-      lane.heads[#lane.heads + 1] = { id = found[number], score = tonumber(found[number + 1]), place = found[number + 1] }
+      lane.heads[#lane.heads + 1] = { id = found[number], score = tonumber(found[number + 1]) }
     end
     lane.complete = #found < 2 * lane.step
     lane.read, lane.step = lane.read + lane.step, math.min(2 * lane.step, 500)
@@ -91,9 +94,9 @@ local function regate(serving, turn)
       call('ZADD', Names.order(serving.queue, turn.name, of[1]), score, id)
       call('ZADD', Names.by_time(serving.queue), of[2], id)
       call('ZADD', Names.queues_at(of[1]), 0, serving.queue)
-      serving.regated = serving.regated + 1
     end
   end
+  serving.regated = serving.regated + #found / 2
 end
 
 local function read_lanes(serving, turn)
@@ -120,7 +123,7 @@ local function next_lane(serving, turn)
     local job = head(lane)
     if job and lane.gate == '' and not turn.held and Gates.of(job.task) ~= '' then return nil, true end
     if job then
-      if lane.gate ~= '' and not Gates.passes(Gates.at_task(lane.gate, serving.now), job.cost) then
+      if lane.gate ~= '' and not Gate.passes(Gates.at_task(lane.gate, serving.now), job.cost) then
         turn.waits[lane.gate] = job.cost
       elseif not first or before(job, first_job) then
         first, first_job = lane, job
@@ -144,9 +147,10 @@ local function begin(queue, look, limit, now)
   local set = call('HMGET', Names.queue(queue), 'rates', 'closed_until', 'spent', 'each.concurrency', 'each.rates',
     'each.weight')
   return {
-    queue = queue, limit = limit, now = now, sequence = look.sequence, parted = Gates.parted(queue), taken = 0,
-    gate = Gates.gate_of(nil, set[1], set[2], set[3], now), tasks = tasks_in(queue), turns = {}, looked_at = 0, regated = 0,
+    queue = queue, limit = limit, now = now, bound = 2 * limit + ASKED_AT_LEAST, sequence = look.sequence,
+    parted = Gates.parted(queue), gate = Gate.new(nil, set[1], set[2], set[3], now), tasks = tasks_in(queue),
     each = { concurrency = set[4], rates = set[5], weight = set[6] },
+    turns = {}, taken = 0, looked_at = 0, regated = 0, woken = 0,
   }
 end
 
@@ -159,10 +163,10 @@ local function turn_of(serving, name, reached)
     local slots = tonumber(set[4] or each.concurrency)
     slots = slots and slots - Gates.running_in(serving.queue, name)
     turn.paused = set[1]
-    turn.gate = Gates.gate_of(slots, set[5] or each.rates, set[2], set[3], serving.now)
+    turn.gate = Gate.new(slots, set[5] or each.rates, set[2], set[3], serving.now)
     turn.weight = tonumber(set[6] or each.weight) or 1
   else
-    turn.gate = Gates.gate_of(nil, nil, nil, nil, serving.now)
+    turn.gate = Gate.new(nil, nil, nil, nil, serving.now)
   end
   if turn.paused or turn.gate.slots == 0 then return turn end
   if serving.sequence then
@@ -176,14 +180,14 @@ end
 -- What is to be remembered of a partition.
 local function keep(serving, turn)
   if not serving.parted or not turn.served then return end
-  local kept = Gates.kept(turn.gate)
-  local key = Names.partition(serving.queue, turn.name)
-  call('HSET', key, 'reached', turn.reached, 'counts_until', Gates.counts_until(turn.gate))
+  local kept, key = Gate.kept(turn.gate), Names.partition(serving.queue, turn.name)
+  turn.counts_until = Gate.counts_until(turn.gate)
+  call('HSET', key, 'reached', turn.reached, 'counts_until', turn.counts_until)
   if kept then call('HSET', key, 'spent', kept) end
 end
 
--- The partition has nothing to claim: until `open_at`, until the gate of a task opens, until something happens, or (empty)
--- until there is a job.
+-- The partition has nothing to claim: until `open_at`, until the gate of a task opens, until something happens, or
+-- (empty) until there is a job.
 local function leave(serving, turn, open_at, empty)
   turn.left, turn.open_at = true, open_at
   if not serving.parted then return end
@@ -191,7 +195,7 @@ local function leave(serving, turn, open_at, empty)
   call('ZREM', Names.turns(queue), name)
   keep(serving, turn)
   if empty then
-    local counts_until = call('HGET', Names.partition(queue, name), 'counts_until')
+    local counts_until = turn.counts_until or call('HGET', Names.partition(queue, name), 'counts_until')
     if counts_until then call('ZADD', Names.idle, counts_until, Gates.whole_name(queue, name)) end
     return
   end
@@ -212,14 +216,15 @@ local function start(serving, turn, lane, job, give)
   Index.take(Names.order(serving.queue, turn.name, ''), job.id)
   local row = give(job.id)
   if not row then return end
-  Gates.take(serving.gate, job.cost)
-  Gates.take(turn.gate, job.cost)
-  if lane.gate ~= '' then Gates.take(Gates.at_task(lane.gate, serving.now), job.cost) end
+  Gate.take(serving.gate, job.cost)
+  Gate.take(turn.gate, job.cost)
+  if lane.gate ~= '' then Gate.take(Gates.at_task(lane.gate, serving.now), job.cost) end
   serving.taken, serving.reached, turn.served = serving.taken + 1, turn.reached, true
   turn.reached = turn.reached + share(job.cost, turn.weight)
   if serving.sequence then
     local ends = serving.sequence == 'block' and 'resolved' or 'settled'
-    Keys.take({ id = job.id, keys = call('HGET', Names.job(job.id), 'keys') }, Turns.sequence_key(serving.queue, turn.name), ends)
+    local holder = { id = job.id, keys = call('HGET', Names.job(job.id), 'keys') }
+    Keys.take(holder, Turns.sequence_key(serving.queue, turn.name), ends)
     turn.held, turn.waits = job.id, nil
     leave(serving, turn)
   elseif exhausted(turn) then
@@ -250,9 +255,9 @@ local function serve_turn(serving, turn, give)
   end
   if not lane then return leave(serving, turn, nil, not next(turn.waits) and not turn.held) end
   local job = lane.heads[lane.at]
-  if not Gates.passes(turn.gate, job.cost) then return leave(serving, turn, Gates.opens_at(turn.gate, job.cost)) end
-  if not Gates.passes(serving.gate, job.cost) then
-    serving.stopped, serving.opens_at = true, Gates.opens_at(serving.gate, job.cost)
+  if not Gate.passes(turn.gate, job.cost) then return leave(serving, turn, Gate.opens_at(turn.gate, job.cost)) end
+  if not Gate.passes(serving.gate, job.cost) then
+    serving.stopped, serving.opens_at = true, Gate.opens_at(serving.gate, job.cost)
     return
   end
   start(serving, turn, lane, job, give)
@@ -263,12 +268,15 @@ end
 -- Partitions whose turn at an open task's gate comes first.
 local function wake_lane(serving, task)
   local gate = Gates.at_task(task, serving.now)
-  local limit = ASKED_AT_LEAST
   local room = math.min(serving.limit, gate.slots or math.huge, gate.left)
-  if room > limit then limit = room end
+  local limit = math.min(math.max(ASKED_AT_LEAST, room), serving.bound - serving.woken)
+  if limit <= 0 then
+    serving.more = true
+    return
+  end
   local waiting = {}
   for _, cost in ipairs(call('ZRANGE', Names.lane_costs(serving.queue, task), 0, COSTS - 1)) do
-    if not Gates.passes(gate, tonumber(cost)) then break end
+    if not Gate.passes(gate, tonumber(cost)) then break end
     local found = call('ZRANGE', Names.lane(serving.queue, task, cost), 0, limit - 1, 'WITHSCORES')
     for number = 1, #found, 2 do waiting[#waiting + 1] = { id = found[number], score = tonumber(found[number + 1]) } end
   end
@@ -276,6 +284,7 @@ local function wake_lane(serving, task)
   local names = {}
   for number = 1, math.min(limit, #waiting) do names[number] = waiting[number].id end
   Gates.activate(serving.queue, names)
+  serving.woken = serving.woken + #names
   if #names == limit then serving.more = true end
 end
 
@@ -297,7 +306,6 @@ function Turns.serve(queue, look, limit, now, give)
   Index.flush()
   local serving = begin(queue, look, limit, now)
   look.serving = serving
-  serving.bound = 2 * limit + ASKED_AT_LEAST
   if serving.parted then
     wake(serving)
   else
@@ -326,7 +334,7 @@ function Turns.serve(queue, look, limit, now, give)
   for _, turn in pairs(serving.turns) do
     if not turn.left then keep(serving, turn) end
   end
-  local kept = Gates.kept(serving.gate)
+  local kept = Gate.kept(serving.gate)
   if kept then call('HSET', Names.queue(queue), 'spent', kept) end
   if serving.parted and serving.reached then call('HSET', Names.queue(queue), 'reached', serving.reached) end
   Gates.keep_tasks()
@@ -338,7 +346,7 @@ function Turns.opens_at(queue, look)
   if not serving or serving.taken >= serving.limit then return nil end
   if serving.more and not serving.opens_at then return serving.now end
   local opens_at = serving.stopped and serving.opens_at or nil
-  local queue_opens_at = Gates.opens_at(serving.gate, 1) or 0
+  local queue_opens_at = Gate.opens_at(serving.gate, 1) or 0
   local function at(time)
     if time then
       time = math.max(time, queue_opens_at)
@@ -350,12 +358,12 @@ function Turns.opens_at(queue, look)
     at(tonumber(first[2]))
     for _, task in ipairs(serving.tasks) do
       local cost = call('ZRANGE', Names.lane_costs(queue, task), 0, 0)[1]
-      if cost then at(Gates.opens_at(Gates.at_task(task, serving.now), tonumber(cost))) end
+      if cost then at(Gate.opens_at(Gates.at_task(task, serving.now), tonumber(cost))) end
     end
   else
     local turn = serving.turns['']
     at(turn.open_at)
-    for task, cost in pairs(turn.waits or {}) do at(Gates.opens_at(Gates.at_task(task, serving.now), cost)) end
+    for task, cost in pairs(turn.waits or {}) do at(Gate.opens_at(Gates.at_task(task, serving.now), cost)) end
   end
   return opens_at
 end

@@ -1,0 +1,276 @@
+"""Jobs and workers on Redis while servers die, hang up, lose answers, fail over and move slots about."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.cluster import Cluster, running_cluster
+from servers.proxy import proxy_to
+from servers.sentinels import running_sentinels
+from servers.valkey import ValkeyServer, running_valkey
+from worker.scene import until, wait_until, working
+
+from mainspring import Mainspring, Retry, Task
+from mainspring.errors import StoreError
+
+from .test_redis_access import RIGHTS
+
+
+def stage(url: str) -> tuple[Mainspring, Task[Any, Any], Counter[int]]:
+    """An app with one task, and how often each job of it has run."""
+    app, runs = Mainspring(url), Counter[int]()
+
+    @app.task(retry=Retry(attempts=20, delay=0))
+    async def work(n: int) -> int:
+        runs[n] += 1
+        await asyncio.sleep(0.005)
+        return n
+
+    return app, work, runs
+
+
+@contextmanager
+def meanwhile(disturb: Callable[[], object], every: float) -> Iterator[None]:
+    """Again and again, on a thread of its own."""
+    enough = threading.Event()
+
+    def go_on() -> None:
+        while not enough.wait(every):
+            disturb()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
+
+
+def all_completed(app: Mainspring, number: int) -> bool:
+    return app.jobs.count(state="completed") == number
+
+
+async def test_connections_that_are_ended_are_opened_anew_and_nobody_is_told() -> None:
+    with running_valkey() as server:
+        app, work, _ = stage(server.url)
+
+        def hang_up() -> None:
+            for kind in ("normal", "pubsub"):
+                server.ask("CLIENT", "KILL", "TYPE", kind)
+
+        async with working(app, concurrency=20) as worker:
+            id = worker.id
+            with meanwhile(hang_up, 0.05):
+                jobs = await asyncio.to_thread(lambda: [work.enqueue(n).id for n in range(300)])
+            await until(lambda: all_completed(app, 300))
+            assert worker.id == id
+        assert {job.id for job in app.jobs.find(limit=1000)} == set(jobs)
+        app.close()
+
+
+async def test_a_server_that_is_killed_while_jobs_run_costs_none_of_them() -> None:
+    """It writes to its disk before it answers; killed three times."""
+    with running_valkey(appendonly="yes", appendfsync="always") as server:
+        app, work, runs = stage(f"{server.url}?durability=always")
+        acknowledged = list[str]()
+
+        def enqueue() -> None:
+            for n in range(1500):
+                acknowledged.append(work.enqueue(n).id)
+
+        def kill_and_start() -> None:
+            server.kill()
+            server.start()
+
+        async with working(app, concurrency=50) as worker:
+            id = worker.id
+            enqueuing = asyncio.create_task(asyncio.to_thread(enqueue))
+            for served in (200, 600, 1000):
+                await until(lambda served=served: len(acknowledged) > served)
+                await asyncio.to_thread(kill_and_start)
+            await enqueuing
+            await until(lambda: all_completed(app, 1500), patience=60)
+            assert worker.id == id
+        assert kept(app) == set(acknowledged)
+        # What had ended when the server died had ended: nothing is run again that was settled.
+        assert sum(runs.values()) <= 1500 + 3 * 50
+        app.close()
+
+
+async def test_of_a_server_that_syncs_once_a_second_the_last_second_is_lost_and_nothing_else() -> None:
+    """What it had written a second before it died is all that is there afterwards, as when the power fails."""
+    with running_valkey(appendonly="yes", appendfsync="everysec") as server:
+        app, work, _ = stage(f"{server.url}?durability=everysec")
+        acknowledged, ended = list[tuple[float, str]](), threading.Event()
+
+        def enqueue() -> None:
+            while not ended.is_set():
+                try:
+                    acknowledged.append((time.monotonic(), work.enqueue(len(acknowledged)).id))
+                except StoreError:
+                    return
+
+        async with working(app, concurrency=20, lease="3s"):
+            enqueuing = asyncio.create_task(asyncio.to_thread(enqueue))
+            await until(lambda: acknowledged and acknowledged[-1][0] - acknowledged[0][0] > 2)
+            synced_at, synced = time.monotonic(), written(server).stat().st_size
+            await until(lambda: acknowledged[-1][0] - synced_at > 1)
+            await asyncio.to_thread(server.kill)
+            ended.set()
+            os.truncate(written(server), synced)
+            await asyncio.to_thread(server.start)
+            await enqueuing
+            await until(lambda: app.jobs.count() == app.jobs.count(state="completed"), patience=60)
+        assert {id for at, id in acknowledged if at < synced_at - 0.1} <= kept(app)
+        app.close()
+
+
+def written(server: ValkeyServer) -> Path:
+    """The file that grows with each change."""
+    return max((path for path in server.folder.rglob("*.aof")), key=lambda path: path.stat().st_mtime)
+
+
+def kept(app: Mainspring) -> set[str]:
+    """The ids of all jobs."""
+    ids, cursor = set[str](), None
+    while True:
+        page = app.jobs.find(limit=1000, cursor=cursor)
+        ids |= {job.id for job in page}
+        cursor = page.cursor
+        if cursor is None:
+            return ids
+
+
+def test_who_enqueues_while_the_server_restarts_waits_for_it() -> None:
+    with running_valkey(appendonly="yes", appendfsync="always") as server:
+        app, work, _ = stage(server.url)
+        done, ids = threading.Event(), list[str]()
+
+        def enqueue() -> None:
+            while not done.is_set():
+                ids.append(work.enqueue(len(ids)).id)
+
+        with ThreadPoolExecutor(2) as threads:
+            enqueuers = [threads.submit(enqueue) for _ in range(2)]
+            wait_until(lambda: len(ids) > 50)
+            server.stop()
+            server.start()
+            before = len(ids)
+            try:
+                wait_until(lambda: len(ids) > before + 50)
+            finally:
+                done.set()
+            for each in enqueuers:
+                each.result(20)
+        assert app.jobs.count() == len(ids)
+        app.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_answers_that_are_lost_at_random_double_nothing(seed: int) -> None:
+    with running_valkey() as server, proxy_to(server.url) as proxy:
+        app, work, runs = stage(proxy.url(server.url))
+        dice = random.Random(seed)
+        proxy.loses = lambda piece: dice.random() < 0.03
+        async with working(app, concurrency=20) as worker:
+            id = worker.id
+            jobs = await asyncio.gather(*(work.aenqueue(n) for n in range(200)))
+            ids = [job.id for job in jobs]
+            ids += await asyncio.to_thread(lambda: [work.enqueue(n).id for n in range(200, 400)])
+            await until(lambda: settled(server) == 400, patience=60)
+            assert worker.id == id
+            proxy.loses = lambda piece: False
+        assert proxy.lost > 10
+        found = app.jobs.find(limit=1000)
+        assert sorted(job.id for job in found) == sorted(ids)
+        assert {job.state for job in found} == {"completed"}
+        assert runs.keys() == set(range(400))
+        await app.aclose()
+
+
+def settled(server: ValkeyServer) -> int:
+    """How many jobs have completed, by a way that loses nothing."""
+    looker = Mainspring(server.url)
+    try:
+        return looker.jobs.count(state="completed")
+    finally:
+        looker.close()
+
+
+async def test_a_user_with_few_rights_runs_jobs() -> None:
+    with running_valkey() as server:
+        server.ask("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
+        app, work, _ = stage(f"redis://jobs:s3cret@{server.address}/0")
+        async with working(app):
+            job = await work.aenqueue(7)
+            assert await job.aresult(timeout=10) == 7
+            progress = app.jobs.find(state="completed")
+            assert len(progress) == 1
+        app.queues.pause("default")
+        assert [queue.paused for queue in app.queues.list() if queue.name == "default"] == [True]
+        await app.aclose()
+
+
+# --- other servers ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_fail_over_by_sentinels_in_the_middle_of_jobs() -> None:
+    with running_sentinels() as sentinels:
+        app, work, _ = stage(sentinels.url)
+        jobs = app.enqueue_many([work.job(n) for n in range(400)])
+        # What the replica has not got yet is lost by a fail-over.
+        wait_until(lambda: sentinels.primary.ask("WAIT", 1, 1000) >= 1)
+        async with working(app, concurrency=10, lease="3s"):
+            await until(lambda: app.jobs.count(state="completed") > 50)
+            await asyncio.to_thread(sentinels.fail_over)
+            await until(lambda: all_completed(app, 400), patience=60)
+        assert {job.id for job in app.jobs.find(limit=1000)} == {job.id for job in jobs}
+        app.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with running_cluster(replicas=True) as cluster:
+        yield cluster
+
+
+async def test_a_slot_moves_and_its_primary_fails_over_in_the_middle_of_jobs(cluster: Cluster) -> None:
+    app, work, runs = stage(f"{cluster.url}?namespace=shop")
+    slot = int(cluster.nodes[0].ask("CLUSTER", "KEYSLOT", "shop"))
+    ids = [job.id for job in app.enqueue_many([work.job(n) for n in range(500)])]
+    async with working(app, concurrency=10) as worker:
+        id = worker.id
+        await until(lambda: app.jobs.count(state="completed") > 50)
+        await asyncio.to_thread(cluster.migrate, slot, cluster.other(cluster.holder(slot)))
+        ids += await asyncio.to_thread(lambda: [work.enqueue(n).id for n in range(500, 600)])
+        await until(lambda: app.jobs.count(state="completed") > 150)
+        await asyncio.to_thread(cluster.fail_over, slot)
+        ids += await asyncio.to_thread(lambda: [work.enqueue(n).id for n in range(600, 700)])
+        await until(lambda: all_completed(app, 700), patience=60)
+        assert worker.id == id
+    assert sorted(job.id for job in app.jobs.find(limit=1000)) == sorted(ids)
+    assert set(runs) == set(range(700))
+    await app.aclose()
+
+
+async def test_hints_are_heard_whichever_node_has_the_slot(cluster: Cluster) -> None:
+    app, work, _ = stage(f"{cluster.url}?namespace=hints")
+    async with working(app):
+        for n in range(5):
+            job = await work.aenqueue(n)
+            started = time.monotonic()
+            assert await job.aresult(timeout=10) == n
+            assert time.monotonic() - started < 5
+    await app.aclose()
