@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from servers.pgbouncer import running_pgbouncer
 from transactions.libraries import BLOCKING
-from worker.scene import until, working
+from worker.scene import sql, until, working
 
 from mainspring import Debounce, Job, Mainspring, State, Task, Unique
 from mainspring.clock import moment, now_ms
@@ -208,6 +208,30 @@ async def test_rows_that_make_no_job_are_set_aside_and_the_others_go_on(
     shop.sql(f"""UPDATE {shop.table} SET aside = NULL, job = '{{"id": "a", "task": "ship"}}' WHERE id = 'a'""")
     await relay_all(app)
     assert app.jobs.get("a").task == "ship"
+    await app.aclose()
+
+
+@BOTH
+async def test_a_job_with_which_the_store_fails_is_set_aside_unless_it_fails_with_all(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = shop.app
+    ship: Task[..., Any] = app.task(name="ship")(lambda order: None)
+    app.store.migrate()
+    sql(
+        app,
+        "CREATE TRIGGER refuse BEFORE INSERT ON mainspring_jobs WHEN new.id LIKE 'bad%' "
+        "BEGIN SELECT raise(ABORT, 'never that one'); END",
+    )
+    put(shop, app, ship.using(id="bad 1").job(1), ship.using(id="bad 2").job(2))
+    with pytest.raises(sqlite3.IntegrityError):
+        await relay_all(app)
+    assert (shop.status().waiting, shop.status().aside) == (2, 0), "who knows whose fault it is"
+    put(shop, app, *(ship.using(id=f"good {number}").job(number) for number in range(5)))
+    await relay_all(app)
+    assert app.jobs.count() == 5
+    assert shop.waiting() == 0
+    assert sorted(shop.aside()) == [(f"bad {n}", "IntegrityError: never that one") for n in (1, 2)]
     await app.aclose()
 
 

@@ -5,10 +5,11 @@ the same jobs again, and the store, which knows them by their ids, has each once
 
 What becomes of a row whose job the store does not take:
 
-    its queue or partition is full      it waits, and those behind it in other queues and partitions go on
-    another job has its key             it is gone, with a line in the log: who would have been told is gone as well
-    it makes no job, or makes it fail   it is set aside, and reported
-    the store or the database is away   it waits, like all others
+    its queue or partition is full          it waits, and those behind it in other queues and partitions go on
+    another job has its key                 it is gone, with a line in the log: who would be told is gone as well
+    it makes no job                         it is set aside, and reported
+    the store fails with it, not with all   the same
+    the store or the database is away       it waits, like all others
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class _Verdicts:
 
     gone: list[int] = field(default_factory=list)
     aside: list[tuple[int, str]] = field(default_factory=list)
+    failed: list[tuple[_Sent, Exception]] = field(default_factory=list)
+    """With which the store failed, in a way that nobody had thought of."""
+    taken: int = 0
+    """With how many it did not."""
 
 
 class Relay:
@@ -106,6 +111,11 @@ class Relay:
                 self._set_aside(verdicts, row.number, row.id, str(error))
         for piece in in_portions(readable, LIMIT, lambda sent: portions(sent.job.args)):
             await self._insert(piece, verdicts)
+        for sent, failure in verdicts.failed:
+            if not verdicts.taken:
+                # It need not be the job's fault.
+                raise failure
+            self._set_aside(verdicts, sent.number, sent.job.id, f"{type(failure).__name__}: {failure}")
         return verdicts
 
     async def _insert(self, piece: tuple[_Sent, ...], verdicts: _Verdicts) -> None:
@@ -113,13 +123,13 @@ class Relay:
             replies = await self._driver.run(InsertRequest(tuple(sent.job for sent in piece)))
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - the store refuses a job that nobody had thought of
-            if len(piece) > 1:
-                for sent in piece:
-                    await self._insert((sent,), verdicts)
-            else:
-                self._set_aside(verdicts, piece[0].number, piece[0].job.id, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - a bug of ours, or a job that nobody had thought of
+            if len(piece) == 1:
+                verdicts.failed.append((piece[0], error))
+            for sent in piece if len(piece) > 1 else ():
+                await self._insert((sent,), verdicts)
             return
+        verdicts.taken += len(piece)
         for sent, reply in zip(piece, replies, strict=True):
             if reply.full is not None:
                 self._wait_for_room(reply.full)
