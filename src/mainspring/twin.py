@@ -27,8 +27,10 @@ from mainspring.batch import Batcher
 from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.limits import KEEP, Keep
 from mainspring.store.base import (
+    AsyncBorrowed,
     AsyncDriver,
     AsyncWatch,
+    Borrowed,
     Driver,
     Filter,
     FindRequest,
@@ -59,12 +61,21 @@ class Look:
         return FindRequest(Filter(ids=(self.id,)), limit=1)
 
 
+class Lender(Protocol):
+    """Works on connections that others have opened: a store, or the outboxes."""
+
+    def borrow(self, connection: object) -> Borrowed: ...
+    def async_borrow(self, connection: object) -> AsyncBorrowed: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Within:
     """Perform a request on the caller's own connection, as a part of the transaction that is open there."""
 
     connection: object
     request: Request[Any]
+    lender: Lender | None = None
+    """Who works on such connections; None: the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +238,7 @@ class _Run(Generic[T]):
         if isinstance(step, Request):
             return self._driver.run(step)
         if isinstance(step, Within):
-            return self._store.borrow(step.connection).run(step.request)
+            return (step.lender or self._store).borrow(step.connection).run(step.request)
         if isinstance(step, Look):
             return next(iter(self._driver.run(step.request).jobs), None)
         if isinstance(step, Watching):
@@ -354,7 +365,7 @@ class _AsyncRun(Generic[T]):
         if isinstance(step, Request):
             return await self._side.perform(step)
         if isinstance(step, Within):
-            return await self._side.store.async_borrow(step.connection).run(step.request)
+            return await (step.lender or self._side.store).async_borrow(step.connection).run(step.request)
         if isinstance(step, Look):
             return await self._side.looks.add(step.id)
         if isinstance(step, Watching):

@@ -34,7 +34,7 @@ Rules that hold for every store:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
@@ -46,6 +46,7 @@ from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
 
 Reply = TypeVar("Reply")
+Item = TypeVar("Item")
 
 Operation = Generator[Any, Any, Reply]
 """One store operation under way: yields what its driver performs, receives what came back, returns its reply."""
@@ -843,6 +844,21 @@ def portions(*texts: str | None) -> int:
     Requests are kept to so many portions rather than jobs, so that none becomes a document of gigabytes.
     """
     return 1 + sum(map(len, filter(None, texts))) // _PORTION
+
+
+def in_portions(items: Iterable[Item], limit: int, size: Callable[[Item], int]) -> Iterator[tuple[Item, ...]]:
+    """The items in groups that take up `limit` portions at most; one that alone is larger is a group by itself."""
+    group: list[Item] = []
+    room = limit
+    for item in items:
+        needed = size(item)
+        if group and needed > room:
+            yield tuple(group)
+            group, room = [], limit
+        group.append(item)
+        room -= needed
+    if group:
+        yield tuple(group)
 
 
 def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
