@@ -44,6 +44,9 @@ MAX_DEPTH = 64
 _PROBLEMS_SHOWN = 5
 _LONE_SURROGATE = "a text has a lone surrogate, which no store can keep; take it out"
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+"""Types of arguments that nothing can be in: most are."""
+
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
@@ -109,7 +112,7 @@ class ArgumentsCodec:
         form = self._form
         gaps: tuple[Gap, ...] = ()
         given = self._bind(args, kwargs)
-        if holds_any(given.values()):
+        if not _SCALARS.issuperset(map(type, given.values())) and holds_any(given.values()):
             given, gaps = take_out(given)
             form = self._form_without({str(gap.path[0]) for gap in gaps})
         try:
@@ -181,12 +184,11 @@ class ArgumentsCodec:
         if self._by_keyword:
             if not args:
                 return kwargs
-            if len(args) <= len(self._names):
-                given = dict(zip(self._names, args, strict=False))
-                if not kwargs:
-                    return given
-                if given.keys().isdisjoint(kwargs):
-                    return {**given, **kwargs}
+            given = dict(zip(self._names, args, strict=False))
+            given.update(kwargs)
+            # Else there are too many of them, or some twice.
+            if len(given) == len(args) + len(kwargs):
+                return given
         if self.injected_name is not None and self.injected_name in kwargs:
             raise ValidationError(
                 f"task {self.task!r}: {self.injected_name} is given by the worker; leave it out when enqueuing"
@@ -336,7 +338,7 @@ class _Form:
             raise self._unserialisable(value, error) from error
         if len(data) > WARN_BYTES:
             self.check_size(len(data))
-        if data.count(b"[") + data.count(b"{") > self._max_depth and _depth(data) > self._max_depth:
+        if len(data) > self._max_depth and data.count(b"[") + data.count(b"{") > self._max_depth < _depth(data):
             raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
         return data
 
