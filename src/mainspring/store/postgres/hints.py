@@ -58,8 +58,10 @@ class Speaker:
 def _topics(request: Request[Any]) -> Iterable[str]:
     match request:
         case InsertRequest():
-            jobs = [*request.jobs, *(job for tick in request.ticks for job in tick.jobs)]
-            return {f"queue:{job.queue}" for job in jobs}
+            jobs = request.jobs
+            if request.ticks:
+                jobs += tuple(job for tick in request.ticks for job in tick.jobs)
+            return {f"queue:{job.queue}" for job in jobs} if len(jobs) != 1 else (f"queue:{jobs[0].queue}",)
         case SettleRequest():
             return (QUEUES, JOBS)
         case AlterRequest():
