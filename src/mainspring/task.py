@@ -293,7 +293,6 @@ class Task(BoundTask[P, R_co]):
         self.function = function
         self.options = options
         self.is_async = _is_async(function)
-        self._codec: ArgumentsCodec | None = None
         self._result_codec: ResultCodec | None = None
         self._defaults: dict[str, Any] | None = None
         _check_names(self, options.keys)
@@ -314,15 +313,13 @@ class Task(BoundTask[P, R_co]):
     # The codecs are made when first needed: then also those types can be found that the user's module defines after
     # the task, and a program that enqueues nothing need not load pydantic.
 
-    @property
+    @functools.cached_property
     def codec(self) -> ArgumentsCodec:
         """Reads and writes arguments. Raises `ConfigurationError` for annotations that cannot be resolved."""
-        if self._codec is None:
-            from mainspring.model.codec import ArgumentsCodec
-            from mainspring.worker.context import Context
+        from mainspring.model.codec import ArgumentsCodec
+        from mainspring.worker.context import Context
 
-            self._codec = ArgumentsCodec(self.function, injected=Context, task=self.name)
-        return self._codec
+        return ArgumentsCodec(self.function, injected=Context, task=self.name)
 
     @property
     def defaults(self) -> dict[str, Any]:

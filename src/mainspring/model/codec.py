@@ -249,7 +249,7 @@ class ResultCodec:
         except pydantic.ValidationError as error:
             raise self._refusal(error) from None
         except UnsafeText:
-            return self._form.write(value, escape=True).decode()
+            return self._form.write_escaped(value).decode()
 
     def decode(self, text: str) -> Any:
         """The result as the annotation has it. Raises `ValidationError` for text that does not fit it (any more)."""
@@ -324,27 +324,34 @@ class _Form:
     def keep(self, value: Any) -> bytes:
         """The JSON of any value, validated, and read back."""
         valid = self.validator.validate_python(value)
-        data = self.write(valid)
+        try:
+            data = self._serializer.to_json(valid, warnings=False, round_trip=True)
+        except Exception as error:  # custom serializers raise what they like
+            raise self._unserialisable(valid, error) from error
+        # Shorter than it may have levels: within all limits.
+        if len(data) > self._max_depth:
+            self._check(data)
         read = self.validator.validate_json(data)
         if _MASK in data and read != valid:
             raise Unserialisable(f"{self.what}: a pydantic secret does not survive as JSON; hand over a plain str")
         return data
 
-    def write(self, value: Any, *, escape: bool = False) -> bytes:
-        """The JSON of a validated value, within the limits."""
+    def write_escaped(self, value: Any) -> bytes:
+        """The same for a value with text that no store can keep as it is: it is escaped."""
         try:
-            data = self._escaped(value) if escape else self._serializer.to_json(value, warnings=False, round_trip=True)
+            plain = self._serializer.to_python(value, warnings=False, round_trip=True)
+            data = json.dumps(plain, default=to_jsonable_python, separators=(",", ":")).encode()
         except Exception as error:  # custom serializers raise what they like
             raise self._unserialisable(value, error) from error
-        if len(data) > WARN_BYTES:
-            self.check_size(len(data))
-        if len(data) > self._max_depth and data.count(b"[") + data.count(b"{") > self._max_depth < _depth(data):
-            raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
+        self._check(data)
         return data
 
-    def _escaped(self, value: Any) -> bytes:
-        plain = self._serializer.to_python(value, warnings=False, round_trip=True)
-        return json.dumps(plain, default=to_jsonable_python, separators=(",", ":")).encode()
+    def _check(self, data: bytes) -> None:
+        """Raises for what is over the limits."""
+        if len(data) > WARN_BYTES:
+            self.check_size(len(data))
+        if data.count(b"[") + data.count(b"{") > self._max_depth < _depth(data):
+            raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
 
     def check_size(self, size: int) -> None:
         advice = "keep the data in a file or a table, and hand over its path or key"
