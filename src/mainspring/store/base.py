@@ -119,6 +119,11 @@ class Inserted:
     full: Full | None = None
     """The limit because of which it was turned away; then `existed` is false."""
 
+    @property
+    def stored(self) -> bool:
+        """Whether it is there now, and was not before."""
+        return not self.existed and self.rejected is None and self.full is None
+
 
 @dataclass(frozen=True, slots=True)
 class InsertRequest(Request[tuple[Inserted, ...]]):
@@ -145,6 +150,10 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
     all_or_none: bool = False
     flows: tuple[NewFlow, ...] = ()
     now: int | None = None
+    fresh: bool = False
+    """The ids were made for this request, which is sent for the first time: no job has one of them, or had one, and a
+    store need not look. Whoever sends it again takes that back; and it is not said on somebody's own connection, whose
+    transaction could not be used any more if it were wrong."""
 
 
 # --- claim, settle, note ---------------------------------------------------------------------------------------------
@@ -861,9 +870,14 @@ def in_portions(items: Iterable[Item], limit: int, size: Callable[[Item], int]) 
         yield tuple(group)
 
 
-def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
-    """The operation that performs `request` on `store`, not yet begun."""
+def timed(request: Request[Reply]) -> Request[Reply]:
+    """The request with the time that it is, where the program's clock is stopped."""
     if now_ms.stopped_at is not None and request.now is None:
         request = replace(cast("Any", request), now=now_ms.stopped_at)
-    operation: Operation[Reply] = getattr(store, request.operation)(request)
+    return request
+
+
+def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
+    """The operation that performs `request` on `store`, not yet begun."""
+    operation: Operation[Reply] = getattr(store, request.operation)(timed(request))
     return operation
