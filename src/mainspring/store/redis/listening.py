@@ -46,6 +46,8 @@ class Listener:
         self._subscriptions = Subscriptions()
         self._taken = False
         """Whether somebody uses the connection now."""
+        self._wanted = 0
+        """How many want it for a moment, before anybody goes on listening."""
         self._connection: Connection | None = None
         self._awaited_from = 0.0
         """Since when the server owes a sign of life; 0: it has given one."""
@@ -84,9 +86,9 @@ class Listener:
     def wait(self, watch: RedisWatch, deadline: float) -> bool:
         """Until this one may have heard something, or the time is over; False: there is nothing to listen with."""
         with self._changed:
-            while self._taken and not watch.heard and (left := deadline - time.monotonic()) > 0:
+            while (self._taken or self._wanted) and not watch.heard and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            if self._taken or watch.heard:
+            if self._taken or self._wanted or watch.heard:
                 return True
             self._taken = True
             self._bell.hang()
@@ -108,9 +110,13 @@ class Listener:
 
     def _take(self, deadline: float) -> bool:
         """Be the one who uses the connection; who listens is asked to let go of it."""
-        while self._taken and (left := deadline - time.monotonic()) > 0:
-            self._bell.ring()
-            self._changed.wait(left)
+        self._wanted += 1
+        try:
+            while self._taken and (left := deadline - time.monotonic()) > 0:
+                self._bell.ring()
+                self._changed.wait(left)
+        finally:
+            self._wanted -= 1
         if self._taken:
             return False
         self._taken = True
