@@ -27,7 +27,8 @@ from mainspring.store.postgres.listening import AsyncListener, Listener, Postgre
 from mainspring.store.postgres.location import GRACE_SECONDS, OPERATION_SECONDS, Location
 from mainspring.store.postgres.pool import AsyncPool, Pool, pause
 from mainspring.store.postgres.schema import check
-from mainspring.store.postgres.script import SchemaCheck, Script, script
+from mainspring.store.postgres.script import Course, SchemaCheck, Whole, script
+from mainspring.store.postgres.trips import Trips
 from mainspring.store.sql.statements import Row, Statement
 
 __all__ = ["PostgresAsyncDriver", "PostgresDriver"]
@@ -59,7 +60,7 @@ class PostgresDriver:
             connection = pool.take(deadline)
             connection.deadline = deadline + GRACE_SECONDS
             try:
-                return self._perform(connection, self._script(request, hint))
+                return self._perform(connection, self._course(request, hint))
             except psycopg.Error as error:
                 if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
                     raise translated(error, self._location.url) from error
@@ -67,23 +68,17 @@ class PostgresDriver:
                 pool.give_back(connection)
             time.sleep(pause(attempt))
 
-    def _perform(self, connection: Connection, commands: Script[Reply]) -> Reply:
-        try:
-            command = next(commands)
-            while True:
-                rows: list[Row] = []
-                if text := self._dialect.text(command):
-                    cursor = connection.execute(text, command.parameters or None)
-                    rows = cursor.fetchall() if gives_rows(cursor) else []
-                command = commands.send(rows)
-        except StopIteration as done:
-            reply: Reply = done.value
-            return reply
-        finally:
-            commands.close()
+    def _perform(self, connection: Connection, course: Course[Reply]) -> Reply:
+        while command := course.command:
+            rows: list[Row] = []
+            if text := self._dialect.text(command):
+                cursor = connection.execute(text, command.parameters or None)
+                rows = cursor.fetchall() if gives_rows(cursor) else []
+            course.take(rows)
+        return course.reply
 
-    def _script(self, request: Request[Reply], hint: Statement | None) -> Script[Reply]:
-        return script(start(self._store, request), hint, self._check, sessions=self._location.listen)
+    def _course(self, request: Request[Reply], hint: Statement | None) -> Course[Reply]:
+        return Course(script(start(self._store, request), hint, self._check, sessions=self._location.listen))
 
     def _check_schema(self, version: int) -> None:
         check(self._location.url, version)
@@ -128,11 +123,17 @@ class PostgresAsyncDriver:
         """For what keeps a worker's jobs its own and brings them to their end, whatever else goes on here: it is opened
         when the worker joins, and stays open."""
         self._check: SchemaCheck | None = self._check_schema
+        self._trips = Trips(self._execute)
         self._listener: AsyncListener | None = None
 
     async def run(self, request: Request[Reply]) -> Reply:
         deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
         hint = self._speaker.hint(request)
+        course = self._course(request, hint)
+        if isinstance(request, ClaimRequest | SettleRequest):
+            await self._share(request, course)
+            if course.command is None:
+                return course.reply
         reserved = isinstance(request, BeatRequest | SettleRequest) and self._reserved.free
         pool = self._reserved if reserved else self._pool
         while True:
@@ -140,31 +141,55 @@ class PostgresAsyncDriver:
             connection = await pool.take(deadline)
             connection.deadline = deadline + GRACE_SECONDS
             try:
-                return await self._perform(connection, self._script(request, hint))
+                return await self._perform(connection, course)
             except psycopg.Error as error:
                 if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
                 await pool.give_back(connection)
             await asyncio.sleep(pause(attempt))
+            course = self._course(request, hint)
 
-    async def _perform(self, connection: AsyncConnection, commands: Script[Reply]) -> Reply:
+    async def _share(self, request: ClaimRequest | SettleRequest, course: Course[Any]) -> None:
+        """Take the first step of its course together with another request, if that is a step to share."""
+        if not isinstance(course.command, Whole):
+            return
         try:
-            command = next(commands)
-            while True:
-                rows: list[Row] = []
-                if text := self._dialect.text(command):
-                    cursor = await connection.execute(text, command.parameters or None)
-                    rows = await cursor.fetchall() if gives_rows(cursor) else []
-                command = commands.send(rows)
-        except StopIteration as done:
-            reply: Reply = done.value
-            return reply
-        finally:
-            commands.close()
+            rows = await self._trips.go(course.command)
+        except psycopg.Error as error:
+            if isinstance(request, ClaimRequest):
+                raise translated(error, self._location.url) from error
+        else:
+            if rows is not None:
+                course.take(rows)
 
-    def _script(self, request: Request[Reply], hint: Statement | None) -> Script[Reply]:
-        return script(start(self._store, request), hint, self._check, sessions=self._location.listen)
+    async def _execute(self, step: Whole) -> list[Row] | None:
+        """Its rows. None: the server has refused it, and nothing was done. Raises where nobody knows that."""
+        deadline = time.monotonic() + OPERATION_SECONDS
+        pool = self._reserved if "settle" in step.name and self._reserved.free else self._pool
+        connection = await pool.take(deadline)
+        connection.deadline = deadline + GRACE_SECONDS
+        try:
+            cursor = await connection.execute(self._dialect.text(step), step.parameters)
+            return await cursor.fetchall()
+        except psycopg.Error as error:
+            if connection.closed or isinstance(error, Overdue):
+                raise
+            return None
+        finally:
+            await pool.give_back(connection)
+
+    async def _perform(self, connection: AsyncConnection, course: Course[Reply]) -> Reply:
+        while command := course.command:
+            rows: list[Row] = []
+            if text := self._dialect.text(command):
+                cursor = await connection.execute(text, command.parameters or None)
+                rows = await cursor.fetchall() if gives_rows(cursor) else []
+            course.take(rows)
+        return course.reply
+
+    def _course(self, request: Request[Reply], hint: Statement | None) -> Course[Reply]:
+        return Course(script(start(self._store, request), hint, self._check, sessions=self._location.listen))
 
     def _check_schema(self, version: int) -> None:
         check(self._location.url, version)

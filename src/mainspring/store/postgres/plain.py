@@ -23,12 +23,13 @@ from mainspring.store.base import (
     SettleRequest,
 )
 from mainspring.store.postgres.heads import Head, Heads, Look
-from mainspring.store.postgres.script import whole
+from mainspring.store.postgres.script import Whole, whole
 from mainspring.store.sql import edges
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.jobs import ending, is_plain, short
+from mainspring.store.sql.statements import Row
 
-__all__ = ["claim", "insert", "settle"]
+__all__ = ["claim", "insert", "parted", "settle", "together"]
 
 
 NOT_ALIVE, CLAIMED = 0, 1
@@ -105,3 +106,25 @@ def settle(
     if None in refused:
         return (yield from otherwise(request))
     return frozenset(done.id for done in settlements if done.id not in refused)
+
+
+def together(steps: Sequence[Whole]) -> Whole:
+    """One statement for a settlement and a claim, whichever comes first; where there is but one of them, itself."""
+    if len(steps) == 1:
+        return steps[0]
+    parameters = {
+        f"{step.name.removesuffix('_plain')}_{name}": value for step in steps for name, value in step.parameters.items()
+    }
+    return Whole("settle_and_claim_plain", parameters)
+
+
+def parted(steps: Sequence[Whole], rows: list[Row]) -> list[list[Row]]:
+    """To each the rows that it would have got alone."""
+    if len(steps) == 1:
+        return [rows]
+    claimed = next(number for number, row in enumerate(rows) if row[_LEASE] != _OF_SETTLEMENT)
+    parts = {"settle_plain": rows[1:claimed], "claim_plain": rows[claimed:]}
+    return [parts[step.name] for step in steps]
+
+
+_LEASE, _OF_SETTLEMENT = 1, -1

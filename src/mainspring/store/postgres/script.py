@@ -6,12 +6,12 @@ A generator again, so that the blocking and the async driver differ in nothing b
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Generic
 
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
 
-__all__ = ["SchemaCheck", "Script", "Whole", "script", "whole"]
+__all__ = ["Course", "SchemaCheck", "Script", "Whole", "script", "whole"]
 
 Script = Generator[Statement | Query, list[Row], Reply]
 """Yields what is to be executed, is sent its rows, returns the operation's reply."""
@@ -80,3 +80,26 @@ def script(
     if begun is not None:
         yield COMMIT
     return reply
+
+
+class Course(Generic[Reply]):
+    """A script on its way: the command that comes next, and after the last one the reply."""
+
+    __slots__ = ("_commands", "command", "reply")
+
+    reply: Reply
+
+    def __init__(self, commands: Script[Reply]) -> None:
+        self._commands = commands
+        self.command: Statement | Query | None = None
+        self._advance(None)
+
+    def take(self, rows: list[Row]) -> None:
+        """What the command gave."""
+        self._advance(rows)
+
+    def _advance(self, rows: list[Row] | None) -> None:
+        try:
+            self.command = self._commands.send(rows)  # type: ignore[arg-type]
+        except StopIteration as done:
+            self.command, self.reply = None, done.value

@@ -37,6 +37,23 @@ SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now, :chan
 -- Takes :final, :back, :now, :channel, :payload.
 SELECT mainspring_settle_plain(:final::jsonb, :back::jsonb, :now, :channel, :payload);
 
+-- name: settle_and_claim_plain
+-- Takes what the two above take; the names begin with settle_ and claim_. Gives a row of no interest, then what the
+-- settlement gives as rows with the lease -1, then what the claim gives. It waits for nobody's locks for long, since a
+-- settlement would keep the claim waiting that has come along.
+SELECT set_config('lock_timeout', '50ms', true) AS id, -1 AS lease, '' AS task, '' AS queue, '' AS args, 0 AS priority,
+       0 AS attempt, 0 AS crashes, 0 AS postponed, 0::bigint AS created_at, 0::bigint AS run_at, 0::bigint AS started_at,
+       '' AS worker, '' AS history, '' AS options, false AS cancel_requested, '' AS partition, 0 AS cost, '' AS flow
+UNION ALL
+SELECT refused, -1, '', '', '', 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint, '', '', '', false, '', 0, ''
+FROM mainspring_settle_plain(
+    :settle_final::jsonb, :settle_back::jsonb, :settle_now, :settle_channel, :settle_payload
+) AS refused
+UNION ALL
+SELECT * FROM mainspring_claim_plain(
+    :claim_worker, :claim_rooms::jsonb, :claim_limit, :claim_now, :claim_channel, :claim_payload
+);
+
 -- name: insert_plain_jobs
 -- Takes :doc (id, task, queue, args, priority of jobs that have nothing else), :now. Gives the ids that were not there
 -- yet.
