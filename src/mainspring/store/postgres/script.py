@@ -11,7 +11,7 @@ from typing import Any, Generic
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
 
-__all__ = ["Course", "SchemaCheck", "Script", "Whole", "script", "whole"]
+__all__ = ["Course", "SchemaCheck", "Script", "Single", "Whole", "script", "whole"]
 
 Script = Generator[Statement | Query, list[Row], Reply]
 """Yields what is to be executed, is sent its rows, returns the operation's reply."""
@@ -31,6 +31,12 @@ class Whole(Statement):
     __slots__ = ()
 
 
+class Single(Whole):
+    """One about a single job, whose parameters may as well be text. It changes a row, or nothing: gives as many."""
+
+    __slots__ = ()
+
+
 def whole(name: str, /, **parameters: Any) -> Whole:
     """The statement of that name, with its parameters, as yet without a hint."""
     return Whole(name, {**parameters, "channel": None, "payload": None})
@@ -42,9 +48,10 @@ def script(
     check: SchemaCheck | None = None,
     *,
     sessions: bool = True,
+    first: Any = None,
 ) -> Script[Reply]:
     """The commands of one operation, committed at its end; `hint` is executed just before, if it has written. First of
-    all the version of the schema goes to `check`.
+    all the version of the schema goes to `check`. An operation that has begun has yielded `first`.
 
     Where sessions keep nothing (not `sessions`), nothing is executed outside of a transaction: it is BEGIN that says
     how long what follows may take, and at which isolation.
@@ -59,7 +66,7 @@ def script(
     rows: list[Row] | None = None
     while True:
         try:
-            step = operation.send(rows)
+            step, first = first or operation.send(rows), None
         except StopIteration as done:
             reply: Reply = done.value
             break
@@ -73,7 +80,7 @@ def script(
                 begun = READ
                 yield BEGIN
             if isinstance(step, Whole) and hint is not None:
-                step = Whole(step.name, {**step.parameters, **hint.parameters})
+                step = type(step)(step.name, {**step.parameters, **hint.parameters})
             rows = yield step
     if begun is WRITE and hint is not None:
         yield hint
