@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +26,11 @@ from mainspring.store.base import (
     Verb,
     start,
 )
-from mainspring.store.redis import RedisStore
+from mainspring.store.redis import RedisStore, exchanges, passing
 from mainspring.store.redis.passing import AT_ONCE
-from mainspring.store.redis.scripts import script
+from mainspring.store.redis.scripts import Script, script
 
+from .conformance import graphs
 from .conformance.scene import ALL_ENDED, Scene, own, settlement
 
 BLOCKED, QUEUED, COMPLETED = State.BLOCKED, State.QUEUED, State.COMPLETED
@@ -302,6 +305,32 @@ class TestCosts:
             left[kind]
             for kind in ("parents", "children", "told", "bad-parents", "dead-parents", "outlived-parents", "ended")
         )
+
+
+def one_by_one(name: str) -> Script:
+    """A script that tells one child, and leaves the others to the next."""
+    text = script(name).text.replace("{ jobs = 250, edges = 2000,", "{ jobs = 1, edges = 2,")
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class TestPortions:
+    """However few children a script tells, the end is the same."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert one_by_one("settle") != script("settle")
+        monkeypatch.setattr(exchanges, "script", one_by_one)
+        monkeypatch.setattr(passing, "AT_ONCE", 1)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_every_job_of_a_random_graph_ends_as_it_must(self, scene: Scene, server: Server, seed: int) -> None:
+        tale = graphs.Tale(scene, random.Random(seed), revivals=seed % 3 != 0)
+        tale.begin()
+        for _ in range(60):
+            getattr(tale, tale.rng.choice(graphs.STEPS))()
+            while server.client.exists(f"{server.tag}:unfinished"):
+                scene.reap("nobody")
+            tale.check()
 
 
 def test_jobs_may_be_called_as_queues_are(scene: Scene) -> None:
