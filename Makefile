@@ -29,8 +29,8 @@ postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/p
 	fi; done
 
 .PHONY: redis
-redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another)
-	MAINSPRING_TEST_REDIS_PROGRAMS="$${REDIS:-/usr/bin}" $(RUN)/python -m pytest tests/store/test_redis*.py tests/faults/test_redis*.py
+redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
+	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest tests/store/test_redis*.py tests/faults/test_redis*.py
 
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules

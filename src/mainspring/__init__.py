@@ -66,6 +66,7 @@ from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
 from mainspring.nodes import Node, Part
+from mainspring.outbox import Outbox
 from mainspring.shapes import chain, chord, group, previous
 from mainspring.task import JobDraft, Task
 from mainspring.worker.context import Context, ParentView, current
@@ -104,6 +105,7 @@ __all__ = [
     "MainspringError",
     "Node",
     "NotCommitted",
+    "Outbox",
     "ParentView",
     "Part",
     "PartitionView",

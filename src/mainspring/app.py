@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
@@ -18,7 +18,6 @@ from mainspring.events import EVENT_NAMES, EventName, Observer
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
-from mainspring.model.job import NewJob
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.limits import (
     KEEP,
@@ -33,6 +32,7 @@ from mainspring.model.limits import (
 from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.text import quote
+from mainspring.outbox import Outbox
 from mainspring.store.base import (
     Change,
     DefineQueue,
@@ -41,9 +41,12 @@ from mainspring.store.base import (
     Sequence,
     Settings,
     Store,
+    in_portions,
     portions,
 )
 from mainspring.store.connect import connect
+from mainspring.store.outbox.opening import Outboxes, open_outbox, refuse_same_place
+from mainspring.store.outbox.table import OutboxTable
 from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
 
@@ -79,11 +82,20 @@ class Mainspring:
     an app opens nothing; the store is opened by the first verb that needs it. Apps are safe to use from several
     threads, from any number of event loops, and after a fork.
 
-    Raises `InvalidURL`.
+    `outbox` (or the environment's MAINSPRING_OUTBOX) is the database in which your own transactions write jobs by
+    `app.outbox(connection)`; the app's workers relay them from there to the store.
+
+    Raises `InvalidURL`, and `InvalidOption` for an outbox in the database that the jobs are in.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, outbox: str | None = None) -> None:
         self.store: Store = connect(url if url is not None else os.environ.get("MAINSPRING_URL") or DEFAULT_URL)
+        outbox = outbox if outbox is not None else os.environ.get("MAINSPRING_OUTBOX")
+        self.relayed: OutboxTable | None = open_outbox(outbox) if outbox else None
+        """The outbox that the workers of this app relay."""
+        if self.relayed is not None:
+            refuse_same_place(self.store, self.relayed)
+        self._outboxes = Outboxes(self.relayed)
         self._blocking = Blocking(self.store)
         self._async = Async(self.store)
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -235,11 +247,17 @@ class Mainspring:
         """
         new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
         jobs: list[Job[R]] = []
-        for piece in _pieces(new, self.store.insert_limit):
+        for piece in in_portions(new, self.store.insert_limit, lambda job: portions(job.args)):
             jobs += yield from insert(self, piece, tx=tx)
         return jobs
 
     enqueue_many, aenqueue_many = twins(_enqueue_many)
+
+    def outbox(self, connection: object) -> Outbox:
+        """Enqueue in a transaction of a database that the jobs are not in, such as PostgreSQL beside jobs in Redis:
+        `app.outbox(connection).enqueue(task.job(7))`. What it writes is there when that transaction commits, and gone
+        when it rolls back; workers bring it to the store after that. See `Outbox`."""
+        return Outbox(self, connection)
 
     # --- schedules and queues ---
 
@@ -516,21 +534,6 @@ def _options(
         executor=executor,
         keys=keys,
     )
-
-
-def _pieces(new: list[NewJob], limit: int) -> Iterator[tuple[NewJob, ...]]:
-    """The jobs in requests of so many portions at most."""
-    piece: list[NewJob] = []
-    room = limit
-    for job in new:
-        size = portions(job.args)
-        if size > room:
-            yield tuple(piece)
-            piece, room = [], limit
-        piece.append(job)
-        room -= size
-    if piece:
-        yield tuple(piece)
 
 
 def _no_draft(value: object) -> Any:

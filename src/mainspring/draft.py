@@ -12,13 +12,13 @@ from mainspring.model.holes import ONLY_IN_FLOWS, Gap
 from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.limits import KEEP, Keep
 from mainspring.model.options import JobOptions
-from mainspring.store.base import Filter, FindRequest, InsertRequest, NewFlow
+from mainspring.store.base import Filter, FindRequest, Inserted, InsertRequest, NewFlow
 from mainspring.twin import Steps, ask
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["JobDraft", "insert"]
+__all__ = ["JobDraft", "handles", "insert"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -52,6 +52,13 @@ def insert(
     """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
     another is there, that other one, as it is now. Where `tx` is given, all that happens on that connection."""
     replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1, flows=tuple(flows)), tx)
+    return (yield from handles(app, new, replies, tx))
+
+
+def handles(
+    app: Mainspring, new: Sequence[NewJob], replies: Sequence[Inserted], tx: object | Keep = KEEP
+) -> Steps[list[Job[Any]]]:
+    """The handles of jobs that were handed in, by what became of them. See `insert`."""
     for reply in replies:
         if reply.rejected is not None:
             raise DuplicateJob(reply.id, reply.rejected)

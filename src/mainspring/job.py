@@ -66,19 +66,23 @@ class Job(Generic[R_co]):
     this machine's clock.
     """
 
-    __slots__ = ("_app", "_enqueued_at", "_new", "_record", "existed", "id")
+    __slots__ = ("_app", "_enqueued_at", "_new", "_on_its_way", "_record", "existed", "id")
 
     id: str
     existed: bool
     """True: a job of this id was there already when it was enqueued, and was left as it was."""
 
-    def __init__(self, app: Mainspring, seen: JobRecord | NewJob, *, existed: bool = False) -> None:
+    def __init__(
+        self, app: Mainspring, seen: JobRecord | NewJob, *, existed: bool = False, on_its_way: bool = False
+    ) -> None:
         self._app = app
         self.id = seen.id
         self.existed = existed
         self._new = seen if isinstance(seen, NewJob) else None
         self._record = seen if isinstance(seen, JobRecord) else None
         self._enqueued_at = now_ms()
+        self._on_its_way = on_its_way
+        """Whether it is in an outbox, as far as is known here: then the store need not have it yet."""
 
     @classmethod
     def claimed(cls, app: Mainspring, claim: Claim) -> Job[R_co]:
@@ -222,7 +226,8 @@ class Job(Generic[R_co]):
 
         `timeout` is in seconds, a `timedelta` or text such as "30s"; None waits for ever, 0 only looks. Raises
         `JobFailed` for a dead job, `JobCancelled` for a cancelled one, `ResultTimeout` for one that has not ended in
-        time, and `JobNotFound` for one that is gone.
+        time, and `JobNotFound` for one that is gone. One that was enqueued through an outbox is waited for from its
+        first moment on.
         """
         seconds = math.inf if timeout is None else to_ms(timeout) / 1000
         deadline = time.monotonic() + seconds
@@ -264,14 +269,21 @@ class Job(Generic[R_co]):
             last = self.record
             yield Emit(Job[R_co](self._app, last))
 
-    def _look(self) -> Steps[JobRecord]:
+    def _look(self, *, patiently: bool = False) -> Steps[JobRecord]:
         record = yield from look(self.id)
         if record is None:
+            if patiently and self._on_its_way:
+                return self.record
             raise self._gone()
-        self._record = record
+        self._record, self._on_its_way = record, False
         return record
 
     def _gone(self) -> JobNotFound:
+        if self._on_its_way:
+            return JobNotFound(
+                f"no job has the id {self.id!r} yet: it comes once the transaction that wrote it to an outbox has "
+                "committed, and a worker has relayed it; not if that was rolled back, or another job has its key"
+            )
         return JobNotFound(f"no job has the id {self.id!r}; it may have been pruned or deleted")
 
     def _look_until(self, fits: Callable[[JobRecord], bool], deadline: float) -> Steps[bool]:
@@ -280,7 +292,7 @@ class Job(Generic[R_co]):
         Comes after `Watching`: what changes between a look and the wait that follows it is a hint already.
         """
         pause = FIRST_PAUSE
-        while not fits((yield from self._look())):
+        while not fits((yield from self._look(patiently=True))):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

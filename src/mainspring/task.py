@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from uuid import UUID
 
 from mainspring.clock import aware_ms, new_id
-from mainspring.draft import JobDraft, insert
+from mainspring.draft import JobDraft, handles, insert
 from mainspring.errors import ConfigurationError, InvalidFlow, InvalidOption
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
@@ -26,7 +26,8 @@ from mainspring.model.limits import KEEP, Keep, check_cost
 from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority
 from mainspring.model.partitions import partition_name
 from mainspring.model.text import quote
-from mainspring.twin import Steps, twins
+from mainspring.store.base import InsertRequest
+from mainspring.twin import Steps, ask, twins
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -117,24 +118,22 @@ class BoundTask(Generic[P, R_co]):
         return self._draft(text, gaps)
 
     def _draft(self, text: str, gaps: tuple[Gap, ...] = ()) -> JobDraft[R_co]:
+        return JobDraft(self._new(text), self._app, self._terms.override, gaps)
+
+    def _new(self, text: str) -> NewJob:
         task, terms = self._task, self._terms
-        return JobDraft(
-            NewJob(
-                terms.id or new_id(),
-                task.name,
-                terms.queue,
-                text,
-                terms.priority,
-                terms.run_at,
-                terms.wait_ms,
-                terms.override_text,
-                terms.keys(task, text) if terms.makes_keys else (),
-                terms.partition if terms.partition is not None else self._app.partition_of(task, terms.queue, text),
-                terms.cost,
-            ),
-            self._app,
-            terms.override,
-            gaps,
+        return NewJob(
+            terms.id or new_id(),
+            task.name,
+            terms.queue,
+            text,
+            terms.priority,
+            terms.run_at,
+            terms.wait_ms,
+            terms.override_text,
+            terms.keys(task, text) if terms.makes_keys else (),
+            terms.partition if terms.partition is not None else self._app.partition_of(task, terms.queue, text),
+            terms.cost,
         )
 
     def _refuse_tx(self, what: str, instead: str) -> None:
@@ -166,7 +165,15 @@ class BoundTask(Generic[P, R_co]):
         With `using(tx=connection)` the job is a part of the transaction that is open there instead: durable when that
         commits, and gone when it rolls back. Raises `UnusableTransaction`.
         """
-        (job,) = yield from insert(self._app, (self._job(*args, **kwargs).alone(),), tx=self._terms.tx)
+        text, gaps = self._task.codec.encode_with_gaps(args, kwargs)
+        new = self._draft(text, gaps).alone() if gaps else self._new(text)
+        terms = self._terms
+        # An id of the caller's may have been there before, and so may one in his transaction, which he can repeat.
+        fresh = terms.id is None and terms.tx is KEEP
+        replies = yield from ask(InsertRequest((new,), fresh=fresh), terms.tx)
+        if replies[0].stored:
+            return Job(self._app, new)
+        (job,) = yield from handles(self._app, (new,), replies, terms.tx)
         return job
 
     enqueue, aenqueue = twins(_enqueue)
@@ -286,7 +293,6 @@ class Task(BoundTask[P, R_co]):
         self.function = function
         self.options = options
         self.is_async = _is_async(function)
-        self._codec: ArgumentsCodec | None = None
         self._result_codec: ResultCodec | None = None
         self._defaults: dict[str, Any] | None = None
         _check_names(self, options.keys)
@@ -307,15 +313,13 @@ class Task(BoundTask[P, R_co]):
     # The codecs are made when first needed: then also those types can be found that the user's module defines after
     # the task, and a program that enqueues nothing need not load pydantic.
 
-    @property
+    @functools.cached_property
     def codec(self) -> ArgumentsCodec:
         """Reads and writes arguments. Raises `ConfigurationError` for annotations that cannot be resolved."""
-        if self._codec is None:
-            from mainspring.model.codec import ArgumentsCodec
-            from mainspring.worker.context import Context
+        from mainspring.model.codec import ArgumentsCodec
+        from mainspring.worker.context import Context
 
-            self._codec = ArgumentsCodec(self.function, injected=Context, task=self.name)
-        return self._codec
+        return ArgumentsCodec(self.function, injected=Context, task=self.name)
 
     @property
     def defaults(self) -> dict[str, Any]:

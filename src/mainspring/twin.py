@@ -19,16 +19,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from mainspring.batch import Batcher
-from mainspring.model.job import JobRecord, NewJob
+from mainspring.model.job import JobRecord
 from mainspring.model.limits import KEEP, Keep
 from mainspring.store.base import (
+    AsyncBorrowed,
     AsyncDriver,
     AsyncWatch,
+    Borrowed,
     Driver,
     Filter,
     FindRequest,
@@ -59,12 +61,21 @@ class Look:
         return FindRequest(Filter(ids=(self.id,)), limit=1)
 
 
+class Lender(Protocol):
+    """Works on connections that others have opened: a store, or the outboxes."""
+
+    def borrow(self, connection: object) -> Borrowed: ...
+    def async_borrow(self, connection: object) -> AsyncBorrowed: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Within:
     """Perform a request on the caller's own connection, as a part of the transaction that is open there."""
 
     connection: object
     request: Request[Any]
+    lender: Lender | None = None
+    """Who works on such connections; None: the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +186,42 @@ class Blocking:
 
     def run(self, steps: Steps[T]) -> T:
         """Perform a verb and give its value."""
-        with closing(_Run(self._store, self.driver, steps)) as run:
-            if (emitted := run.advance()) is not None:
-                raise TypeError(f"{emitted} in a verb that is not a stream")
-            return run.value
+        driver = self.driver
+        performer = _Performer(self._store, driver)
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    # Most verbs are one request, and each of them comes by here.
+                    reply = driver.run(step) if isinstance(step, Request) else performer.perform(step)
+                except Exception as failure:  # noqa: BLE001 - the body decides about it
+                    step = steps.throw(failure)
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            steps.close()
+            performer.close()
 
     def stream(self, steps: Steps[None]) -> Iterator[Any]:
         """Perform a verb and give each value as it is emitted."""
-        with closing(_Run(self._store, self.driver, steps)) as run:
-            while (emitted := run.advance()) is not None:
-                yield emitted.value
+        performer = _Performer(self._store, self.driver)
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    reply = (yield step.value) if isinstance(step, Emit) else performer.perform(step)
+                except Exception as failure:  # noqa: BLE001 - the body decides about it
+                    step = steps.throw(failure)
+                else:
+                    step = steps.send(reply)
+        except StopIteration:
+            return
+        finally:
+            steps.close()
+            performer.close()
 
     def close(self) -> None:
         """Let go of all connections; the next verb opens what it needs."""
@@ -192,53 +229,31 @@ class Blocking:
             driver.close()
 
 
-class _Run(Generic[T]):
-    """One verb under way for a blocking caller."""
+class _Performer:
+    """Performs the steps of one verb for a blocking caller."""
 
-    __slots__ = ("_driver", "_steps", "_store", "_watch", "value")
+    __slots__ = ("_driver", "_store", "_watch")
 
-    value: T
-
-    def __init__(self, store: Store, driver: Driver, steps: Steps[T]) -> None:
+    def __init__(self, store: Store, driver: Driver) -> None:
         self._store = store
         self._driver = driver
-        self._steps = steps
         self._watch: Watch | None = None
 
-    def advance(self) -> Emit | None:
-        """Go on to the next value handed out; None: the verb has ended, and `value` is what it gives."""
-        reply: Any = None
-        error: Exception | None = None
-        try:
-            while True:
-                step = self._steps.send(reply) if error is None else self._steps.throw(error)
-                if isinstance(step, Emit):
-                    return step
-                reply = error = None
-                try:
-                    reply = self._perform(step)
-                except Exception as failure:  # noqa: BLE001 - the body decides about it
-                    error = failure
-        except StopIteration as end:
-            self.value = end.value
-            return None
-
-    def _perform(self, step: Request[Any] | Within | Look | Watching | Wait) -> Any:
+    def perform(self, step: Step) -> Any:
         if isinstance(step, Request):
             return self._driver.run(step)
         if isinstance(step, Within):
-            return self._store.borrow(step.connection).run(step.request)
+            return (step.lender or self._store).borrow(step.connection).run(step.request)
         if isinstance(step, Look):
             return next(iter(self._driver.run(step.request).jobs), None)
         if isinstance(step, Watching):
             self._watch = self._driver.watch(step.topics)
             return None
-        if self._watch is None:
-            raise TypeError(f"{step} without {Watching.__name__} before it")
-        return self._watch.wait(step.seconds)
+        if isinstance(step, Emit):
+            raise TypeError(f"{step} in a verb that is not a stream")
+        return _listening(self._watch, step).wait(step.seconds)
 
     def close(self) -> None:
-        self._steps.close()
         if self._watch is not None:
             self._watch.close()
 
@@ -290,12 +305,13 @@ class _LoopSide:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.driver: AsyncDriver = store.async_driver()
-        self.inserts = Batcher[NewJob, Inserted](self._insert, size=lambda job: portions(job.args))
+        self.inserts = Batcher[InsertRequest, Inserted](self._insert, size=lambda each: portions(each.jobs[0].args))
         # A hint may wake everybody who waits for a result: then one request looks for all of them.
         self.looks = Batcher[str, JobRecord | None](self._look)
 
-    async def _insert(self, jobs: list[NewJob]) -> tuple[Inserted, ...]:
-        return await self.driver.run(InsertRequest(tuple(jobs)))
+    async def _insert(self, requests: list[InsertRequest]) -> tuple[Inserted, ...]:
+        jobs = tuple(request.jobs[0] for request in requests)
+        return await self.driver.run(InsertRequest(jobs, fresh=all(request.fresh for request in requests)))
 
     async def _look(self, ids: list[str]) -> list[JobRecord | None]:
         found: dict[str, JobRecord] = {}
@@ -310,7 +326,7 @@ class _LoopSide:
     async def perform(self, request: Request[Any]) -> Any:
         # Single jobs gather. Larger sets are a batch already, and join no other: they stay one transaction each.
         if isinstance(request, InsertRequest) and _gathers(request):
-            return (await self.inserts.add(request.jobs[0]),)
+            return (await self.inserts.add(request),)
         return await self.driver.run(request)
 
 
@@ -354,17 +370,25 @@ class _AsyncRun(Generic[T]):
         if isinstance(step, Request):
             return await self._side.perform(step)
         if isinstance(step, Within):
-            return await self._side.store.async_borrow(step.connection).run(step.request)
+            return await (step.lender or self._side.store).async_borrow(step.connection).run(step.request)
         if isinstance(step, Look):
             return await self._side.looks.add(step.id)
         if isinstance(step, Watching):
             self._watch = await self._side.driver.watch(step.topics)
             return None
-        if self._watch is None:
-            raise TypeError(f"{step} without {Watching.__name__} before it")
-        return await self._watch.wait(step.seconds)
+        return await _listening(self._watch, step).wait(step.seconds)
 
     async def aclose(self) -> None:
         self._steps.close()
         if self._watch is not None:
             await self._watch.aclose()
+
+
+W = TypeVar("W", Watch, AsyncWatch)
+
+
+def _listening(watch: W | None, step: Wait) -> W:
+    """What a verb listens with."""
+    if watch is None:
+        raise TypeError(f"{step} without {Watching.__name__} before it")
+    return watch

@@ -43,8 +43,8 @@ WAITING = ("queued", "running", "scheduled")
 
 IDLE = b"Z\0\0\0\5I"
 """How an answer ends after which no transaction is open."""
-WRITTEN = (b"COMMIT", b"_plain", b"postponed")
-"""What is in the answer to a COMMIT, to a function that inserts or settles, to one that claims."""
+WRITTEN = (b"COMMIT", b"_plain", b"postponed", b"INSERT")
+"""What is in the answer to a COMMIT, to a function that inserts or settles, to one that claims, to a single insert."""
 
 
 def commits(piece: bytes) -> bool:
@@ -196,6 +196,36 @@ def test_a_change_of_settings(desk: Desk) -> None:
     assert desk.lost
     assert [schedule.name for schedule in settings.schedules] == ["s"]
     assert [queue.paused_at is not None for queue in settings.queues if queue.name == "q"] == [True]
+
+
+async def test_enqueuers_that_let_the_library_make_the_ids(place: str, proxy: Proxy) -> None:
+    """A job is there once for each call that returned, however many answers were lost meanwhile, and has run once."""
+    chance = random.Random(11)
+    app, direct = Mainspring(proxy.url(place)), Mainspring(place)
+
+    @app.task
+    async def work(n: int) -> None: ...
+
+    direct.task(work.function, name="work")
+
+    def enqueue(numbers: range) -> list[str]:
+        return [work.enqueue(n).id for n in numbers]
+
+    async with working(direct, concurrency=20):
+        proxy.loses = lambda piece: commits(piece) and chance.random() < 0.05
+        enqueued = await asyncio.gather(*(asyncio.to_thread(enqueue, range(first, 600, 2)) for first in range(2)))
+        awaited = await asyncio.gather(*(work.aenqueue(n) for n in range(600, 650)))
+        for n in range(650, 700):
+            awaited.append(await work.aenqueue(n))
+        proxy.loses = lambda piece: False
+        await until(lambda: direct.jobs.count(state="completed") == 700, 60)
+    assert proxy.lost > 10
+    ended = every(direct, "work")
+    assert sorted(job.args["n"] for job in ended) == list(range(700))
+    assert {job.id for job in ended} == {*enqueued[0], *enqueued[1], *(job.id for job in awaited)}
+    assert {job.attempt for job in ended} == {1}
+    await app.aclose()
+    await direct.aclose()
 
 
 async def test_workers_and_enqueuers_whose_answers_are_lost_at_random(place: str, proxy: Proxy) -> None:

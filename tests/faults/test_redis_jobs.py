@@ -24,7 +24,7 @@ from worker.scene import until, wait_until, working
 from mainspring import Mainspring, Retry, Task
 from mainspring.errors import StoreError
 
-from .test_redis_access import RIGHTS
+from .test_redis_access import rights
 
 
 def stage(url: str) -> tuple[Mainspring, Task[Any, Any], Counter[int]]:
@@ -211,7 +211,7 @@ def settled(server: ValkeyServer) -> int:
 
 async def test_a_user_with_few_rights_runs_jobs() -> None:
     with running_valkey() as server:
-        server.ask("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
+        server.ask("ACL", "SETUSER", "jobs", "on", ">s3cret", *rights(server))
         app, work, _ = stage(f"redis://jobs:s3cret@{server.address}/0")
         async with working(app):
             job = await work.aenqueue(7)

@@ -157,7 +157,7 @@ def test_doctor_says_which_durability_is_in_force(
 ) -> None:
     server.ask("CONFIG", "SET", "appendonly", appendonly)
     server.ask("CONFIG", "SET", "appendfsync", appendfsync)
-    if asked == "always" and not confirms(server):
+    if asked == "always" and not server.confirms:
         pytest.skip("this server cannot be asked what is on disk")
     status = RedisStore(f"{server.url}{f'?durability={asked}' if asked else ''}").schema()
     assert f"durability {in_force})" in status.location
@@ -173,11 +173,6 @@ def test_doctor_warns_of_memory_that_runs_out(server: ValkeyServer) -> None:
     server.ask("CONFIG", "SET", "maxmemory", server.ask("INFO", "memory")["used_memory"] + 10_000)
     (warning,) = RedisStore(f"{server.url}?durability=everysec").schema().warnings
     assert "of its maxmemory is used" in warning
-
-
-def confirms(server: ValkeyServer) -> bool:
-    version = server.ask("INFO", "server")
-    return bool(version.get("valkey_version")) or version["redis_version"] >= "7.2"
 
 
 @contextmanager
@@ -197,7 +192,7 @@ def listening(server: ValkeyServer) -> Iterator[list[str]]:
 
 @both
 def test_with_always_each_change_is_confirmed_to_be_on_disk(server: ValkeyServer, caller: Any) -> None:
-    if not confirms(server):
+    if not server.confirms:
         pytest.skip("this server cannot be asked what is on disk")
     with caller(Tally(f"{server.url}?durability=always")) as ask:
         ask(INSERT)
@@ -222,7 +217,7 @@ def test_without_it_and_where_the_server_syncs_by_itself_nothing_is_asked(server
 
 @both
 def test_what_cannot_be_confirmed_is_an_error_that_says_so(server: ValkeyServer, caller: Any) -> None:
-    if not confirms(server):
+    if not server.confirms:
         pytest.skip("this server cannot be asked what is on disk")
     with caller(Tally(f"{server.url}?durability=always")) as ask:
         assert ask(INSERT) == 1
@@ -235,7 +230,7 @@ def test_what_cannot_be_confirmed_is_an_error_that_says_so(server: ValkeyServer,
 def test_with_always_nothing_acknowledged_is_lost(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is killed in the middle of it, with a disk that it syncs once a second only."""
     monkeypatch.setattr(drivers, "OPERATION_SECONDS", 2.0)
-    if not confirms(server):
+    if not server.confirms:
         pytest.skip("this server cannot be asked what is on disk")
     with running_valkey(appendonly="yes", appendfsync="everysec") as own:
         done, enough = list[int](), threading.Event()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
+
+from redis import ResponseError
 
 from .valkey import ValkeyServer, running_valkey
 
@@ -75,14 +77,27 @@ class Cluster:
     def fail_over(self, slot: int) -> None:
         """The replica of the slot's primary takes over, as when an administrator says so."""
         replica = self.replica(self.holder(slot))
-        replica.ask("CLUSTER", "FAILOVER")
-        self._until(lambda: self.holder(slot) is replica)
+        self._take_over(slot, replica)
 
     def fail_back(self, slot: int, to: ValkeyServer) -> None:
         """The one that was the primary before, and is its replica now, takes over again."""
         self._until(lambda: to.ask("INFO", "replication").get("master_link_status") == "up")
-        to.ask("CLUSTER", "FAILOVER")
-        self.await_holder(slot, to)
+        self._take_over(slot, to)
+
+    def _take_over(self, slot: int, replica: ValkeyServer) -> None:
+        """Asked again, where the others will not vote so soon after the last time."""
+        asked_at = 0.0
+
+        def holds() -> bool:
+            nonlocal asked_at
+            done = self.holder(slot) is replica and "cluster_state:ok" in _info(replica)
+            if not done and time.monotonic() - asked_at > 2 * NODE_TIMEOUT_MS / 1000:
+                asked_at = time.monotonic()
+                with suppress(ResponseError):  # it has taken over, and nobody knows yet
+                    replica.ask("CLUSTER", "FAILOVER")
+            return done
+
+        self._until(holds)
 
     def await_holder(self, slot: int, node: ValkeyServer) -> None:
         """Until this one has the slot, and takes commands for it."""

@@ -71,6 +71,12 @@ class ValkeyServer:
         with self.client() as client:
             return client.execute_command(*command)
 
+    @property
+    def confirms(self) -> bool:
+        """Whether it can be asked what is on its disk (`WAITAOF`)."""
+        about = self.ask("INFO", "server")
+        return "valkey_version" in about or tuple(map(int, about["redis_version"].split(".")[:2])) >= (7, 2)
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         file = self.folder / "valkey.conf"

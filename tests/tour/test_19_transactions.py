@@ -4,13 +4,18 @@ With `using(tx=connection)` a job is enqueued by your own transaction: commit an
 was. With `ctx.complete(result, tx=connection)` a task completes its job the same way: what it did in the database, and
 that it is done, are one commit. Here with the standard library's SQLite; on PostgreSQL with psycopg, asyncpg,
 SQLAlchemy or Django.
+
+With jobs in Redis and data in a database, no transaction has both. Then `app.outbox(connection)` writes the job beside
+the data, and the workers bring it over.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,4 +69,29 @@ def test_the_work_and_its_completion_are_one_commit(file: Path, working) -> None
     assert bad.refresh().state is State.DEAD
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT id FROM orders").fetchall() == [(1,)]
+    app.close()
+
+
+def test_the_jobs_are_elsewhere(file: Path, tmp_path: Path, working: Callable[[Mainspring], Any]) -> None:
+    app = Mainspring(
+        f"sqlite:///{tmp_path}/jobs.db", outbox=f"sqlite:///{file}"
+    )  # as well "redis://…", "postgresql://…"
+    app.relayed.migrate()  # type: ignore[union-attr]  # or `mainspring migrate --outbox URL`
+
+    @app.task
+    def send_receipt(order: int) -> str:
+        return f"receipt for order {order}"
+
+    with closing(sqlite3.connect(file)) as connection:
+        with connection:
+            connection.execute("INSERT INTO orders (id) VALUES (1)")
+            job = app.outbox(connection).enqueue(send_receipt.job(1))
+        with suppress(ValueError), connection:
+            connection.execute("INSERT INTO orders (id) VALUES (2)")
+            app.outbox(connection).enqueue(send_receipt.job(2))
+            raise ValueError("the card was declined")
+
+    with working(app):
+        assert job.result(timeout=20) == "receipt for order 1"
+    assert app.jobs.count() == 1
     app.close()

@@ -11,6 +11,7 @@ SNIPPET = """
 from __future__ import annotations
 
 from mainspring import Context, Flow, Job, JobDraft, Mainspring, Retry, Task, chain, chord, group, previous
+from mainspring.model.job import Claim
 
 app = Mainspring("sqlite://")
 
@@ -50,6 +51,12 @@ add.using(dleay="2h")  # E: Unexpected keyword argument "dleay"
 app.task(qeueu="x")  # E: Unexpected keyword argument "qeueu"
 app.jobs.count(sate="dead")  # E: Unexpected keyword argument "sate"
 app.on("complete")  # E: Argument 1 to "on" of "Mainspring" has incompatible type
+
+
+def tamper(claim: Claim) -> None:
+    claim.lease = 7  # E: Property "lease" defined in "Claim" is read-only
+
+
 
 reveal_type(add(1))  # N: "int"
 reveal_type(add.enqueue(1))  # N: "mainspring.job.Job[int]"

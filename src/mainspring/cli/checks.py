@@ -22,14 +22,16 @@ from mainspring.clock import new_id, now_ms
 from mainspring.errors import MainspringError
 from mainspring.model.states import State
 from mainspring.store.base import BeatRequest, ConfigureRequest, Driver, Presence
+from mainspring.store.outbox.table import OutboxTable, no_table
 from mainspring.store.sqlite.location import file_system_of
 
-__all__ = ["Finding", "Level", "check_app", "check_program", "check_store", "check_traffic"]
+__all__ = ["Finding", "Level", "check_app", "check_outbox", "check_program", "check_store", "check_traffic"]
 
 LITTLE_SPACE = 200 * 1024 * 1024
 SLOW_SECONDS = 0.25
 SKEW_SECONDS = 5.0
 LONG_WAIT_SECONDS = 300.0
+LONG_RELAY_SECONDS = 60.0
 
 
 class Level(StrEnum):
@@ -192,6 +194,34 @@ def _check_journal(path: Path) -> Finding:
     return Finding(
         Level.WARN, "journal", f"{mode}, not WAL: every reader waits for the writer; does the file system allow it?"
     )
+
+
+def check_outbox(outbox: OutboxTable) -> Iterator[Finding]:
+    """Whether it is there, and what waits in it."""
+    try:
+        status = outbox.status()
+    except MainspringError as error:
+        yield Finding(Level.FAIL, "outbox", str(error))
+        return
+    if not status.found:
+        yield Finding(Level.FAIL, "outbox", str(no_table(outbox.url)))
+        return
+    oldest = (status.oldest_ms or 0) / 1000
+    text = f"{outbox.url}: {counted(status.waiting, 'job')} on the way"
+    if status.waiting:
+        text += f", the oldest for {span(oldest)}"
+    if oldest > LONG_RELAY_SECONDS:
+        yield Finding(
+            Level.WARN, "outbox", f"{text}; workers of this app relay them: see that one runs, and what its log says"
+        )
+    else:
+        yield Finding(Level.OK, "outbox", text)
+    if status.aside:
+        text = (
+            f"{counted(status.aside, 'row')} set aside, which made no job; the column aside says why. Delete them, or "
+            "put them right and set aside = NULL"
+        )
+        yield Finding(Level.WARN, "outbox", text)
 
 
 # --- what goes on in it ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections import Counter
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.checks import Finding, Level, check_app, check_program, check_store, check_traffic
+from mainspring.cli.checks import Finding, Level, check_app, check_outbox, check_program, check_store, check_traffic
 from mainspring.cli.options import App, Json, Url, outer_place
 from mainspring.cli.output import Column, one_line, print_json, say, table
 from mainspring.cli.target import Place
@@ -25,8 +25,8 @@ def doctor(context: typer.Context, app: App = None, url: Url = None, as_json: Js
     mainspring doctor --app shop.jobs:app
     mainspring doctor --url sqlite:////var/lib/shop/jobs.db
 
-    It looks at the program, the app's tasks (with --app), the store, its disk and schema, workers, queues and
-    schedules, and says what to do about what is not in order. Exits with 1 if anything failed. Changes nothing: a
+    It looks at the program, the app's tasks (with --app), the store, its disk and schema, workers, queues, schedules
+    and the outbox, and says what to do about what is not in order. Exits with 1 if anything failed. Changes nothing: a
     write is tried by putting a worker without queues on the list and taking it off again.
     """
     place = Place(app, url).or_else(outer_place(context))
@@ -45,6 +45,8 @@ def doctor(context: typer.Context, app: App = None, url: Url = None, as_json: Js
                 findings += check_traffic(opened, own_tasks=bool(place.named_app()))
             except MainspringError as error:
                 findings.append(Finding(Level.FAIL, "store", str(error)))
+        if opened.relayed is not None:
+            findings += check_outbox(opened.relayed)
     if as_json:
         print_json([finding.to_json() for finding in findings])
     else:

@@ -44,6 +44,9 @@ MAX_DEPTH = 64
 _PROBLEMS_SHOWN = 5
 _LONE_SURROGATE = "a text has a lone surrogate, which no store can keep; take it out"
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+"""Types of arguments that nothing can be in: most are."""
+
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
@@ -109,7 +112,7 @@ class ArgumentsCodec:
         form = self._form
         gaps: tuple[Gap, ...] = ()
         given = self._bind(args, kwargs)
-        if holds_any(given.values()):
+        if not _SCALARS.issuperset(map(type, given.values())) and holds_any(given.values()):
             given, gaps = take_out(given)
             form = self._form_without({str(gap.path[0]) for gap in gaps})
         try:
@@ -181,12 +184,11 @@ class ArgumentsCodec:
         if self._by_keyword:
             if not args:
                 return kwargs
-            if len(args) <= len(self._names):
-                given = dict(zip(self._names, args, strict=False))
-                if not kwargs:
-                    return given
-                if given.keys().isdisjoint(kwargs):
-                    return {**given, **kwargs}
+            given = dict(zip(self._names, args, strict=False))
+            given.update(kwargs)
+            # Else there are too many of them, or some twice.
+            if len(given) == len(args) + len(kwargs):
+                return given
         if self.injected_name is not None and self.injected_name in kwargs:
             raise ValidationError(
                 f"task {self.task!r}: {self.injected_name} is given by the worker; leave it out when enqueuing"
@@ -247,7 +249,7 @@ class ResultCodec:
         except pydantic.ValidationError as error:
             raise self._refusal(error) from None
         except UnsafeText:
-            return self._form.write(value, escape=True).decode()
+            return self._form.write_escaped(value).decode()
 
     def decode(self, text: str) -> Any:
         """The result as the annotation has it. Raises `ValidationError` for text that does not fit it (any more)."""
@@ -322,27 +324,34 @@ class _Form:
     def keep(self, value: Any) -> bytes:
         """The JSON of any value, validated, and read back."""
         valid = self.validator.validate_python(value)
-        data = self.write(valid)
+        try:
+            data = self._serializer.to_json(valid, warnings=False, round_trip=True)
+        except Exception as error:  # custom serializers raise what they like
+            raise self._unserialisable(valid, error) from error
+        # Shorter than it may have levels: within all limits.
+        if len(data) > self._max_depth:
+            self._check(data)
         read = self.validator.validate_json(data)
         if _MASK in data and read != valid:
             raise Unserialisable(f"{self.what}: a pydantic secret does not survive as JSON; hand over a plain str")
         return data
 
-    def write(self, value: Any, *, escape: bool = False) -> bytes:
-        """The JSON of a validated value, within the limits."""
+    def write_escaped(self, value: Any) -> bytes:
+        """The same for a value with text that no store can keep as it is: it is escaped."""
         try:
-            data = self._escaped(value) if escape else self._serializer.to_json(value, warnings=False, round_trip=True)
+            plain = self._serializer.to_python(value, warnings=False, round_trip=True)
+            data = json.dumps(plain, default=to_jsonable_python, separators=(",", ":")).encode()
         except Exception as error:  # custom serializers raise what they like
             raise self._unserialisable(value, error) from error
-        if len(data) > WARN_BYTES:
-            self.check_size(len(data))
-        if data.count(b"[") + data.count(b"{") > self._max_depth and _depth(data) > self._max_depth:
-            raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
+        self._check(data)
         return data
 
-    def _escaped(self, value: Any) -> bytes:
-        plain = self._serializer.to_python(value, warnings=False, round_trip=True)
-        return json.dumps(plain, default=to_jsonable_python, separators=(",", ":")).encode()
+    def _check(self, data: bytes) -> None:
+        """Raises for what is over the limits."""
+        if len(data) > WARN_BYTES:
+            self.check_size(len(data))
+        if data.count(b"[") + data.count(b"{") > self._max_depth < _depth(data):
+            raise PayloadTooDeep(f"{self.what}: nested over {MAX_DEPTH} deep; hand over something flatter")
 
     def check_size(self, size: int) -> None:
         advice = "keep the data in a file or a table, and hand over its path or key"

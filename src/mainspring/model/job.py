@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mainspring.model.noun import noun
 from mainspring.model.states import State
 
 __all__ = ["Claim", "Conflict", "Edge", "JobRecord", "Key", "LogLine", "NewJob", "Note", "Parent", "Policy", "Until"]
@@ -125,7 +126,7 @@ class NewJob:
     """It is blocked until these have ended. No parent is named twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Claim:
     """One job in the hands of one worker. `lease` is the fence: every later write names it."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mainspring.model.job import NewJob
+from mainspring.model.noun import noun
 
 __all__ = ["ErrorRecord", "Outcome", "Verdict"]
 
@@ -37,7 +38,7 @@ class ErrorRecord:
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Outcome:
     """What one run came to. Made by the named constructors, read by `transitions.decide` alone."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mainspring.model.job import NewJob
+from mainspring.model.noun import noun
 from mainspring.model.states import State
 
 __all__ = ["Settlement"]
 
 
-@dataclass(frozen=True, slots=True)
+@noun
 class Settlement:
     """What becomes of a claimed job. Every field is absolute: writing it twice is writing it once."""
 

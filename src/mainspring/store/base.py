@@ -34,7 +34,7 @@ Rules that hold for every store:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
@@ -46,6 +46,7 @@ from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
 
 Reply = TypeVar("Reply")
+Item = TypeVar("Item")
 
 Operation = Generator[Any, Any, Reply]
 """One store operation under way: yields what its driver performs, receives what came back, returns its reply."""
@@ -118,6 +119,11 @@ class Inserted:
     full: Full | None = None
     """The limit because of which it was turned away; then `existed` is false."""
 
+    @property
+    def stored(self) -> bool:
+        """Whether it is there now, and was not before."""
+        return not self.existed and self.rejected is None and self.full is None
+
 
 @dataclass(frozen=True, slots=True)
 class InsertRequest(Request[tuple[Inserted, ...]]):
@@ -144,6 +150,10 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
     all_or_none: bool = False
     flows: tuple[NewFlow, ...] = ()
     now: int | None = None
+    fresh: bool = False
+    """The ids were made for this request, which is sent for the first time: no job has one of them, or had one, and a
+    store need not look. Whoever sends it again takes that back; and it is not said on somebody's own connection, whose
+    transaction could not be used any more if it were wrong."""
 
 
 # --- claim, settle, note ---------------------------------------------------------------------------------------------
@@ -845,9 +855,29 @@ def portions(*texts: str | None) -> int:
     return 1 + sum(map(len, filter(None, texts))) // _PORTION
 
 
-def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
-    """The operation that performs `request` on `store`, not yet begun."""
+def in_portions(items: Iterable[Item], limit: int, size: Callable[[Item], int]) -> Iterator[tuple[Item, ...]]:
+    """The items in groups that take up `limit` portions at most; one that alone is larger is a group by itself."""
+    group: list[Item] = []
+    room = limit
+    for item in items:
+        needed = size(item)
+        if group and needed > room:
+            yield tuple(group)
+            group, room = [], limit
+        group.append(item)
+        room -= needed
+    if group:
+        yield tuple(group)
+
+
+def timed(request: Request[Reply]) -> Request[Reply]:
+    """The request with the time that it is, where the program's clock is stopped."""
     if now_ms.stopped_at is not None and request.now is None:
         request = replace(cast("Any", request), now=now_ms.stopped_at)
-    operation: Operation[Reply] = getattr(store, request.operation)(request)
+    return request
+
+
+def start(store: Store, request: Request[Reply]) -> Operation[Reply]:
+    """The operation that performs `request` on `store`, not yet begun."""
+    operation: Operation[Reply] = getattr(store, request.operation)(timed(request))
     return operation

@@ -33,14 +33,18 @@ class Outage:
             try:
                 reply = await ask()
             except StoreError as error:
-                await asyncio.sleep(self._failed(error))
+                await asyncio.sleep(self.failed(error))
             else:
-                if self._failures:
-                    logger.warning("%s: the store answers again after %d tries", self._what, self._failures)
-                    self._failures = 0
+                self.over()
                 return reply
 
-    def _failed(self, error: StoreError) -> float:
+    def over(self) -> None:
+        """The store has answered."""
+        if self._failures:
+            logger.warning("%s: the store answers again after %d tries", self._what, self._failures)
+            self._failures = 0
+
+    def failed(self, error: StoreError) -> float:
         """Seconds to wait before the next try."""
         if not self._failures:
             logger.warning("%s: the store does not answer, trying on: %s", self._what, error)

@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from mainspring.errors import StoreError
 from mainspring.model.clock import StoreClock
-from mainspring.store.base import AsyncDriver, ClaimReply, ClaimRequest
+from mainspring.store.base import AsyncDriver, AsyncWatch, ClaimReply, ClaimRequest
 from mainspring.worker.outage import Outage
 from mainspring.worker.rooms import Rooms
 from mainspring.worker.runs import Runs
 
 __all__ = ["Pump"]
-
-_Claimed = tuple[ClaimReply, int]
-"""What the store gave, and how many were asked for."""
 
 POLL_SECONDS = 1.0
 """How long a worker sleeps at most: what a lost hint can cost."""
@@ -44,9 +42,13 @@ class Pump:
         self._worker = worker
         self._lost = lost
         self._outage = Outage("claiming")
-        self._claiming: asyncio.Task[_Claimed] | None = None
-        self._next: asyncio.Task[_Claimed] | None = None
-        """The claim after that, if it is under way already."""
+        self._claiming: dict[asyncio.Task[None], int] = {}
+        """The claims that are under way, and how many jobs each asks for: one, or one and the next; where it is in
+        doubt what the store has given out, one alone."""
+        self._filled = False
+        """Whether the last claim got all that it had room for."""
+        self._short: ClaimReply | None = None
+        """What it got otherwise, until that was waited for."""
         self._doubts = 0
         """How often it has become unclear what the store has given to this worker."""
         self._cleared = 0
@@ -60,64 +62,90 @@ class Pump:
         try:
             while True:
                 self._runs.freed.clear()
-                claiming, self._next = self._next or self._begin(), None
-                if claiming is None:
-                    # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the event.
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_SECONDS):
-                            await self._runs.freed.wait()
-                    continue
-                # Shielded: what the store has given out must be launched, whoever stops the pump meanwhile.
-                self._claiming = claiming
-                reply, room = await asyncio.shield(claiming)
-                if len(reply.claims) < room:
-                    await watch.wait(self._idle_seconds(reply))
+                pause = self._hear()
+                if not self._claiming:
+                    await asyncio.sleep(pause)
+                    await self._idle(watch)
+                self._line_up()
+                # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the event.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._runs.freed.wait()
         finally:
             await watch.aclose()
 
     async def finish(self) -> None:
         """After the end of `run`: wait for the claims that were under way, as long as the store may take for them."""
-        claiming = [task for task in (self._claiming, self._next) if task is not None]
-        if claiming:
-            await asyncio.wait(claiming, timeout=FINISH_SECONDS)
-            for task in claiming:
-                task.cancel()
+        if self._claiming:
+            await asyncio.wait(self._claiming, timeout=FINISH_SECONDS)
+            for claim in self._claiming:
+                claim.cancel()
 
-    def _begin(self, coming: int = 0) -> asyncio.Task[_Claimed] | None:
+    def _line_up(self) -> None:
         """Ask for half of what may run, so that one half runs while the other is claimed; or for less, if there is less
-        room beside those that are `coming`. None: nothing is to be claimed."""
-        worker, room = self._worker(), min(self._runs.room() - coming, self._runs.half)
+        room. While the queue fills every claim, the next one stands in line behind the one that is under way."""
+        worker, half = self._worker(), self._runs.half
+        room = min(half, self._runs.room() - sum(self._claiming.values()))
         if worker is None or room <= 0:
-            return None
-        return asyncio.create_task(self._claim(worker, room), name="mainspring claim")
+            return
+        if self._claiming and (len(self._claiming) > 1 or room < half or not self._filled or self._in_doubt):
+            return
+        claim = asyncio.create_task(self._claim(worker, room), name="mainspring claim")
+        claim.add_done_callback(lambda _: self._runs.freed.set())
+        self._claiming[claim] = room
 
-    async def _claim(self, worker: str, room: int) -> _Claimed:
-        reply = await self._outage.outlast(lambda: self._ask(worker, room))
+    async def _claim(self, worker: str, room: int) -> None:
+        # A task of its own: what the store has given out must be launched, whoever stops the pump meanwhile.
+        reply = await self._ask(worker, room)
         self._clock.sync(reply.now)
-        if len(reply.claims) == room:
-            # The next request goes out before these begin to run, or the loop would come to it when they have.
-            self._next = self._begin(coming=room)
+        self._filled = len(reply.claims) == room
+        self._short = None if self._filled else reply
         for claim in reply.claims:
             self._runs.launch(claim)
         if not reply.alive:
             self._lost(worker)
-        return reply, room
+
+    def _hear(self) -> float:
+        """What has become of the claims that are back; how long to wait before the next, since the store is away."""
+        pause = 0.0
+        for claim in [claim for claim in self._claiming if claim.done()]:
+            del self._claiming[claim]
+            try:
+                claim.result()
+            except StoreError as error:
+                pause = self._outage.failed(error)
+            else:
+                self._outage.over()
+        return pause
+
+    async def _idle(self, watch: AsyncWatch) -> None:
+        """Until there may be something to claim, if the last claim got less than it had room for."""
+        if self._short:
+            reply, self._short = self._short, None
+            await watch.wait(self._idle_seconds(reply))
 
     async def _ask(self, worker: str, room: int) -> ClaimReply:
         doubts, hidden, held = self._doubts, self._hidden, None
-        if doubts > self._cleared:
+        if self._in_doubt:
             held, unsettled = self._runs.held(), self._runs.unsettled()
             hidden = unsettled if hidden is None else hidden & unsettled
-        self.doubt()
-        reply = await self._driver.run(ClaimRequest(worker, self._rooms.offer(room), room, held))
-        if self._doubts == doubts + 1:
+        try:
+            reply = await self._driver.run(ClaimRequest(worker, self._rooms.offer(room), room, held))
+        except BaseException:
+            self.doubt()
+            raise
+        if held is not None and self._doubts == doubts:
             # Nobody else has come to doubt meanwhile. What is hidden still is asked for again.
             self._hidden = hidden or None
-            self._cleared = self._doubts - bool(hidden)
+            self._cleared = doubts - bool(hidden)
         return reply
 
+    @property
+    def _in_doubt(self) -> bool:
+        return self._doubts > self._cleared
+
     def doubt(self) -> None:
-        """Until there is a reply, nobody knows what the store has given to this worker: the next claim settles that."""
+        """A reply was lost, and nobody knows what the store has given to this worker: the next claim settles that."""
         self._doubts += 1
         self._hidden = None
 

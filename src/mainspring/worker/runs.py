@@ -44,7 +44,7 @@ class Runs:
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
-        """Set whenever a run has ended."""
+        """Set whenever a run has ended, or something else may let the pump go on."""
         self.abandoned = False
         """True once a run was given up whose task goes on."""
 

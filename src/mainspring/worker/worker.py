@@ -36,6 +36,7 @@ from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
 from mainspring.worker.pulse import Pulse
 from mainspring.worker.pump import Pump
+from mainspring.worker.relay import Relay
 from mainspring.worker.rooms import Rooms
 from mainspring.worker.run import Interruption
 from mainspring.worker.runner import Runner
@@ -176,6 +177,10 @@ class Worker:
             asyncio.create_task(parts.pump.run(), name="mainspring pump"),
             asyncio.create_task(keep_doing(parts.chores), name="mainspring chores"),
         ]
+        if self._app.relayed is not None:
+            # Not one of the chores: a database that does not answer must not hold these up.
+            relay = Relay(self._app.relayed, driver)
+            intake.append(asyncio.create_task(relay.run(), name="mainspring relay"))
         outlet = [
             asyncio.create_task(parts.notebook.keep_writing(), name="mainspring notebook"),
             asyncio.create_task(parts.observers.keep_telling(), name="mainspring observers"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
@@ -35,36 +35,35 @@ from mainspring.store.sql.lending import (
     Translate,
     aperform,
     bare,
-    lend,
-    lend_async,
     ours,
     perform,
     unusable,
 )
 from mainspring.store.sql.statements import Query, Row, Statement, sql
 
-__all__ = ["Lending", "PostgresAsyncBorrowed", "PostgresBorrowed", "numbered"]
+__all__ = ["Lending", "PostgresAsyncBorrowed", "PostgresBorrowed", "StoreLending", "numbered"]
 
 KINDS = ("psycopg", "psycopg2", "asyncpg")
 
 
 class Lending:
-    """What a store knows of the connections that it is lent. `ask` finds out, on a connection of the store's own, which
-    database of which server that leads to."""
+    """What is known of the connections that are lent to one place, which `holds` names for people ("the jobs are in
+    postgresql://db/shop"). `ask` finds out, on a connection of our own, which database of which server that is; None:
+    any will do."""
 
-    def __init__(self, store: Store, location: Location, dialect: PostgresDialect, ask: Callable[[], str]) -> None:
+    def __init__(self, holds: str, url: str, dialect: PostgresDialect, ask: Callable[[], str] | None) -> None:
         self.dialect = dialect
-        self._store = store
-        self._location = location
+        self._holds = holds
+        self._url = url
         self._ask = ask
         self._home: str | None = None
         self._known: WeakSet[Any] = WeakSet()
-        """Connections that have been seen to lead there, to a schema that this program knows."""
+        """Connections that have been seen to lead there, and that all is there that has to be."""
 
-    def home(self, stale: str | None = None) -> str:
-        """Where the store is; blocking, and asked but once, unless it turns out not to be `stale` any more: a server
+    def home(self, stale: str | None = None) -> str | None:
+        """Where the place is; blocking, and asked but once, unless it turns out not to be `stale` any more: a server
         that was started anew is another one."""
-        if self._home is None or self._home == stale:
+        if self._ask is not None and (self._home is None or self._home == stale):
             self._home = self._ask()
         return self._home
 
@@ -75,8 +74,85 @@ class Lending:
     def session(self, lent: Lent, request: Request[Reply], home: str | None) -> Session[Reply]:
         """The request as a part of the transaction of that connection; where that is not known yet, `home` is where it
         has to lead."""
-        if home is not None:
+        if not self.knows(lent):
             yield from self._recognise(lent, home)
+        return (yield from self._within(request))
+
+    def _recognise(self, lent: Lent, home: str | None) -> Session[None]:
+        ((place, database, there),) = yield sql("whereabouts", schema=self.dialect.schema)
+        if home is not None and place != home:
+            raise Elsewhere(database)
+        yield from self._look_round(lent, there)
+        with suppress(TypeError):  # what takes no weak reference is asked again each time
+            self._known.add(lent.raw)
+
+    def _look_round(self, lent: Lent, there: bool) -> Session[None]:
+        """Raise unless all is there that has to be; `there`: whether the schema has jobs."""
+        raise NotImplementedError
+
+    def _within(self, request: Request[Reply]) -> Session[Reply]:
+        raise NotImplementedError
+
+    def refuse_unusable(self, lent: Lent) -> None:
+        """Raises `UnusableTransaction` for what can be seen without asking the server."""
+        if lent.kind not in KINDS:
+            raise unusable(lent.name, f"is no connection to PostgreSQL, and {self._holds}")
+        if _is_closed(lent):
+            raise unusable(lent.name, "is closed: give one that is open")
+        if lent.kind != "asyncpg" and lent.raw.info.transaction_status == TransactionStatus.INERROR:
+            raise _failed(lent)
+        if _has_no_transaction(lent):
+            raise unusable(
+                lent.name,
+                "is in autocommit mode and has no transaction open, so that there is nothing to commit or roll back: "
+                "begin one, such as `with connection.transaction():`, or enqueue without it",
+            )
+
+    def elsewhere(self, lent: Lent, database: str) -> UnusableTransaction:
+        """The error for a connection to another database."""
+        return unusable(
+            lent.name,
+            f"leads to another database ({database!r}), and {self._holds}; no transaction can be in both: give a "
+            "connection to that one, or have them in this one",
+        )
+
+    def translated(self, lent: Lent, error: Exception) -> Exception:
+        """What the connection's library raised, as one of ours; as it is, where only a bug of ours can be the cause."""
+        text = clean(" ".join(str(error).split())) or type(error).__name__
+        state, url = _state_of(error), self._url
+        if state == "25P02":
+            return _failed(lent)
+        if state in ("40001", "40P01"):
+            return StoreBusy(
+                f"{url}: another transaction was in the way ({text}); roll yours back and do all of it again"
+            )
+        if state is not None:
+            with suppress(KeyError):
+                translation = translated(psycopg.errors.lookup(state)(text), url)
+                if isinstance(translation, StoreError):
+                    return type(translation)(f"{translation}. The transaction of {lent.name} is to be rolled back")
+        elif _is_of_a_library(error):
+            if _is_closed(lent):
+                return StoreUnavailable(f"the connection {lent.name} was lost: {text}")
+            return unusable(lent.name, f"cannot be worked on: {text}")
+        return error
+
+
+class StoreLending(Lending):
+    """Connections on which a store performs its requests."""
+
+    def __init__(self, store: Store, location: Location, dialect: PostgresDialect, ask: Callable[[], str]) -> None:
+        super().__init__(f"the jobs are in {location.url}", location.url, dialect, ask)
+        self._store = store
+        self._location = location
+
+    def _look_round(self, lent: Lent, there: bool) -> Session[None]:
+        if not there:
+            raise behind(self._location.url, 0)
+        ((version,),) = yield sql("schema_version")
+        check(self._location.url, version)
+
+    def _within(self, request: Request[Reply]) -> Session[Reply]:
         guarded = _may_fail_halfway(request)
         if guarded:
             yield sql("set_savepoint")
@@ -95,61 +171,6 @@ class Lending:
             yield sql("release_savepoint")
         return reply
 
-    def _recognise(self, lent: Lent, home: str) -> Session[None]:
-        ((place, database, there),) = yield sql("whereabouts", schema=self._location.schema)
-        if place != home:
-            raise Elsewhere(database)
-        if not there:
-            raise behind(self._location.url, 0)
-        ((version,),) = yield sql("schema_version")
-        check(self._location.url, version)
-        with suppress(TypeError):  # what takes no weak reference is asked again each time
-            self._known.add(lent.raw)
-
-    def refuse_unusable(self, lent: Lent) -> None:
-        """Raises `UnusableTransaction` for what can be seen without asking the server."""
-        if lent.kind not in KINDS:
-            raise unusable(lent.name, f"is no connection to PostgreSQL, and the jobs are in {self._location.url}")
-        if _is_closed(lent):
-            raise unusable(lent.name, "is closed: give one that is open")
-        if lent.kind != "asyncpg" and lent.raw.info.transaction_status == TransactionStatus.INERROR:
-            raise _failed(lent)
-        if _has_no_transaction(lent):
-            raise unusable(
-                lent.name,
-                "is in autocommit mode and has no transaction open, so that there is nothing to commit or roll back: "
-                "begin one, such as `with connection.transaction():`, or leave tx= away",
-            )
-
-    def elsewhere(self, lent: Lent, database: str) -> UnusableTransaction:
-        """The error for a connection to another database."""
-        return unusable(
-            lent.name,
-            f"leads to another database ({database!r}) than the jobs are in, {self._location.url}, and no transaction "
-            "can be in both: give a connection to that one, or have the jobs in this one",
-        )
-
-    def translated(self, lent: Lent, error: Exception) -> Exception:
-        """What the connection's library raised, as one of ours; as it is, where only a bug of ours can be the cause."""
-        text = clean(" ".join(str(error).split())) or type(error).__name__
-        state, url = _state_of(error), self._location.url
-        if state == "25P02":
-            return _failed(lent)
-        if state in ("40001", "40P01"):
-            return StoreBusy(
-                f"{url}: another transaction was in the way ({text}); roll yours back and do all of it again"
-            )
-        if state is not None:
-            with suppress(KeyError):
-                translation = translated(psycopg.errors.lookup(state)(text), url)
-                if isinstance(translation, StoreError):
-                    return type(translation)(f"{translation}. The transaction given as tx= is to be rolled back")
-        elif _is_of_a_library(error):
-            if _is_closed(lent):
-                return StoreUnavailable(f"the connection given as tx= ({lent.name}) was lost: {text}")
-            return unusable(lent.name, f"cannot be worked on: {text}")
-        return error
-
 
 class Elsewhere(Exception):
     """A connection leads to another database, it seems."""
@@ -162,9 +183,9 @@ class Elsewhere(Exception):
 class PostgresBorrowed:
     """A blocking connection of somebody else's."""
 
-    def __init__(self, lending: Lending, given: object) -> None:
+    def __init__(self, lending: Lending, lent: Lent) -> None:
         self._lending = lending
-        self._lent = lend(given)
+        self._lent = lent
 
     def run(self, request: Request[Reply]) -> Reply:
         lending, lent = self._lending, self._lent
@@ -186,12 +207,12 @@ class PostgresBorrowed:
 class PostgresAsyncBorrowed:
     """An async connection of somebody else's."""
 
-    def __init__(self, lending: Lending, given: object) -> None:
+    def __init__(self, lending: Lending, lent: Callable[[], Awaitable[Lent]]) -> None:
         self._lending = lending
-        self._given = given
+        self._lent = lent
 
     async def run(self, request: Request[Reply]) -> Reply:
-        lending, lent = self._lending, await lend_async(self._given)
+        lending, lent = self._lending, await self._lent()
         if _is_pipelined(lent):
             with ours(partial(lending.translated, lent)):
                 async with lent.raw.pipeline():

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq.abc import PGconn
 
 from mainspring.store.postgres.location import Location
 from mainspring.store.sql.statements import Row
@@ -26,24 +28,46 @@ class Overdue(psycopg.OperationalError):
     """The server has not answered by the deadline. Nobody knows what became of the command; the connection is spent."""
 
 
-class Connection(psycopg.Connection[Row]):
+class _Socket:
+    """Who looks at a connection's socket."""
+
+    pgconn: PGconn
+
+    @cached_property
+    def readable(self) -> Callable[[float], Sequence[object]]:
+        """Waits so many milliseconds for something to read; gives nothing when none came."""
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return poll.poll
+
+
+class Connection(_Socket, psycopg.Connection[Row]):
     """A blocking connection."""
 
     deadline = math.inf
     """Until when a command may take, on `time.monotonic`."""
-    used = False
-    """Whether it has been kept since an earlier request, so that it may have died unnoticed."""
+    taken_at = -math.inf
+    """When it was last taken out of its pool, on the same clock."""
+
+    @cached_property
+    def prepared(self) -> dict[str, bytes]:
+        """The names of statements that were prepared here without psycopg's knowledge, by their text."""
+        return {}
+
+    def rollback(self) -> None:
+        """As psycopg's, after which nothing is prepared any more."""
+        super().rollback()
+        self.prepared.clear()
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """As psycopg's, but not for longer than until the deadline."""
         return super().wait(_punctual(gen, self.deadline), *args, **kwargs)
 
 
-class AsyncConnection(psycopg.AsyncConnection[Row]):
+class AsyncConnection(_Socket, psycopg.AsyncConnection[Row]):
     """The same for an event loop."""
 
     deadline = math.inf
-    used = False
 
     async def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """As psycopg's, but not for longer than until the deadline."""
@@ -96,11 +120,7 @@ def _seconds(location: Location, deadline: float) -> int:
 
 def hung_up(connection: Connection | AsyncConnection) -> bool:
     """Whether the server has ended it: one that waits for the next command has nothing else to hear."""
-    if connection.closed:
-        return True
-    socket = select.poll()
-    socket.register(connection.pgconn.socket, select.POLLIN)
-    return bool(socket.poll(0))
+    return connection.closed or bool(connection.readable(0))
 
 
 def gives_rows(cursor: psycopg.Cursor[Row] | psycopg.AsyncCursor[Row]) -> bool:

@@ -31,11 +31,11 @@ class PostgresDialect(Dialect):
     the same round trip that begins it.
     """
 
-    def __init__(self, schema: str, *, sessions: bool = True) -> None:
+    def __init__(self, schema: str, *, sessions: bool = True, files: tuple[str, ...] = FILES) -> None:
         self.schema = schema
-        super().__init__("mainspring.store.postgres", FILES, _WORDS, self._parametrised, NEEDLESS)
+        super().__init__("mainspring.store.postgres", files, _WORDS, self._parametrised, NEEDLESS)
         if not sessions:
-            for name in ("begin", "begin_reading"):
+            for name in {"begin", "begin_reading"} & self._texts.keys():
                 self._texts[name] += "".join(f"; SET LOCAL {each} = {ms}" for each, ms in SESSION_LIMITS.items())
 
     def adapted(self, text: str) -> str:

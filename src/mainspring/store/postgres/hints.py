@@ -43,7 +43,13 @@ class Speaker:
     def hint(self, request: Request[Any]) -> Statement | None:
         """The NOTIFY that goes with a request, if it is worth one now."""
         now = self._clock()
-        topics = [topic for topic in _topics(request) if now - self._said.get(topic, -1.0) >= QUIET_SECONDS]
+        silent_at = now - QUIET_SECONDS
+        if type(request) is InsertRequest and len(request.jobs) == 1 and not request.ticks:
+            # There is one of these for each single job, and seldom something to be said.
+            topic = f"queue:{request.jobs[0].queue}"
+            topics = [topic] if self._said.get(topic, -1.0) <= silent_at else []
+        else:
+            topics = [topic for topic in _topics(request) if self._said.get(topic, -1.0) <= silent_at]
         if not topics:
             return None
         if len(self._said) > 1000:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import groupby, starmap
 from operator import attrgetter
+from typing import Any
 
 from mainspring.model.job import Claim, NewJob
 from mainspring.model.states import FINAL
@@ -19,26 +20,59 @@ from mainspring.store.base import (
     Inserted,
     InsertRequest,
     Operation,
+    Request,
     Room,
     SettleRequest,
 )
 from mainspring.store.postgres.heads import Head, Heads, Look
-from mainspring.store.postgres.script import whole
+from mainspring.store.postgres.script import Single, Whole, whole
 from mainspring.store.sql import edges
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.jobs import ending, is_plain, short
+from mainspring.store.sql.statements import Row, sql
 
-__all__ = ["claim", "insert", "settle"]
+__all__ = ["SINGLE", "claim", "insert", "parted", "settle", "single", "stored", "together"]
 
 
 NOT_ALIVE, CLAIMED = 0, 1
 """What the last row of `claim_plain` says was done; anything else: nothing."""
 
 
+SINGLE = "insert_single"
+"""The statement that inserts one plain job of which nobody has heard yet."""
+
+
+def single(request: Request[Any]) -> dict[str, str | None] | None:
+    """What `SINGLE` takes, where it may be all there is to do: then it changes a row, and the reply is `stored`."""
+    if not isinstance(request, InsertRequest) or not request.fresh or len(request.jobs) != 1:
+        return None
+    (job,) = request.jobs
+    if job.keys or request.flows or not is_plain(job):
+        return None
+    return {
+        "id": job.id,
+        "task": job.task,
+        "queue": job.queue,
+        "args": job.args,
+        "priority": str(job.priority),
+        "now": None if request.now is None else str(request.now),
+        "channel": None,
+        "payload": None,
+    }
+
+
+def stored(request: InsertRequest) -> tuple[Inserted, ...]:
+    """The reply where its one job is new."""
+    return (Inserted(request.jobs[0].id, False),)
+
+
 def insert(
     request: InsertRequest, otherwise: Callable[[InsertRequest], Operation[tuple[Inserted, ...]]]
 ) -> Operation[tuple[Inserted, ...]]:
     jobs = request.jobs
+    first = single(request)
+    if first is not None and (yield Single(SINGLE, first)):
+        return stored(request)
     ids = {job.id for job in jobs}
     if request.ticks or request.flows or not ids or len(ids) < len(jobs) or not all(map(_is_plain, jobs)):
         return (yield from otherwise(request))
@@ -47,6 +81,9 @@ def insert(
     there = {row[0] for row in rows}
     if None in there:
         return (yield from otherwise(request))
+    if first is not None:
+        # It is plain, so its queue was unknown. In a transaction of its own no other insert waits for this one.
+        yield sql("make_known", queue=jobs[0].queue)
     return tuple(Inserted(job.id, job.id in there) for job in jobs)
 
 
@@ -105,3 +142,25 @@ def settle(
     if None in refused:
         return (yield from otherwise(request))
     return frozenset(done.id for done in settlements if done.id not in refused)
+
+
+def together(steps: Sequence[Whole]) -> Whole:
+    """One statement for a settlement and a claim, whichever comes first; where there is but one of them, itself."""
+    if len(steps) == 1:
+        return steps[0]
+    parameters = {
+        f"{step.name.removesuffix('_plain')}_{name}": value for step in steps for name, value in step.parameters.items()
+    }
+    return Whole("settle_and_claim_plain", parameters)
+
+
+def parted(steps: Sequence[Whole], rows: list[Row]) -> list[list[Row]]:
+    """To each the rows that it would have got alone."""
+    if len(steps) == 1:
+        return [rows]
+    claimed = next(number for number, row in enumerate(rows) if row[_LEASE] != _OF_SETTLEMENT)
+    parts = {"settle_plain": rows[1:claimed], "claim_plain": rows[claimed:]}
+    return [parts[step.name] for step in steps]
+
+
+_LEASE, _OF_SETTLEMENT = 1, -1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections import deque
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -21,6 +21,11 @@ __all__ = ["AsyncPool", "Pool", "pause"]
 
 ROLLBACK_SECONDS = 1.0
 """How long it may take to save a connection whose operation came to nothing."""
+MOMENT_SECONDS = 0.1
+"""How long after a connection was taken it need not be looked at before it is taken again."""
+
+_IDLE = int(TransactionStatus.IDLE)
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 def pause(attempt: int) -> float:
@@ -51,28 +56,37 @@ class Pool(_Shelf):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self._places = threading.Semaphore(location.pool)
+        # Nothing but places, as many as are free: no lock of Python's own is taken and left as fast.
+        self._places = SimpleQueue[None]()
+        for _ in range(location.pool):
+            self._places.put(None)
         self._idle: deque[Connection] = deque()
 
     def take(self, deadline: float) -> Connection:
         """A connection that is the caller's until he gives it back. Raises `StoreBusy`, `StoreUnavailable` and what
         else may come of connecting."""
-        if not self._places.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise self._busy(self._location.pool)
+        now = time.monotonic()
         try:
-            return self._kept() or self._opened(deadline)
+            self._places.get(timeout=max(0.0, deadline - now))
+        except Empty:
+            raise self._busy(self._location.pool) from None
+        try:
+            return self._kept(now) or self._opened(deadline)
         except BaseException:
-            self._places.release()
+            self._places.put(None)
             raise
 
-    def _kept(self) -> Connection | None:
-        while self._idle:
-            with suppress(IndexError):
+    def _kept(self, now: float) -> Connection | None:
+        while True:
+            try:
                 connection = self._idle.pop()
-                if not hung_up(connection):
-                    return connection
-                connection.close()
-        return None
+            except IndexError:
+                return None
+            # One that was in use just now is hardly dead, and what it is wanted for would find out.
+            if now - connection.taken_at < MOMENT_SECONDS or not hung_up(connection):
+                connection.taken_at = now
+                return connection
+            connection.close()
 
     def _opened(self, deadline: float) -> Connection:
         attempt = 0
@@ -86,7 +100,7 @@ class Pool(_Shelf):
                     raise translated(error, self._location.url) from error
                 time.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.
-                if kept := self._kept():
+                if kept := self._kept(time.monotonic()):
                     return kept
             else:
                 self._reached = True
@@ -96,20 +110,23 @@ class Pool(_Shelf):
         """For the next caller, if it is worth keeping."""
         worth_keeping = False
         try:
-            connection.deadline = time.monotonic() + ROLLBACK_SECONDS
-            if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-                with suppress(psycopg.Error):
-                    connection.rollback()
-            worth_keeping = connection.info.transaction_status is TransactionStatus.IDLE
+            worth_keeping = connection.pgconn.transaction_status == _IDLE or self._is_saved(connection)
         finally:
             if worth_keeping:
-                connection.used = True
                 self._idle.append(connection)
             else:
                 connection.close()
                 # What cost this one its life has most likely cost the others theirs.
                 self.close()
-            self._places.release()
+            self._places.put(None)
+
+    def _is_saved(self, connection: Connection) -> bool:
+        """Whether one whose operation came to nothing can still be used."""
+        if connection.pgconn.transaction_status in _OPEN:
+            connection.deadline = time.monotonic() + ROLLBACK_SECONDS
+            with suppress(psycopg.Error):
+                connection.rollback()
+        return connection.pgconn.transaction_status == _IDLE
 
     def close(self) -> None:
         """Close what is not in use."""
@@ -189,7 +206,6 @@ class AsyncPool(_Shelf):
             worth_keeping = connection.info.transaction_status is TransactionStatus.IDLE
         finally:
             if worth_keeping:
-                connection.used = True
                 self._idle.append(connection)
             else:
                 await connection.close()

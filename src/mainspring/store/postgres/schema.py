@@ -12,7 +12,7 @@ from mainspring.store.migrate import migrations, pending
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.errors import behind
 
-__all__ = ["LOCK", "MIGRATIONS", "check", "script", "upgrade"]
+__all__ = ["LOCK", "MIGRATIONS", "check", "role_name", "schema_made", "script", "upgrade"]
 
 MIGRATIONS = migrations("mainspring.store.postgres.migrations")
 
@@ -26,13 +26,18 @@ def check(url: str, version: int) -> None:
         raise behind(url, version)
 
 
+def schema_made(schema: str) -> str:
+    """What makes that schema, if it is not there."""
+    # Not CREATE SCHEMA IF NOT EXISTS: that wants the right to make one even where it is there.
+    return f'DO $do$ BEGIN IF to_regnamespace(\'"{schema}"\') IS NULL THEN CREATE SCHEMA "{schema}"; END IF; END $do$;'
+
+
 def upgrade(dialect: PostgresDialect, found: int, url: str) -> tuple[str, ...]:
     """What brings a schema from version `found` up to date, in order; nothing where it is. Raises `SchemaMismatch`."""
     missing = pending(MIGRATIONS, found, url)
     schema = dialect.schema
     first = (
-        # Not CREATE SCHEMA IF NOT EXISTS: that wants the right to make one even where it is there.
-        f'DO $do$ BEGIN IF to_regnamespace(\'"{schema}"\') IS NULL THEN CREATE SCHEMA "{schema}"; END IF; END $do$;',
+        schema_made(schema),
         f'CREATE TABLE IF NOT EXISTS "{schema}".migrations '
         "(version integer PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now());",
     )
@@ -73,12 +78,17 @@ END $do$;"""
 def _grants(schema: str, role: str | None) -> tuple[str, ...]:
     if role is None:
         return ()
-    if not role or "\0" in role:
-        raise ConfigurationError(f"{quote(role)} is no name of a role")
-    name = '"' + role.replace('"', '""') + '"'
+    name = role_name(role)
     return (
         f'GRANT USAGE ON SCHEMA "{schema}" TO {name};\n'
         f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO {name};\n'
         f'REVOKE INSERT, UPDATE, DELETE ON "{schema}".migrations FROM {name};\n'
         f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA "{schema}" TO {name};',
     )
+
+
+def role_name(role: str) -> str:
+    """A role, as SQL has it. Raises `ConfigurationError`."""
+    if not role or "\0" in role:
+        raise ConfigurationError(f"{quote(role)} is no name of a role")
+    return '"' + role.replace('"', '""') + '"'

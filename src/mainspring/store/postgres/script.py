@@ -6,12 +6,12 @@ A generator again, so that the blocking and the async driver differ in nothing b
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Generic
 
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, Statement
 
-__all__ = ["SchemaCheck", "Script", "Whole", "script", "whole"]
+__all__ = ["Course", "SchemaCheck", "Script", "Single", "Whole", "script", "whole"]
 
 Script = Generator[Statement | Query, list[Row], Reply]
 """Yields what is to be executed, is sent its rows, returns the operation's reply."""
@@ -31,6 +31,12 @@ class Whole(Statement):
     __slots__ = ()
 
 
+class Single(Whole):
+    """One about a single job, whose parameters may as well be text. It changes a row, or nothing: gives as many."""
+
+    __slots__ = ()
+
+
 def whole(name: str, /, **parameters: Any) -> Whole:
     """The statement of that name, with its parameters, as yet without a hint."""
     return Whole(name, {**parameters, "channel": None, "payload": None})
@@ -42,9 +48,10 @@ def script(
     check: SchemaCheck | None = None,
     *,
     sessions: bool = True,
+    first: Any = None,
 ) -> Script[Reply]:
     """The commands of one operation, committed at its end; `hint` is executed just before, if it has written. First of
-    all the version of the schema goes to `check`.
+    all the version of the schema goes to `check`. An operation that has begun has yielded `first`.
 
     Where sessions keep nothing (not `sessions`), nothing is executed outside of a transaction: it is BEGIN that says
     how long what follows may take, and at which isolation.
@@ -59,7 +66,7 @@ def script(
     rows: list[Row] | None = None
     while True:
         try:
-            step = operation.send(rows)
+            step, first = first or operation.send(rows), None
         except StopIteration as done:
             reply: Reply = done.value
             break
@@ -73,10 +80,33 @@ def script(
                 begun = READ
                 yield BEGIN
             if isinstance(step, Whole) and hint is not None:
-                step = Whole(step.name, {**step.parameters, **hint.parameters})
+                step = type(step)(step.name, {**step.parameters, **hint.parameters})
             rows = yield step
     if begun is WRITE and hint is not None:
         yield hint
     if begun is not None:
         yield COMMIT
     return reply
+
+
+class Course(Generic[Reply]):
+    """A script on its way: the command that comes next, and after the last one the reply."""
+
+    __slots__ = ("_commands", "command", "reply")
+
+    reply: Reply
+
+    def __init__(self, commands: Script[Reply]) -> None:
+        self._commands = commands
+        self.command: Statement | Query | None = None
+        self._advance(None)
+
+    def take(self, rows: list[Row]) -> None:
+        """What the command gave."""
+        self._advance(rows)
+
+    def _advance(self, rows: list[Row] | None) -> None:
+        try:
+            self.command = self._commands.send(rows)  # type: ignore[arg-type]
+        except StopIteration as done:
+            self.command, self.reply = None, done.value

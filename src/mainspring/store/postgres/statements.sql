@@ -24,6 +24,26 @@ SELECT pg_notify(:channel, :payload);
 -- Gives the server's time in milliseconds since 1970 UTC.
 SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 
+-- name: insert_single
+-- Takes :id, :task, :queue, :args, :priority of a job, :now or NULL, a hint (:channel, :payload) or NULL. Changes a row if
+-- its queue is known and plain, else nothing. There is one of these for each single job, so everything in it counts: that
+-- nobody has the id is for the caller to know, and now() is read once.
+INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, gate)
+SELECT :id, :task, :queue, 'queued', :args, :priority,
+       coalesce(:now, floor(date_part('epoch', now()) * 1000)::bigint),
+       coalesce(:now, floor(date_part('epoch', now()) * 1000)::bigint),
+       coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = :task), '')
+FROM mainspring_queues AS q
+WHERE q.name = :queue
+  AND NOT (q.partitioned OR position('max_queued' IN q.defined) > 0 OR position('max_queued' IN q.limited) > 0
+           OR position('max_queued' IN q.each_defined) > 0 OR position('max_queued' IN q.each_limited) > 0)
+  AND (SELECT p.name FROM mainspring_partitions AS p WHERE p.queue = :queue ORDER BY p.name LIMIT 1) IS NULL
+  AND (:channel::text IS NULL OR pg_notify(:channel, :payload) IS NOT NULL);
+
+-- name: make_known
+-- Takes :queue. Gives it its row before it is served.
+INSERT INTO mainspring_queues (name) VALUES (:queue) ON CONFLICT DO NOTHING;
+
 -- name: insert_plain
 -- Takes :jobs (id, task, queue, args, priority), :queues, :now, :channel, :payload. This and the two below are functions of
 -- the schema: see migrations/0003_plain_jobs.sql.
@@ -36,6 +56,23 @@ SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now, :chan
 -- name: settle_plain
 -- Takes :final, :back, :now, :channel, :payload.
 SELECT mainspring_settle_plain(:final::jsonb, :back::jsonb, :now, :channel, :payload);
+
+-- name: settle_and_claim_plain
+-- Takes what the two above take; the names begin with settle_ and claim_. Gives a row of no interest, then what the
+-- settlement gives as rows with the lease -1, then what the claim gives. It waits for nobody's locks for long, since a
+-- settlement would keep the claim waiting that has come along.
+SELECT set_config('lock_timeout', '50ms', true) AS id, -1 AS lease, '' AS task, '' AS queue, '' AS args, 0 AS priority,
+       0 AS attempt, 0 AS crashes, 0 AS postponed, 0::bigint AS created_at, 0::bigint AS run_at, 0::bigint AS started_at,
+       '' AS worker, '' AS history, '' AS options, false AS cancel_requested, '' AS partition, 0 AS cost, '' AS flow
+UNION ALL
+SELECT refused, -1, '', '', '', 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint, '', '', '', false, '', 0, ''
+FROM mainspring_settle_plain(
+    :settle_final::jsonb, :settle_back::jsonb, :settle_now, :settle_channel, :settle_payload
+) AS refused
+UNION ALL
+SELECT * FROM mainspring_claim_plain(
+    :claim_worker, :claim_rooms::jsonb, :claim_limit, :claim_now, :claim_channel, :claim_payload
+);
 
 -- name: insert_plain_jobs
 -- Takes :doc (id, task, queue, args, priority of jobs that have nothing else), :now. Gives the ids that were not there

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
@@ -21,7 +22,7 @@ from mainspring.store.base import (
     SettleRequest,
 )
 from mainspring.store.postgres import plain
-from mainspring.store.postgres.borrowed import Lending, PostgresAsyncBorrowed, PostgresBorrowed
+from mainspring.store.postgres.borrowed import PostgresAsyncBorrowed, PostgresBorrowed, StoreLending
 from mainspring.store.postgres.connections import Connection, connect
 from mainspring.store.postgres.dialect import PostgresDialect
 from mainspring.store.postgres.drivers import PostgresAsyncDriver, PostgresDriver
@@ -30,6 +31,7 @@ from mainspring.store.postgres.heads import Heads
 from mainspring.store.postgres.location import OPERATION_SECONDS, locate
 from mainspring.store.postgres.pooler import pooler_warnings
 from mainspring.store.postgres.schema import LOCK, MIGRATIONS, script, upgrade
+from mainspring.store.sql.lending import lend, lend_async
 from mainspring.store.sql.operations import SqlOperations
 from mainspring.store.sql.statements import sql
 
@@ -53,7 +55,7 @@ class PostgresStore(SqlOperations):
         self._location = locate(url)
         self.url = self._location.url
         self._dialect = PostgresDialect(self._location.schema, sessions=self._location.listen)
-        self._lending = Lending(self, self._location, self._dialect, self._whereabouts)
+        self._lending = StoreLending(self, self._location, self._dialect, self._whereabouts)
         self._heads = Heads()
 
     def insert(self, request: InsertRequest) -> Operation[tuple[Inserted, ...]]:
@@ -72,10 +74,10 @@ class PostgresStore(SqlOperations):
         return PostgresAsyncDriver(self, self._location, self._dialect)
 
     def borrow(self, connection: object) -> PostgresBorrowed:
-        return PostgresBorrowed(self._lending, connection)
+        return PostgresBorrowed(self._lending, lend(connection))
 
     def async_borrow(self, connection: object) -> PostgresAsyncBorrowed:
-        return PostgresAsyncBorrowed(self._lending, connection)
+        return PostgresAsyncBorrowed(self._lending, partial(lend_async, connection))
 
     def schema(self) -> SchemaStatus:
         with self._connected() as connection:

@@ -46,6 +46,8 @@ class Listener:
         self._subscriptions = Subscriptions()
         self._taken = False
         """Whether somebody uses the connection now."""
+        self._wanted = 0
+        """How many want it for a moment, before anybody goes on listening."""
         self._connection: Connection | None = None
         self._awaited_from = 0.0
         """Since when the server owes a sign of life; 0: it has given one."""
@@ -84,11 +86,13 @@ class Listener:
     def wait(self, watch: RedisWatch, deadline: float) -> bool:
         """Until this one may have heard something, or the time is over; False: there is nothing to listen with."""
         with self._changed:
-            while self._taken and not watch.heard and (left := deadline - time.monotonic()) > 0:
+            while (self._taken or self._wanted) and not watch.heard and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            if self._taken or watch.heard:
+            if self._taken or self._wanted or watch.heard:
                 return True
             self._taken = True
+            self._bell.hang()
+            self._bell.hush()
         try:
             connection = self._listen(time.monotonic() + CONNECT_SECONDS)
             while not watch.heard and (left := deadline - time.monotonic()) > 0 and not self._bell.rung:
@@ -106,13 +110,18 @@ class Listener:
 
     def _take(self, deadline: float) -> bool:
         """Be the one who uses the connection; who listens is asked to let go of it."""
-        while self._taken and (left := deadline - time.monotonic()) > 0:
-            self._bell.ring()
-            self._changed.wait(left)
+        self._wanted += 1
+        try:
+            while self._taken and (left := deadline - time.monotonic()) > 0:
+                self._bell.ring()
+                self._changed.wait(left)
+        finally:
+            self._wanted -= 1
         if self._taken:
             return False
-        self._bell.hush()
         self._taken = True
+        self._bell.hang()
+        self._bell.hush()
         return True
 
     def _listen(self, deadline: float) -> Connection:
@@ -184,26 +193,30 @@ class Listener:
 
 
 class _Bell:
-    """Wakes who is waiting for a socket."""
+    """Wakes who is waiting for a socket. Hung, rung and hushed under the listener's lock."""
 
     def __init__(self) -> None:
         self._ends: tuple[socket.socket, socket.socket] | None = None
         self.rung = False
 
+    def hang(self) -> None:
+        """Somebody is going to wait."""
+        self._ends = self._ends or socket.socketpair()
+
     def fileno(self) -> int:
         """What to poll."""
-        return self._pair()[0].fileno()
+        return self._ends[0].fileno() if self._ends else -1
 
     def ring(self) -> None:
         """Wake him, now or as soon as he waits."""
-        if not self.rung:
+        if self._ends and not self.rung:
             self.rung = True
-            self._pair()[1].send(b"!")
+            self._ends[1].send(b"!")
 
     def hush(self) -> None:
         """He has come."""
-        if self.rung:
-            self._pair()[0].recv(1)
+        if self._ends and self.rung:
+            self._ends[0].recv(1)
             self.rung = False
 
     def close(self) -> None:
@@ -211,10 +224,6 @@ class _Bell:
         ends, self._ends, self.rung = self._ends, None, False
         for end in ends or ():
             end.close()
-
-    def _pair(self) -> tuple[socket.socket, socket.socket]:
-        self._ends = self._ends or socket.socketpair()
-        return self._ends
 
 
 class RedisWatch:

@@ -8,8 +8,8 @@ from mainspring.store.redis.scripts import Call
 
 __all__ = ["pass_on"]
 
-SCRIPTS = 2
-AT_ONCE = 350
+SCRIPTS = 3
+AT_ONCE = 250
 """So many children are told by each of them, so that the server is not held up, and by the one that began it: 1,000."""
 
 

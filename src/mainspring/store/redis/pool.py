@@ -26,19 +26,18 @@ def pause(attempt: int) -> float:
 
 
 class _Shelf:
-    """What the two kinds have in common: where they connect to, and whether that has ever worked."""
+    """What the two kinds have in common: where they connect to, and when that is tried again."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
         self._location = route.location
-        self._reached = False
 
     def _worth_trying(self, error: Exception, at: float, deadline: float) -> bool:
         """Whether to try again then: an address at which nobody has ever answered is not waited for."""
         if at >= deadline:
             return False
         gone = isinstance(error, NotPrimary | theirs.TimeoutError) or lost(error)
-        return undone(error) or (gone and self._reached)
+        return undone(error) or (gone and self._route.reached)
 
     def _busy(self, limit: int) -> StoreBusy:
         return StoreBusy(
@@ -90,7 +89,7 @@ class Pool(_Shelf):
                 if kept := self._kept():
                     return kept
             else:
-                self._reached = True
+                self._route.reached = True
                 return connection
 
     def give_back(self, connection: Connection) -> None:
@@ -169,7 +168,7 @@ class AsyncPool(_Shelf):
                 if kept := await self._kept():
                     return kept
             else:
-                self._reached = True
+                self._route.reached = True
                 return connection
 
     async def give_back(self, connection: AsyncConnection) -> None:

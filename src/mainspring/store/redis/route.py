@@ -48,6 +48,8 @@ class Route:
         self.location = location
         self._known: tuple[Address, ...] = location.addresses
         """Whom to ask, the likeliest first: sentinels, or nodes of the cluster."""
+        self.reached = False
+        """Whether the right server has ever answered."""
 
     @property
     def slot(self) -> int:

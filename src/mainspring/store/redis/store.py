@@ -49,8 +49,8 @@ class RedisStore(RedisOperations):
 
     def _no_transactions(self) -> UnusableTransaction:
         return UnusableTransaction(
-            f"{self.url} keeps no jobs in transactions of yours: enqueue when yours has been committed, or keep the "
-            "jobs in the database where the transaction is (SQLite, PostgreSQL)"
+            f"{self.url} keeps no jobs in transactions of yours: enqueue through an outbox in the database where the "
+            "transaction is, app.outbox(connection).enqueue(task.job(...)), or keep the jobs there (SQLite, PostgreSQL)"
         )
 
     def schema(self) -> SchemaStatus:

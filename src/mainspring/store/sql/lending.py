@@ -21,6 +21,8 @@ from mainspring.store.connect import without_password
 from mainspring.store.sql.statements import CLOCK, READ, WRITE, Query, Row, Statement
 
 __all__ = [
+    "OUTBOX",
+    "TX",
     "AsyncExecute",
     "Execute",
     "Kind",
@@ -68,6 +70,9 @@ _ASYNC: Final[tuple[tuple[Kind, str, str], ...]] = (
     ("sqlalchemy", "sqlalchemy.ext.asyncio.engine", "AsyncConnection"),
 )
 
+TX, OUTBOX = "tx=", "app.outbox()"
+"""What a connection was given as, for people."""
+
 FORMS = (
     "the open connection or session whose transaction it is: of psycopg, psycopg2, asyncpg, sqlite3, aiosqlite or "
     "SQLAlchemy, or django.db.connection"
@@ -79,7 +84,7 @@ class Lent:
     """A connection that was given, unwrapped."""
 
     name: str
-    """What was given, for people."""
+    """As what, and what, was given, for people: "tx= (psycopg.Connection)"."""
     raw: Any
     """The driver library's own connection."""
     kind: Kind
@@ -104,20 +109,20 @@ def _rows(result: Any) -> list[Row]:
 
 def unusable(name: str, what: str) -> UnusableTransaction:
     """The error for a connection of a known kind: what is wrong with it, and what to do."""
-    return UnusableTransaction(f"tx= ({name}) {what}")
+    return UnusableTransaction(f"{name} {what}")
 
 
 # --- which kind ------------------------------------------------------------------------------------------------------
 
 
-def _kind_of(given: object, *, is_async: bool) -> Kind:
+def _kind_of(given: object, role: str, *, is_async: bool) -> Kind:
     """Raises `UnusableTransaction` for what is no connection, and for one that blocks where it must not, or the other
     way round."""
     if kind := _among(_ASYNC if is_async else _BLOCKING, given):
         return kind
     if _among(_ASYNC, given):
         raise unusable(
-            _type_name(given),
+            _name(given, role),
             "is an async connection, and this a blocking verb: await the async one, such as aenqueue(...), or give a "
             "blocking connection",
         )
@@ -126,18 +131,17 @@ def _kind_of(given: object, *, is_async: bool) -> Kind:
             "await sync_to_async(task.using(tx=connection).enqueue)(...)" if kind == "django" else "use enqueue(...)"
         )
         raise unusable(
-            _type_name(given),
+            _name(given, role),
             f"is a blocking connection, and this an async verb, which it would hold up: {advice}, or give an async one",
         )
     if given is None:
         raise UnusableTransaction(
-            f"tx= is None: give {FORMS} (`with transaction.atomic() as tx` gives None, too). Leave tx= away to enqueue "
-            "at once, whatever becomes of a transaction"
+            f"{role} is None: give {FORMS} (`with transaction.atomic() as tx` gives None, too)"
+            + (". Leave tx= away to enqueue at once, whatever becomes of a transaction" if role == TX else "")
         )
-    shown = without_password(given) if isinstance(given, str) else given
-    raise UnusableTransaction(
-        f"tx={quote(shown)} ({_type_name(given)}) is no connection that is known here: give {FORMS}"
-    )
+    shown = quote(without_password(given) if isinstance(given, str) else given)
+    named = f"{role}{shown}" if role == TX else f"{role}: {shown}"
+    raise UnusableTransaction(f"{named} ({_type_name(given)}) is no connection that is known here: give {FORMS}")
 
 
 def _among(types: tuple[tuple[Kind, str, str], ...], given: object) -> Kind | None:
@@ -152,12 +156,16 @@ def _type_name(given: object) -> str:
     return f"{type(given).__module__}.{type(given).__qualname__}"
 
 
+def _name(given: object, role: str) -> str:
+    return f"{role} ({_type_name(given)})"
+
+
 # --- unwrapping ------------------------------------------------------------------------------------------------------
 
 
-def lend(given: object) -> Lent:
-    """A blocking connection, unwrapped. Raises `UnusableTransaction`."""
-    kind, name = _kind_of(given, is_async=False), _type_name(given)
+def lend(given: object, role: str = TX) -> Lent:
+    """A blocking connection, unwrapped, that was given as `role`. Raises `UnusableTransaction`."""
+    kind, name = _kind_of(given, role, is_async=False), _name(given, role)
     if kind == "django":
         return _from_django(given, name)
     if kind != "sqlalchemy":
@@ -172,9 +180,9 @@ def lend(given: object) -> Lent:
         raise _not_lent(name, error) from error
 
 
-async def lend_async(given: object) -> Lent:
+async def lend_async(given: object, role: str = TX) -> Lent:
     """An async connection, unwrapped. Raises `UnusableTransaction`."""
-    kind, name = _kind_of(given, is_async=True), _type_name(given)
+    kind, name = _kind_of(given, role, is_async=True), _name(given, role)
     if kind == "asyncpg":
         # Of one from a pool, the same connection each time that it is handed out.
         raw = getattr(given, "_con", given)

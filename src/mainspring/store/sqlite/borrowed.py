@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -30,8 +30,6 @@ from mainspring.store.sql.lending import (
     Session,
     aperform,
     bare,
-    lend,
-    lend_async,
     ours,
     perform,
     unusable,
@@ -40,7 +38,17 @@ from mainspring.store.sql.statements import Query, Row, Statement
 from mainspring.store.sqlite.connection import DIALECT
 from mainspring.store.sqlite.location import Location, identity
 
-__all__ = ["Lending", "SqliteAsyncBorrowed", "SqliteBorrowed", "refuse_in_memory"]
+__all__ = [
+    "Lending",
+    "SqliteAsyncBorrowed",
+    "SqliteBorrowed",
+    "StoreLending",
+    "is_at",
+    "main_file",
+    "refuse_in_memory",
+]
+
+KINDS = ("sqlite3", "aiosqlite")
 
 Upgrade = Callable[[int], list[str]]
 """The statements that bring a schema of that version up to date."""
@@ -53,12 +61,7 @@ class Plain(Query):
 
 
 class Lending:
-    """What a store needs to work on connections that it is lent."""
-
-    def __init__(self, store: Store, location: Location, upgrade: Upgrade) -> None:
-        self._store = store
-        self._location = location
-        self._upgrade = upgrade
+    """What is known of the connections that are lent to one place."""
 
     def session(self, lent: Lent, request: Request[Reply]) -> Session[Reply]:
         """The request as a part of the transaction of that connection."""
@@ -70,8 +73,7 @@ class Lending:
         try:
             yield Plain("SAVEPOINT mainspring")
             try:
-                yield from self._bring_up_to_date()
-                reply = yield from bare(start(self._store, request), now_ms)
+                reply = yield from self._within(request)
             except Exception:
                 if lent.raw.in_transaction:
                     yield Plain("ROLLBACK TO mainspring")
@@ -86,17 +88,11 @@ class Lending:
         return reply
 
     def _recognise(self, lent: Lent) -> Session[None]:
-        if lent.kind not in ("sqlite3", "aiosqlite"):
-            raise unusable(lent.name, f"is no connection to SQLite, and the jobs are in {self._location.url}")
-        files = yield Plain("PRAGMA database_list")
-        main = next((file for _, name, file in files if name == "main"), "")
-        if not main or _identity_of(main) != identity(self._location):
-            raise unusable(
-                lent.name,
-                f"is a connection to {main or 'a database in memory'}, and the jobs are in {self._location.path}: one "
-                "transaction cannot be in both. Give a connection to that file (as its main one), or have the jobs in "
-                "this one",
-            )
+        """Raise unless the connection leads there."""
+        raise NotImplementedError
+
+    def _within(self, request: Request[Reply]) -> Session[Reply]:
+        raise NotImplementedError
 
     @staticmethod
     def _refuse_autocommit(lent: Lent) -> None:
@@ -105,8 +101,63 @@ class Lending:
             raise unusable(
                 lent.name,
                 "is in autocommit mode and has no transaction open, so that there is nothing to commit or roll back: "
-                'begin one, such as connection.execute("BEGIN IMMEDIATE"), or leave tx= away',
+                'begin one, such as connection.execute("BEGIN IMMEDIATE"), or enqueue without it',
             )
+
+    def translated(self, lent: Lent, error: Exception) -> Exception:
+        """What the connection's library raised, as one of ours; as it is, where only a bug of ours can be the cause."""
+        cause: Any = getattr(error, "orig", None) or error
+        if not isinstance(cause, sqlite3.Error):
+            return error
+        text = clean(str(cause))
+        code = int(getattr(cause, "sqlite_errorcode", None) or 0)
+        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return StoreBusy(
+                f"{lent.name}: the file was written by others since this transaction first read it, so it cannot write "
+                "any more: roll it back, and begin it with BEGIN IMMEDIATE"
+            )
+        match code & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return StoreBusy(
+                    f"{lent.name}: the file was locked by others for longer than this connection waits ({text}); "
+                    "nothing was enqueued: try again, or give it a longer timeout"
+                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+                return StoreReadOnly(f"{lent.name} can only read its file ({text})")
+            case sqlite3.SQLITE_FULL:
+                return StoreFull(f"{lent.name}: no room left ({text}); roll it back, free some disk space")
+            case 0:
+                # Python's own refusals: closed, or of another thread.
+                return unusable(lent.name, f"cannot be worked on: {text}")
+            case sqlite3.SQLITE_ERROR:
+                return error
+            case _:
+                return StoreError(f"{lent.name} failed ({text}); roll its transaction back")
+
+
+class StoreLending(Lending):
+    """Connections on which a store performs its requests."""
+
+    def __init__(self, store: Store, location: Location, upgrade: Upgrade) -> None:
+        self._store = store
+        self._location = location
+        self._upgrade = upgrade
+
+    def _recognise(self, lent: Lent) -> Session[None]:
+        if lent.kind not in KINDS:
+            raise unusable(lent.name, f"is no connection to SQLite, and the jobs are in {self._location.url}")
+        main = yield from main_file(lent)
+        if not is_at(main, self._location):
+            raise unusable(
+                lent.name,
+                f"is a connection to {main or 'a database in memory'}, and the jobs are in {self._location.path}: one "
+                "transaction cannot be in both. Give a connection to that file (as its main one), or have the jobs in "
+                "this one",
+            )
+
+    def _within(self, request: Request[Reply]) -> Session[Reply]:
+        yield from self._bring_up_to_date()
+        return (yield from bare(start(self._store, request), now_ms))
 
     def _bring_up_to_date(self) -> Session[None]:
         """In this very transaction, if there is nothing in the file yet: its owner may hold the only lock there is."""
@@ -116,43 +167,24 @@ class Lending:
         for statement in self._upgrade(found):
             yield Plain(statement)
 
-    def translated(self, lent: Lent, error: Exception) -> Exception:
-        """What the connection's library raised, as one of ours; as it is, where only a bug of ours can be the cause."""
-        cause: Any = getattr(error, "orig", None) or error
-        if not isinstance(cause, sqlite3.Error):
-            return error
-        text, place = clean(str(cause)), self._location.path
-        code = int(getattr(cause, "sqlite_errorcode", None) or 0)
-        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
-            return StoreBusy(
-                f"{place} was written by others since the transaction given as tx= first read it, so it cannot write "
-                "any more: roll it back, and begin it with BEGIN IMMEDIATE"
-            )
-        match code & 0xFF:
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return StoreBusy(
-                    f"{place} was locked by others for longer than the connection given as tx= waits ({text}); nothing "
-                    "was enqueued: try again, or give it a longer timeout"
-                )
-            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-                return StoreReadOnly(f"the connection given as tx= can only read {place} ({text})")
-            case sqlite3.SQLITE_FULL:
-                return StoreFull(f"no room left for {place} ({text}); roll the transaction back, free some disk space")
-            case 0:
-                # Python's own refusals: closed, or of another thread.
-                return unusable(lent.name, f"cannot be worked on: {text}")
-            case sqlite3.SQLITE_ERROR:
-                return error
-            case _:
-                return StoreError(f"{place} failed ({text}); roll back the transaction given as tx=")
+
+def main_file(lent: Lent) -> Session[str]:
+    """The file that a connection leads to; "": none, it is in memory."""
+    files = yield Plain("PRAGMA database_list")
+    return str(next((file for _, name, file in files if name == "main"), "") or "")
+
+
+def is_at(file: str, location: Location) -> bool:
+    """Whether that is the file at the location, by whatever name."""
+    return bool(file) and _identity_of(file) == identity(location)
 
 
 class SqliteBorrowed:
     """A blocking connection of somebody else's."""
 
-    def __init__(self, lending: Lending, given: object) -> None:
+    def __init__(self, lending: Lending, lent: Lent) -> None:
         self._lending = lending
-        self._lent = lend(given)
+        self._lent = lent
 
     def run(self, request: Request[Reply]) -> Reply:
         lent = self._lent
@@ -164,12 +196,12 @@ class SqliteBorrowed:
 class SqliteAsyncBorrowed:
     """An async connection of somebody else's."""
 
-    def __init__(self, lending: Lending, given: object) -> None:
+    def __init__(self, lending: Lending, lent: Callable[[], Awaitable[Lent]]) -> None:
         self._lending = lending
-        self._given = given
+        self._lent = lent
 
     async def run(self, request: Request[Reply]) -> Reply:
-        lent = await lend_async(self._given)
+        lent = await self._lent()
         execute: AsyncExecute = lent.aexecute if lent.through is not None else partial(_by_aiosqlite, lent.raw)
         with ours(partial(self._lending.translated, lent)), _as_text(lent):
             return await aperform(self._lending.session(lent, request), execute, _translate)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from functools import partial
 
 from mainspring.errors import ConfigurationError, SchemaMismatch
 from mainspring.store.base import SchemaStatus
 from mainspring.store.migrate import Migration, migrations, pending
+from mainspring.store.sql.lending import lend, lend_async
 from mainspring.store.sql.operations import SqlOperations
-from mainspring.store.sqlite.borrowed import Lending, SqliteAsyncBorrowed, SqliteBorrowed, refuse_in_memory
+from mainspring.store.sqlite.borrowed import (
+    SqliteAsyncBorrowed,
+    SqliteBorrowed,
+    StoreLending,
+    refuse_in_memory,
+)
 from mainspring.store.sqlite.connection import Connection, statements_of
 from mainspring.store.sqlite.drivers import SqliteAsyncDriver, SqliteDriver
 from mainspring.store.sqlite.forks import using
@@ -35,7 +42,7 @@ class SqliteStore(SqlOperations):
         self.url = self._location.url
         self._migrations = migrations("mainspring.store.sqlite.migrations")
         self._opened = False
-        self._lending = Lending(self, self._location, self._upgrade)
+        self._lending = StoreLending(self, self._location, self._upgrade)
         # A database in memory lives as long as a connection to it is open.
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
 
@@ -48,12 +55,12 @@ class SqliteStore(SqlOperations):
     def borrow(self, connection: object) -> SqliteBorrowed:
         if self._location.path is None:
             raise refuse_in_memory()
-        return SqliteBorrowed(self._lending, connection)
+        return SqliteBorrowed(self._lending, lend(connection))
 
     def async_borrow(self, connection: object) -> SqliteAsyncBorrowed:
         if self._location.path is None:
             raise refuse_in_memory()
-        return SqliteAsyncBorrowed(self._lending, connection)
+        return SqliteAsyncBorrowed(self._lending, partial(lend_async, connection))
 
     def schema(self) -> SchemaStatus:
         place = self._location.path

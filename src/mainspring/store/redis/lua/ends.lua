@@ -6,7 +6,7 @@
 -- the next scripts of whoever began it, and of any worker.
 
 -- How many children, and edges, a script may still tell; whether it left something to others.
-local Ends = { jobs = 350, edges = 2000, left = false }
+local Ends = { jobs = 250, edges = 2000, left = false }
 local heard, hearing = {}, {} -- by child: the ends that it has to take in; and the children
 local met = {} -- children, by id, that were told something
 local touched, falling, hoping, told = {}, {}, {}, {}
@@ -158,6 +158,8 @@ local function give_up(now)
   end
 end
 
+local function all_told() return call('ZCOUNT', Names.unfinished, LATER.open, LATER.tell) == 0 end
+
 -- Who neither goes down nor has anything to wait for is released. A dead parent does so only when nothing is left that could
 -- still take him down.
 local function release(now)
@@ -167,7 +169,7 @@ local function release(now)
     local early = stand.fired and stand.open > 0
     if not Jobs.load(job.id) then
       -- Deleted by this very request.
-    elseif job.state == 'blocked' and (stand.open == 0 or (early and not Ends.left)) then
+    elseif job.state == 'blocked' and (stand.open == 0 or (early and all_told())) then
       local run_at = math.max(job.run_at, now)
       Jobs.move(job, Jobs.due_state(run_at, now), { run_at = run_at, parents = Edges.sum(stand) })
     else

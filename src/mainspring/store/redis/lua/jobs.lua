@@ -15,7 +15,7 @@ local WAITING = { blocked = true, scheduled = true, queued = true }
 
 -- Where none of these is set, a job has only the places that every job has, and ends without ado.
 local SPECIAL = {
-  flow = true, keys = true, parents = true, children = true, cancel_requested = true, reason = true,
+  flow = true, keys = true, cancel_requested = true, reason = true,
 }
 
 local loaded = {}
@@ -100,10 +100,10 @@ function Jobs.enter(job)
 end
 
 -- A running job, the first time that it does, and with nothing special about it, is final. `fields` are those to write,
--- one after the other. Gives whether it was so.
+-- one after the other. Gives whether it was so, and its queue where it has children, who have to be told.
 function Jobs.end_plain(id, lease, state, now, fields)
   local key = Names.job(id)
-  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task', 'partition')
+  local job = call('HMGET', key, 'state', 'lease', 'special', 'queue', 'worker', 'task', 'partition', 'children')
   if lease ~= 1 or job[1] ~= 'running' or job[2] ~= '1' or job[3] then return false end
   local queue, task = job[4], job[6]
   call('HSET', key, 'state', state, 'finished_at', now, unpack(fields))
@@ -115,7 +115,7 @@ function Jobs.end_plain(id, lease, state, now, fields)
   Gates.touch(ended)
   Gates.left(queue, task)
   Index.hint('job:' .. id)
-  return true
+  return true, job[8] and queue
 end
 
 -- The job is in another state from now on, with these fields changed.
@@ -158,7 +158,7 @@ function Jobs.create(new, state, run_at, now)
   if new.cost then say('cost', new.cost) end
   if job.flow then say('flow', job.flow) end
   if job.partition ~= '' then say('partition', job.partition) end
-  if job.flow or new.waits or new.awaited then say('special', 1) end
+  if job.flow then say('special', 1) end
   if new.waits then say('parents', new.waits) end
   if new.awaited then say('children', 1) end
   call('HSET', Names.job(job.id), unpack(fields))

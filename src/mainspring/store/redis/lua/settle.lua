@@ -21,7 +21,11 @@ local function plain(done)
       fields[#fields + 1] = done[name]
     end
   end
-  return Jobs.end_plain(done.id, done.lease, done.state, now, fields)
+  local ends, queue = Jobs.end_plain(done.id, done.lease, done.state, now, fields)
+  if queue then
+    ended[#ended + 1] = { id = done.id, state = done.state, reason = done.reason, queue = queue, children = 1 }
+  end
+  return ends
 end
 
 local function settle(done)
