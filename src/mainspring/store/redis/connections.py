@@ -229,7 +229,11 @@ class AsyncConnection:
     async def close(self) -> None:
         """End it, without waiting for whoever is at the other end."""
         self._clean = False
+        writer = self._wire._writer
         await self._wire.disconnect(nowait=True)
+        if writer is not None:
+            # TLS takes leave of the other end, and the loop may be closed before that one has answered.
+            writer.transport.abort()
 
 
 def _place(address: Address) -> dict[str, Any]:
