@@ -37,6 +37,7 @@ Durability = Literal["memory", "everysec", "always"]
 _SCHEME = re.compile(r"(?P<name>redis|rediss|valkey|valkeys|unix)(?:\+(?P<kind>sentinel|cluster))?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _DURABILITIES: dict[str, Durability] = {"memory": "memory", "everysec": "everysec", "always": "always"}
+_KINDS: dict[str | None, Kind] = {None: "server", "sentinel": "sentinel", "cluster": "cluster"}
 _PORTS = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 
 _TEXTS = (
@@ -117,7 +118,7 @@ class _Reading:
             raise self.wrong("has a part behind #; write # as %23")
         self.unix = scheme["name"] == "unix"
         self.tls = scheme["name"] in ("rediss", "valkeys")
-        self.kind: Kind = {"sentinel": "sentinel", "cluster": "cluster"}.get(scheme["kind"], "server")  # type: ignore[assignment]
+        self.kind = _KINDS[scheme["kind"]]
         given = parse_qsl(self.parts.query, keep_blank_values=True)
         self.given = dict(given)
         if len(self.given) < len(given):
@@ -199,9 +200,9 @@ class _Reading:
             raise self.wrong(f"names the database {database}, and a cluster has only 0; say ?namespace= instead")
         common = self.transport()
         user = self.parts.netloc.rpartition("@")[0] if "@" in self.parts.netloc else ""
-        name, _, password = user.partition(":")
+        name, colon, password = user.partition(":")
         options: dict[str, Any] = {"db": int(database), "username": unquote(name) or None, **common}
-        options["password"] = unquote(password) or None
+        options["password"] = unquote(password) if colon else None
         sentinel: dict[str, Any] = {**common}
         for text in _TEXTS:
             if text in self.given:
@@ -209,8 +210,8 @@ class _Reading:
         for text in _SENTINEL_TEXTS if self.kind == "sentinel" else ():
             if text in self.given:
                 sentinel[text.removeprefix("sentinel_")] = self.given.pop(text)
-        if options["username"] and not options["password"]:
-            raise self.wrong(f"names the user {options['username']!r} and no password; the server wants both")
+        if options["username"] and options["password"] is None:
+            raise self.wrong(f"names the user {options['username']!r} and no password (for none: user:@host)")
         if self.given:
             raise self.wrong(f"has a parameter that is not known: {', '.join(sorted(self.given))}")
         if not self.tls and any(text.startswith("ssl_") for text in common):
