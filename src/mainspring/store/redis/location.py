@@ -30,6 +30,8 @@ GRACE_SECONDS = 1.0
 """How much longer a server that was asked has to say why not, before its silence is taken for an answer."""
 CONNECTIONS = 10
 """How many connections a driver has at most, unless the URL says otherwise."""
+KEPT = 1_000_000
+"""How many final jobs of each state are kept at most, unless the URL says otherwise: half a gigabyte of small ones."""
 
 Kind = Literal["server", "sentinel", "cluster"]
 Durability = Literal["memory", "everysec", "always"]
@@ -73,6 +75,8 @@ class Location:
     """What is asked for; None: whatever the server does."""
     pool: int
     """How many connections a driver has at most."""
+    keep: int
+    """How many final jobs of each state are kept at most, whatever their age."""
     tls: bool
     service: str = ""
     """Under which name the sentinels know the server."""
@@ -137,6 +141,9 @@ class _Reading:
         pool = self.given.pop("pool", str(CONNECTIONS))
         if not (pool.isascii() and pool.isdigit() and len(pool) <= 5 and 1 <= int(pool) <= 10_000):
             raise self.wrong(f"has pool={pool!r}, which is not a number of connections, 1 to 10000")
+        keep = self.given.pop("keep", str(KEPT))
+        if not (keep.isascii() and keep.isdigit() and len(keep) <= 12):
+            raise self.wrong(f"has keep={keep!r}, which is not a number of jobs, 0 or more")
         addresses, seconds = self.addresses(), self.seconds()
         service, database = self.path()
         options, sentinel_options = self.options(database)
@@ -147,6 +154,7 @@ class _Reading:
             namespace=namespace,
             durability=_DURABILITIES[asked] if asked else None,
             pool=int(pool),
+            keep=int(keep),
             tls=self.tls,
             service=service,
             connect_seconds=seconds,

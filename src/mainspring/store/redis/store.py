@@ -34,6 +34,7 @@ class RedisStore(RedisOperations):
         self._location = locate(url)
         self._route = Route(self._location)
         self.url = self._location.url
+        self.keep = self._location.keep
 
     def driver(self) -> RedisDriver:
         return RedisDriver(self, self._route)
