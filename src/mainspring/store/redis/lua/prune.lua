@@ -1,6 +1,6 @@
 -- needs: names index jobs keys gates edges flows
--- Takes keep_ms (states of which jobs that have ended longer ago are too old), most (how many jobs of each of these states are
--- kept, whatever their age), limit, now. Gives how many jobs are gone.
+-- Takes keep_ms (states of which jobs that have ended longer ago are too old), most (how many jobs of each of these
+-- states are kept, whatever their age), limit, now. Gives how many jobs are gone.
 
 local request = cjson.decode(ARGV[1])
 local now, limit = clock(request.now), request.limit
@@ -25,8 +25,8 @@ local function count(state)
   return number
 end
 
--- Up to `room` of the jobs of a state that have ended first: no queue is read further than its share of them, and nothing is
--- taken that ended later than what was not read.
+-- Up to `room` of the jobs of a state that have ended first: no queue is read further than its share of them, and
+-- nothing is taken that ended later than what was not read.
 local function first(state, room)
   local share, found, horizon = math.ceil(room / #queues) + 8, {}, math.huge
   for _, queue in ipairs(queues) do
