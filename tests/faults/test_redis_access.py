@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("scripts")
 
 _RIGHTS = (
     "resetkeys resetchannels -@all ~{mainspring}:* ~{mainspring} &{mainspring}:hint:* "
-    "+@read +@write +@connection +@pubsub +@transaction +info +time +evalsha +script|load +waitaof"
+    "+@read +@write +@connection +@pubsub +info +time +evalsha +script|load +waitaof"
 )
 """What docs/redis.md says that a user needs."""
 

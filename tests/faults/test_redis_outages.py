@@ -254,13 +254,14 @@ def test_a_server_that_is_loading_its_data_is_waited_for(caller: Any) -> None:
     with running_valkey(appendonly="yes") as server:
         with server.client() as client, client.pipeline() as pipe:
             for number in range(500):
-                pipe.set(f"key {number}", "x" * 3000)
+                pipe.set(f"key {number}", "x" * 9000)
             pipe.execute()
         with caller(Tally(server.url)) as ask:
             ask(INSERT)
+            often = "loading-process-events-interval-bytes 1024\n" if server.version >= (7,) else ""
             server.kill()
             conf = server.folder / "valkey.conf"
-            conf.write_text(f"{conf.read_text()}key-load-delay 1000\nloading-process-events-interval-bytes 1024\n")
+            conf.write_text(f"{conf.read_text()}key-load-delay 1000\n{often}")
             server.start()
             server.kill()
             threading.Thread(target=server.start).start()

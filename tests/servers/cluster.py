@@ -129,7 +129,7 @@ class Cluster:
 
 
 def _has_ranges(node: ValkeyServer) -> bool:
-    return not str(node.ask("INFO", "server")["redis_version"]).startswith("6.")
+    return node.version >= (7,)
 
 
 def _slots(node: ValkeyServer, low: int, high: int) -> tuple[int, ...]:

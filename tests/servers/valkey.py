@@ -72,10 +72,14 @@ class ValkeyServer:
             return client.execute_command(*command)
 
     @property
+    def version(self) -> tuple[int, ...]:
+        """Its own; of Valkey, that of the Redis that it can stand for."""
+        return tuple(map(int, self.ask("INFO", "server")["redis_version"].split(".")))
+
+    @property
     def confirms(self) -> bool:
         """Whether it can be asked what is on its disk (`WAITAOF`)."""
-        about = self.ask("INFO", "server")
-        return "valkey_version" in about or tuple(map(int, about["redis_version"].split(".")[:2])) >= (7, 2)
+        return self.version >= (7, 2)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

@@ -51,6 +51,10 @@ def test_a_password_alone_is_that_of_the_default_user() -> None:
     assert options(locate("redis://:pw@h"), "username", "password") == {"username": None, "password": "pw"}
 
 
+def test_a_user_may_have_no_password() -> None:
+    assert options(locate("redis://me:@h"), "username", "password") == {"username": "me", "password": ""}
+
+
 def test_user_and_database_may_be_parameters() -> None:
     location = locate("unix:///run/redis/redis.sock?db=2&username=me&password=pw")
     assert location.addresses == (Address(path="/run/redis/redis.sock"),)

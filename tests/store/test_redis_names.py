@@ -22,3 +22,9 @@ def test_no_kind_of_key_can_be_taken_for_jobs_of_a_state() -> None:
     """`dead:ID` would be what `dead:QUEUE` is, for a queue of that name."""
     assert WORDS.isdisjoint(set(State))
     assert len(WORDS) > 30
+
+
+def test_lines_of_scripts_are_as_long_as_they_may_be() -> None:
+    scripts = (files("mainspring.store.redis") / "lua").iterdir()
+    long = [line for script in scripts for line in script.read_text(encoding="utf-8").splitlines() if len(line) > 120]
+    assert long == []

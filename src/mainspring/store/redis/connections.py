@@ -1,4 +1,5 @@
-"""Connections that never wait past a deadline, and that say whether they can be used again.
+"""Connections that do not wait past a deadline (blocking ones: not for any piece of an answer), and that say whether
+they can be used again.
 
 They are redis-py's connections, each used by one caller at a time; redis-py's clients, pools and retries are not used.
 A connection is clean when every command that was sent on it has been answered; one that is not is never used again,
@@ -228,7 +229,11 @@ class AsyncConnection:
     async def close(self) -> None:
         """End it, without waiting for whoever is at the other end."""
         self._clean = False
+        writer = self._wire._writer
         await self._wire.disconnect(nowait=True)
+        if writer is not None:
+            # TLS takes leave of the other end, and the loop may be closed before that one has answered.
+            writer.transport.abort()
 
 
 def _place(address: Address) -> dict[str, Any]:

@@ -30,6 +30,8 @@ GRACE_SECONDS = 1.0
 """How much longer a server that was asked has to say why not, before its silence is taken for an answer."""
 CONNECTIONS = 10
 """How many connections a driver has at most, unless the URL says otherwise."""
+KEPT = 1_000_000
+"""How many final jobs of each state are kept at most, unless the URL says otherwise: half a gigabyte of small ones."""
 
 Kind = Literal["server", "sentinel", "cluster"]
 Durability = Literal["memory", "everysec", "always"]
@@ -37,6 +39,7 @@ Durability = Literal["memory", "everysec", "always"]
 _SCHEME = re.compile(r"(?P<name>redis|rediss|valkey|valkeys|unix)(?:\+(?P<kind>sentinel|cluster))?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _DURABILITIES: dict[str, Durability] = {"memory": "memory", "everysec": "everysec", "always": "always"}
+_KINDS: dict[str | None, Kind] = {None: "server", "sentinel": "sentinel", "cluster": "cluster"}
 _PORTS = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 
 _TEXTS = (
@@ -72,6 +75,8 @@ class Location:
     """What is asked for; None: whatever the server does."""
     pool: int
     """How many connections a driver has at most."""
+    keep: int
+    """How many final jobs of each state are kept at most, whatever their age."""
     tls: bool
     service: str = ""
     """Under which name the sentinels know the server."""
@@ -117,7 +122,7 @@ class _Reading:
             raise self.wrong("has a part behind #; write # as %23")
         self.unix = scheme["name"] == "unix"
         self.tls = scheme["name"] in ("rediss", "valkeys")
-        self.kind: Kind = {"sentinel": "sentinel", "cluster": "cluster"}.get(scheme["kind"], "server")  # type: ignore[assignment]
+        self.kind = _KINDS[scheme["kind"]]
         given = parse_qsl(self.parts.query, keep_blank_values=True)
         self.given = dict(given)
         if len(self.given) < len(given):
@@ -136,6 +141,9 @@ class _Reading:
         pool = self.given.pop("pool", str(CONNECTIONS))
         if not (pool.isascii() and pool.isdigit() and len(pool) <= 5 and 1 <= int(pool) <= 10_000):
             raise self.wrong(f"has pool={pool!r}, which is not a number of connections, 1 to 10000")
+        keep = self.given.pop("keep", str(KEPT))
+        if not (keep.isascii() and keep.isdigit() and len(keep) <= 12):
+            raise self.wrong(f"has keep={keep!r}, which is not a number of jobs, 0 or more")
         addresses, seconds = self.addresses(), self.seconds()
         service, database = self.path()
         options, sentinel_options = self.options(database)
@@ -146,6 +154,7 @@ class _Reading:
             namespace=namespace,
             durability=_DURABILITIES[asked] if asked else None,
             pool=int(pool),
+            keep=int(keep),
             tls=self.tls,
             service=service,
             connect_seconds=seconds,
@@ -199,9 +208,9 @@ class _Reading:
             raise self.wrong(f"names the database {database}, and a cluster has only 0; say ?namespace= instead")
         common = self.transport()
         user = self.parts.netloc.rpartition("@")[0] if "@" in self.parts.netloc else ""
-        name, _, password = user.partition(":")
+        name, colon, password = user.partition(":")
         options: dict[str, Any] = {"db": int(database), "username": unquote(name) or None, **common}
-        options["password"] = unquote(password) or None
+        options["password"] = unquote(password) if colon else None
         sentinel: dict[str, Any] = {**common}
         for text in _TEXTS:
             if text in self.given:
@@ -209,8 +218,8 @@ class _Reading:
         for text in _SENTINEL_TEXTS if self.kind == "sentinel" else ():
             if text in self.given:
                 sentinel[text.removeprefix("sentinel_")] = self.given.pop(text)
-        if options["username"] and not options["password"]:
-            raise self.wrong(f"names the user {options['username']!r} and no password; the server wants both")
+        if options["username"] and options["password"] is None:
+            raise self.wrong(f"names the user {options['username']!r} and no password (for none: user:@host)")
         if self.given:
             raise self.wrong(f"has a parameter that is not known: {', '.join(sorted(self.given))}")
         if not self.tls and any(text.startswith("ssl_") for text in common):

@@ -83,6 +83,8 @@ class Pool(_Shelf):
                 attempt += 1
                 seconds = pause(attempt)
                 if not self._worth_trying(error, time.monotonic() + seconds, deadline):
+                    if isinstance(error, NotPrimary):
+                        raise
                     raise unreached(error, self._location.url) from error
                 time.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.
@@ -162,6 +164,8 @@ class AsyncPool(_Shelf):
                 attempt += 1
                 seconds = pause(attempt)
                 if not self._worth_trying(error, time.monotonic() + seconds, deadline):
+                    if isinstance(error, NotPrimary):
+                        raise
                     raise unreached(error, self._location.url) from error
                 await asyncio.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.

@@ -48,6 +48,9 @@ _CONCERNS = {
 class Selections:
     """Operations on many jobs."""
 
+    keep: int
+    """How many final jobs of each state are kept at most, whatever their age."""
+
     def find(self, request: FindRequest) -> Operation[Page]:
         if request.flows:
             asked = document(flow=request.filter.flow, limit=request.limit, cursor=request.cursor)
@@ -108,9 +111,9 @@ class Selections:
         final = {state: keep_ms for state, keep_ms in request.keep_ms.items() if state in _FINAL}
         while more:
             limit = min(PRUNED_AT_ONCE, request.limit - gone)
-            pruned = yield Call("prune", document(keep_ms=final, limit=limit, now=request.now))
+            pruned = yield Call("prune", document(keep_ms=final, most=self.keep, limit=limit, now=request.now))
             gone += pruned
-            more = pruned == limit and gone < request.limit
+            more = pruned > 0 and gone < request.limit
         return gone
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from redis import exceptions as theirs
 
-from mainspring.errors import ConfigurationError, StoreError, UnusableTransaction
+from mainspring.errors import ConfigurationError, UnusableTransaction
 from mainspring.store.base import AsyncBorrowed, Borrowed, SchemaStatus
 from mainspring.store.redis.drivers import RedisAsyncDriver, RedisDriver
 from mainspring.store.redis.errors import unreached
@@ -34,6 +34,7 @@ class RedisStore(RedisOperations):
         self._location = locate(url)
         self._route = Route(self._location)
         self.url = self._location.url
+        self.keep = self._location.keep
 
     def driver(self) -> RedisDriver:
         return RedisDriver(self, self._route)
@@ -70,7 +71,7 @@ class RedisStore(RedisOperations):
             search = self._route.search(greet)
             with closing(opened(self._route, time.monotonic() + OPERATION_SECONDS, search)) as connection:
                 return connection.greeting
-        except (theirs.RedisError, StoreError) as error:
+        except theirs.RedisError as error:
             raise unreached(error, self.url) from error
 
     def _status(self, server: Greeting) -> SchemaStatus:

@@ -1,6 +1,6 @@
 -- needs: names once index jobs keys gates edges ends revival flows selection
--- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have still to
--- be told}.
+-- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have
+-- still to be told}.
 
 local AT_ONCE = 100 -- how many jobs one script changes
 local REACH = 2000 -- and looks at

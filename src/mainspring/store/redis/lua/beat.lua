@@ -1,6 +1,6 @@
 -- needs: names
--- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, lease_ms), now. Gives {now, alive, command or
--- nil, cancelled: id, lease, id, lease ...}.
+-- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, lease_ms), now. Gives {now, alive,
+-- command or nil, cancelled: id, lease, id, lease ...}.
 
 local request = cjson.decode(ARGV[1])
 local now, presence, phase = clock(request.now), request.presence, request.phase

@@ -1,7 +1,6 @@
 -- needs: names index jobs keys gates turns edges ends revival claims
--- Takes worker, rooms ([queue, limit]), limit, held (ids) or null, now. Gives {now, alive, next_due or nil, number of rows of
--- jobs that ran already, rows}.
--- Due jobs are promoted, then each room is served.
+-- Takes worker, rooms ([queue, limit]), limit, held (ids) or null, now. Gives {now, alive, next_due or nil, number of
+-- rows of jobs that ran already, rows}. Due jobs are promoted, then each room is served.
 
 local PROMOTED_AT_ONCE = 500
 

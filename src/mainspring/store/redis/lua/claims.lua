@@ -1,6 +1,6 @@
 -- needs: names index jobs keys edges
--- Claims as their owner sees them: rows of id, parents, and what the job's hash held before the claim (or the reap), as it
--- comes: field, value, field, value ... What the claim itself changes is the same for all, or follows from that.
+-- Claims as their owner sees them: rows of id, parents, and what the job's hash held before the claim (or the reap), as
+-- it comes: field, value, field, value ... What the claim itself changes is the same for all, or follows from that.
 
 local Claims = {}
 

@@ -1,6 +1,6 @@
 -- needs: names index jobs gates edges flows selection
--- Takes filter, states, cursor, now. Gives {now, cursor or nil, tallies: queue, state, count, oldest or false}. What the
--- sorted sets do not say by themselves is counted bit by bit.
+-- Takes filter, states, cursor, now. Gives {now, cursor or nil, tallies: queue, state, count, oldest or false}. What
+-- the sorted sets do not say by themselves is counted bit by bit.
 
 local REACH = 5000
 local ORDER = 2 ^ 43

@@ -1,10 +1,10 @@
 -- needs: names index jobs keys
 -- Edges: what a child knows of each of its parents, and of all of them together.
 --
--- An edge is a text in the child's hash of parents: place, policy, 1 where the result is wanted, how the parent ended ("-"
--- before that, "deleted" where it was gone), and behind that the result that is handed on, or the reason of a bad end:
--- "0 fail 1 completed 42", "1 run 0 -". A job's field `parents` sums them up: how many have not ended, then "hopes" where
--- the policy of one is DEAD, and "felled" where the job was cancelled because of a parent: "2 hopes".
+-- An edge is a text in the child's hash of parents: place, policy, 1 where the result is wanted, how the parent ended
+-- ("-" before that, "deleted" where it was gone), and behind that the result that is handed on, or the reason of a bad
+-- end: "0 fail 1 completed 42", "1 run 0 -". A job's field `parents` sums them up: how many have not ended, then
+-- "hopes" where the policy of one is DEAD, and "felled" where the job was cancelled because of a parent: "2 hopes".
 
 local Edges = {}
 
@@ -33,7 +33,9 @@ function Edges.stand(job)
   return job.stand
 end
 
-function Edges.sum(stand) return stand.open .. (stand.hopes and ' hopes' or '') .. (stand.felled and ' felled' or '') end
+function Edges.sum(stand)
+  return stand.open .. (stand.hopes and ' hopes' or '') .. (stand.felled and ' felled' or '')
+end
 
 -- Whether a job waits for its parents, or may do so again: else it is nothing to it how they end.
 function Edges.minds(job) return Edges.stand(job).felled or job.state == 'blocked' end

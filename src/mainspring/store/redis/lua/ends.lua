@@ -1,9 +1,10 @@
 -- needs: names index jobs keys edges
--- Ends: a job has ended, and its children hear of it; they are released, or cancelled, which their own children hear of.
+-- Ends: a job has ended, and its children hear of it; they are released, or cancelled, which their own children hear
+-- of.
 --
--- What is said is gathered, and taken in generation by generation, so that depth costs no recursion, and a child that hears
--- of many parents is written once. One script does so for a set number of children; the rest is written down, and done by
--- the next scripts of whoever began it, and of any worker.
+-- What is said is gathered, and taken in generation by generation, so that depth costs no recursion, and a child that
+-- hears of many parents is written once. One script does so for a set number of children; the rest is written down, and
+-- done by the next scripts of whoever began it, and of any worker.
 
 -- How many children, and edges, a script may still tell; whether it left something to others.
 local Ends = { jobs = 250, edges = 2000, left = false }
@@ -11,8 +12,8 @@ local heard, hearing = {}, {} -- by child: the ends that it has to take in; and 
 local met = {} -- children, by id, that were told something
 local touched, falling, hoping, told = {}, {}, {}, {}
 
--- What is left to the next scripts, in this order: children that are to wait for a job anew (who was revived may have ended
--- again), those that are to hear how it ended, and one that a dead parent releases, if nothing else cancels it.
+-- What is left to the next scripts, in this order: children that are to wait for a job anew (who was revived may have
+-- ended again), those that are to hear how it ended, and one that a dead parent releases, if nothing else cancels it.
 local LATER = { open = 0, tell = 1, free = 2 }
 
 -- The next scripts do this about a job, whose queue's workers are told to look again.
@@ -160,8 +161,8 @@ end
 
 local function all_told() return call('ZCOUNT', Names.unfinished, LATER.open, LATER.tell) == 0 end
 
--- Who neither goes down nor has anything to wait for is released. A dead parent does so only when nothing is left that could
--- still take him down.
+-- Who neither goes down nor has anything to wait for is released. A dead parent does so only when nothing is left that
+-- could still take him down.
 local function release(now)
   for _, job in ipairs(touched) do
     local stand = job.stand

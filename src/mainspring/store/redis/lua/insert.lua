@@ -1,6 +1,7 @@
 -- needs: names index jobs keys gates ties flows insertion
--- Takes jobs, ticks, flows, all_or_none, now. Gives for each job, those of ticks that were won last, 0 (it is there from now on) or
--- {id, existed, rejected, full queue, full partition, limit}; or, where nothing is stored, {'refused', the word, names ...}.
+-- Takes jobs, ticks, flows, all_or_none, now. Gives for each job, those of ticks that were won last, 0 (it is there
+-- from now on) or {id, existed, rejected, full queue, full partition, limit}; or, where nothing is stored, {'refused',
+-- the word, names ...}.
 
 local request = cjson.decode(ARGV[1])
 local now = clock(request.now)

@@ -1,7 +1,7 @@
 -- needs: names
--- Takes jobs (id, task, queue, args, priority) that have nothing but that, now. Gives, for each, 0 (it is there from now on) or
--- 1 (it was there); nil, with nothing stored, where somebody has said more about their queues or tasks than this looks at.
--- Most of what is enqueued goes this way, one by one or many at once.
+-- Takes jobs (id, task, queue, args, priority) that have nothing but that, now. Gives, for each, 0 (it is there from
+-- now on) or 1 (it was there); nil, with nothing stored, where somebody has said more about their queues or tasks than
+-- this looks at. Most of what is enqueued goes this way, one by one or many at once.
 
 local ORDER = 2 ^ 43
 
@@ -12,7 +12,8 @@ local queues = {}
 for _, new in ipairs(request.jobs) do
   local queue = queues[new.queue]
   if not queue then
-    for _, gated in ipairs(call('SMISMEMBER', Names.gated, 'tasks', 'partitions ' .. new.queue, 'room ' .. new.queue)) do
+    local words = { 'tasks', 'partitions ' .. new.queue, 'room ' .. new.queue }
+    for _, gated in ipairs(call('SMISMEMBER', Names.gated, unpack(words))) do
       if gated == 1 then return nil end
     end
     queue = { listing = {}, order = {} }

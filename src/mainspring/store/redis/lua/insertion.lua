@@ -1,6 +1,6 @@
 -- needs: names index jobs keys gates ties
--- New jobs, judged one after the other as if each were inserted alone, before anything is written: a script that has begun
--- to write cannot take it back.
+-- New jobs, judged one after the other as if each were inserted alone, before anything is written: a script that has
+-- begun to write cannot take it back.
 
 local Insertion = {}
 
@@ -44,7 +44,9 @@ local function last_holder(key, now)
   local names, longest = names_of(key), nil
   for number = #names, 1, -1 do
     local held = holder(names[number], now)
-    if held and (not longest or (held.expires_at or math.huge) > (longest.expires_at or math.huge)) then longest = held end
+    if held and (not longest or (held.expires_at or math.huge) > (longest.expires_at or math.huge)) then
+      longest = held
+    end
   end
   return longest
 end

@@ -1,5 +1,6 @@
 -- needs: names index gates
--- One job: a hash of what differs from a new job's defaults, and its places in the sorted sets that its state calls for.
+-- One job: a hash of what differs from a new job's defaults, and its places in the sorted sets that its state calls
+-- for.
 
 local Jobs = {}
 local ORDER = 2 ^ 43 -- times fit below it, and priorities above it, into one exact number
@@ -26,11 +27,12 @@ function Jobs.load(id)
   if job == nil then
     local values = call('HMGET', Names.job(id), unpack(FIELDS))
     job = values[1] and {
-      id = id, state = values[1], task = values[2], queue = values[3], partition = values[4] or '', flow = values[5] or nil,
-      priority = tonumber(values[6] or 5), run_at = tonumber(values[7]), created_at = tonumber(values[8]),
-      lease = tonumber(values[9] or 0), worker = values[10] or nil, cancel_requested = values[11] or nil,
-      reason = values[12] or nil, keys = values[13] or nil, cost = tonumber(values[14] or 1), parents = values[15] or nil,
-      children = values[16] or nil, finished_at = tonumber(values[17] or nil), gate = Gates.of(values[2]),
+      id = id, state = values[1], task = values[2], queue = values[3], partition = values[4] or '',
+      flow = values[5] or nil, priority = tonumber(values[6] or 5), run_at = tonumber(values[7]),
+      created_at = tonumber(values[8]), lease = tonumber(values[9] or 0), worker = values[10] or nil,
+      cancel_requested = values[11] or nil, reason = values[12] or nil, keys = values[13] or nil,
+      cost = tonumber(values[14] or 1), parents = values[15] or nil, children = values[16] or nil,
+      finished_at = tonumber(values[17] or nil), gate = Gates.of(values[2]),
     }
     loaded[id] = job
   end

@@ -1,6 +1,6 @@
 -- needs: names index jobs
--- Keys: a name that at most one job holds. The names that a job has taken are in a set of its own, which may outlive it:
--- what is held until a time is held by whoever has that id. Its field `keys` says that there are some.
+-- Keys: a name that at most one job holds. The names that a job has taken are in a set of its own, which may outlive
+-- it: what is held until a time is held by whoever has that id. Its field `keys` says that there are some.
 
 local Keys = {}
 

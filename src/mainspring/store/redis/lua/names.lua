@@ -23,8 +23,10 @@ local Names = {
   apart = ns .. 'apart', -- zset of partitions, as QUEUE NUL NAME: 0; those with settings of their own
   idle = ns .. 'idle', -- zset of partitions, as QUEUE NUL NAME: when an empty one may be forgotten
   flows = ns .. 'flows', -- zset of ids: when a flow came
-  thinned = ns .. 'thinned', -- zset of flow ids: 0; those that are new, or of which something has gone since they were looked at
-  unfinished = ns .. 'unfinished', -- zset of a word and an id, as 'tell ' and a parent's: what is left for the next scripts
+  -- zset of flow ids: 0; those that are new, or of which something has gone since they were looked at
+  thinned = ns .. 'thinned',
+  -- zset of a word and an id, as 'tell ' and a parent's: what is left for the next scripts
+  unfinished = ns .. 'unfinished',
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
 }
@@ -52,7 +54,8 @@ function Names.parents(id) return ns .. 'parents:' .. id end -- hash: a child's 
 function Names.children(id) return ns .. 'children:' .. id end -- set of ids: those to whom a job has not ended yet
 -- Those who know of a job's end, and may wait for it anew if it is revived, as a set of ids.
 function Names.told(id) return ns .. 'told:' .. id end
-function Names.bad(id) return ns .. 'bad-parents:' .. id end -- zset of parents of FAIL edges that ended badly: the edge's place
+-- Parents of FAIL edges that ended badly, as a zset: the edge's place.
+function Names.bad(id) return ns .. 'bad-parents:' .. id end
 function Names.dead(id) return ns .. 'dead-parents:' .. id end -- set of parents of DEAD edges that are dead
 -- Of those the ones that were so before the child came back: they release it no more.
 function Names.outlived(id) return ns .. 'outlived-parents:' .. id end

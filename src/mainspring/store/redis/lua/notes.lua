@@ -17,7 +17,8 @@ function Notes.write(note)
     for number, line in ipairs(note.lines) do
       local place = note.lease * LEASE + (note.first or 0) + number - 1
       if call('ZCOUNT', log, place, place) == 0 then
-        call('ZADD', log, place, string.format('%d:%d:%d:%s', note.lease, (note.first or 0) + number - 1, line[1], line[2]))
+        local text = string.format('%d:%d:%d:%s', note.lease, (note.first or 0) + number - 1, line[1], line[2])
+        call('ZADD', log, place, text)
       end
     end
     call('ZREMRANGEBYRANK', log, 0, -LINES_KEPT - 1)

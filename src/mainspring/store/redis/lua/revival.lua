@@ -1,11 +1,11 @@
 -- needs: names index jobs keys edges ends
--- Revival: jobs that had ended run again. Who is blocked still waits for them anew, and who went down with them comes back,
--- once none of its parents stands in the way any more.
+-- Revival: jobs that had ended run again. Who is blocked still waits for them anew, and who went down with them comes
+-- back, once none of its parents stands in the way any more.
 
 local LOOKED_AT = 2000 -- how many jobs above those that are revived are looked at
 
--- Whether all parents that keep a job down are among those that run again, or come back with them. `known` is what has been
--- found out: by id, whether a job comes back.
+-- Whether all parents that keep a job down are among those that run again, or come back with them. `known` is what has
+-- been found out: by id, whether a job comes back.
 local function comes_back(start, again, known, reach)
   local above = { { id = start, at = 1 } }
   while above[1] do
@@ -106,8 +106,8 @@ function Edges.open(parents, now)
   end
 end
 
--- These jobs were revived together, without those that come back anyhow (`risen`), and are queued. Nothing keeps them down
--- any more, and they wait for nothing.
+-- These jobs were revived together, without those that come back anyhow (`risen`), and are queued. Nothing keeps them
+-- down any more, and they wait for nothing.
 function Edges.reopen(jobs, now)
   local parents = {}
   local unfinished = call('EXISTS', Names.unfinished) == 1

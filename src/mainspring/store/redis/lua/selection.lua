@@ -1,6 +1,6 @@
 -- needs: names jobs flows
--- Walks over jobs that fit a filter, newest first: live ones by creation, then final ones by their end. The sorted sets that
--- may have some are merged; a place among them is (time, id), and a cursor says "live" or "final" before it.
+-- Walks over jobs that fit a filter, newest first: live ones by creation, then final ones by their end. The sorted sets
+-- that may have some are merged; a place among them is (time, id), and a cursor says "live" or "final" before it.
 
 local Selection = {}
 
@@ -83,8 +83,11 @@ local function named(filter, wanted)
       local side = FINAL[job.state] and 'final' or 'live'
       local time = job.finished_at or job.created_at
       local in_flow = not filter.flow
-      for _, flow in ipairs(filter.flow and Flows.family(filter.flow) or {}) do in_flow = in_flow or job.flow == flow end
-      if in_flow and (not filter.since or time >= filter.since) and (not filter['until'] or time <= filter['until']) then
+      for _, flow in ipairs(filter.flow and Flows.family(filter.flow) or {}) do
+        in_flow = in_flow or job.flow == flow
+      end
+      local in_time = (not filter.since or time >= filter.since) and (not filter['until'] or time <= filter['until'])
+      if in_flow and in_time then
         found[#found + 1] = { id = id, side = side, time = time }
       end
     end
@@ -103,8 +106,8 @@ end
 
 local function text(place) return string.format('%s:%.0f:%s', place.side, place.time, place.id) end
 
--- Up to `limit` ids that fit, in one of the `states`, from the cursor on, of at most about `reach` that are looked at; and where
--- to go on, nil at the end.
+-- Up to `limit` ids that fit, in one of the `states`, from the cursor on, of at most about `reach` that are looked at;
+-- and where to go on, nil at the end.
 function Selection.walk(filter, states, limit, cursor, reach)
   local wanted, ids, last = {}, {}, nil
   for _, state in ipairs(states) do wanted[state] = true end

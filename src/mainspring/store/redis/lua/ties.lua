@@ -100,9 +100,9 @@ local function circle(later)
   end
 end
 
--- Look at the edges of new jobs before anything is written. `known` are these by id, `instead` says which job there is in
--- place of one that a key turned away. Gives why they cannot be: the word for it and the names; nil: they can. Where not
--- `strict`, a parent that is not there counts as deleted.
+-- Look at the edges of new jobs before anything is written. `known` are these by id, `instead` says which job there is
+-- in place of one that a key turned away. Gives why they cannot be: the word for it and the names; nil: they can. Where
+-- not `strict`, a parent that is not there counts as deleted.
 function Edges.plan(new_jobs, known, instead, strict)
   for _, new in ipairs(new_jobs) do
     for _, edge in ipairs(new.parents or {}) do
