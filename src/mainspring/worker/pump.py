@@ -11,6 +11,7 @@ from mainspring.store.base import AsyncDriver, ClaimReply, ClaimRequest
 from mainspring.worker.outage import Outage
 from mainspring.worker.rooms import Rooms
 from mainspring.worker.runs import Runs
+from mainspring.worker.vitals import Vitals
 
 __all__ = ["Pump"]
 
@@ -36,6 +37,7 @@ class Pump:
         *,
         worker: Callable[[], str | None],
         lost: Callable[[str], None],
+        vitals: Vitals,
     ) -> None:
         self._driver = driver
         self._clock = clock
@@ -43,6 +45,7 @@ class Pump:
         self._runs = runs
         self._worker = worker
         self._lost = lost
+        self._vitals = vitals
         self._outage = Outage("claiming")
         self._claiming: asyncio.Task[_Claimed] | None = None
         self._next: asyncio.Task[_Claimed] | None = None
@@ -62,6 +65,7 @@ class Pump:
                 self._runs.freed.clear()
                 claiming, self._next = self._next or self._begin(), None
                 if claiming is None:
+                    self._vitals.full()
                     # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the event.
                     with suppress(TimeoutError):
                         async with asyncio.timeout(POLL_SECONDS):
@@ -99,7 +103,9 @@ class Pump:
             self._next = self._begin(coming=room)
         for claim in reply.claims:
             self._runs.launch(claim)
-        if not reply.alive:
+        if reply.alive:
+            self._vitals.claimed()
+        else:
             self._lost(worker)
         return reply, room
 
