@@ -183,7 +183,7 @@ class Supervisor:
             logger.error("%s %s; its successor is on its way", name, how)
             return
         pause = post.vacate(lived, f"the last one {how} after {span(lived)}")
-        again = f", the {post.deaths}th in a row that did not live long" if post.deaths > 2 else ""
+        again = f", {post.deaths} in a row that did not live long" if post.deaths > 2 else ""
         logger.error("%s %s after %s%s; the next one starts in %s", name, how, span(lived), again, span(pause))
 
     # --- what it does ---

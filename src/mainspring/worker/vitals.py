@@ -172,30 +172,34 @@ class Vitals:
 
 @contextmanager
 def checked(vitals: Vitals, signs: Callable[[], Signs], *looks: Callable[[Signs], Any]) -> Iterator[None]:
-    """Meanwhile the signs are shown once a second to each of `looks`, on a thread that no job can hold up."""
+    """Meanwhile the signs are shown once a second to each of `looks`, on a thread that no job can hold up; and once
+    more at the end."""
     ended = threading.Event()
 
-    def look() -> None:
+    def look() -> float:
+        vitals.ask_loop()
+        try:
+            seen = signs()
+            for show in looks:
+                show(seen)
+        except Exception:
+            logger.exception("a look at the worker's health failed; there will be others")
+            return LOOK_SECONDS
+        return START_LOOK_SECONDS if seen.claim_age is None else LOOK_SECONDS
+
+    def keep_looking() -> None:
         pause = START_LOOK_SECONDS
         while not ended.wait(pause):
-            vitals.ask_loop()
-            try:
-                seen = signs()
-                for show in looks:
-                    show(seen)
-            except Exception:
-                logger.exception("a look at the worker's health failed; there will be others")
-                pause = LOOK_SECONDS
-            else:
-                pause = START_LOOK_SECONDS if seen.claim_age is None else LOOK_SECONDS
+            pause = look()
 
-    thread = threading.Thread(target=look, name="mainspring-vitals", daemon=True)
+    thread = threading.Thread(target=keep_looking, name="mainspring-vitals", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join(timeout=5)
+        look()
 
 
 def _resident() -> int:
