@@ -17,7 +17,7 @@ import psutil
 from .conftest import Project, until
 
 MODULE = """
-import asyncio, os, sys, time
+import asyncio, os, subprocess, time
 from pathlib import Path
 from mainspring import Context, Mainspring
 
@@ -51,6 +51,11 @@ async def blocks(name: str) -> None:
 def leak(megabytes: int) -> int:
     kept.append(b"x" * (megabytes << 20))
     return os.getpid()
+
+@app.task
+def orphan() -> int:
+    shell = ["sh", "-c", "sleep 1 >/dev/null & echo $!"]
+    return int(subprocess.run(shell, stdout=subprocess.PIPE, check=True).stdout)
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -121,6 +122,13 @@ def test_a_signal_to_the_whole_group_is_one_signal(project: Project) -> None:
     assert "again" not in fleet.log
 
 
+def test_a_worker_that_hangs_in_an_import_keeps_nobody_from_stopping(project: Project) -> None:
+    project.write("fleet.py", "import time\nopen('importing', 'w')\ntime.sleep(600)")
+    fleet = Fleet(project, "-p", "2")
+    until((project.folder / "importing").exists)
+    assert fleet.stop(seconds=10) == 0, fleet.log
+
+
 def test_workers_stop_gracefully_when_their_supervisor_is_killed(project: Project) -> None:
     fleet = Fleet(project, "-p", "2", "-c", "1", "--grace", "10m")
     fleet.ready(2)
@@ -236,6 +244,29 @@ def test_a_worn_worker_is_replaced_without_a_gap(
     assert re.search(rf"{first} is replaced: it (has|is) .*{reason}", fleet.log), fleet.log
     until(lambda: final(*jobs))
     assert all((job.attempt, job.crashes) == (1, 0) for job in jobs)
+    assert fleet.stop() == 0, fleet.log
+
+
+def test_a_bound_that_fresh_workers_reach_at_once_is_warned_of_and_does_not_wear_them_out(project: Project) -> None:
+    fleet = Fleet(project, "--max-memory", "1MB")
+    with Probe(fleet) as probe:
+        fleet.ready()
+        probe.refused.clear()
+        fleet.said("WARNING .* is it too low", seconds=60)
+    assert probe.refused == []
+    assert enqueue("version").result("30s")
+    assert fleet.stop() == 0, fleet.log
+
+
+def test_orphans_that_are_left_to_the_supervisor_do_not_stay_as_zombies(project: Project) -> None:
+    """As the first process of a container it is the parent of whoever has lost his own."""
+    adopt_orphans = 36  # PR_SET_CHILD_SUBREAPER
+    libc = ctypes.CDLL(None)
+    fleet = Fleet(project, "-p", "2", preexec_fn=lambda: libc.prctl(adopt_orphans, 1))
+    pids = fleet.ready(2)
+    orphan = enqueue("orphan").result("30s")
+    until(lambda: not psutil.pid_exists(orphan))
+    assert [child.pid for child in fleet.children()] == pids
     assert fleet.stop() == 0, fleet.log
 
 

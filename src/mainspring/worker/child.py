@@ -21,8 +21,8 @@ DISMISSED = 3
 
 SILENT_SECONDS = 5.0
 """How long a worker, which reports every second, may say nothing."""
-STARTING_SECONDS = 60.0
-"""How long a worker may take from its start to its first claim."""
+STARTING_SECONDS = 300.0
+"""How long a worker may take from its start to its first claim: some load gigabytes when they are imported."""
 STOPPING_SECONDS = 60.0
 """How long a worker may take to stop, beyond the grace of its jobs."""
 
@@ -53,7 +53,7 @@ class Child:
         self.pid = self._process.pid
         self.started_at = time.monotonic()
         self.was_ready = False
-        self.worn_spared_until = 0.0
+        self.spared_until = self.started_at
         """Not before that is it replaced for having reached a bound."""
         self._orders = 0
         self._kill_at: float | None = None
@@ -110,6 +110,9 @@ class Child:
             # One that is gone already has no need of it.
             with suppress(OSError):
                 self.socket.send(ORDER)
+                if self._signs is None:
+                    # It may never come to read that: an import can hang. A signal ends it where it stands.
+                    os.kill(self.pid, signal.SIGTERM)
 
     def kill_if_stuck(self) -> bool:
         """Kill it, if it should long have stopped. True: it was killed just now."""

@@ -202,7 +202,7 @@ def _listening(place: str, path: str | None) -> socket.socket:
 
 def _on_port(place: str) -> socket.socket:
     host, _, port = place.rpartition(":")
-    if not port.isdecimal():
+    if not (port.isdecimal() and int(port) < 1 << 16):
         raise ValueError(f"{quote(port)} is not a port")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]

@@ -13,7 +13,8 @@ __all__ = ["Post"]
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 60.0
-"""Seconds from a death to the next start: doubled with each death in a row."""
+"""Seconds from a death to the next start: doubled with each death in a row. The same for those that reach their bounds
+one soon after the other: so long they are spared."""
 CALM_SECONDS = 30.0
 """A worker that has lived so long did not die of its start."""
 
@@ -34,6 +35,8 @@ class Post:
         """How many holders in a row have died soon."""
         self.due = 0.0
         """When it is filled next."""
+        self._worn_soon = 0
+        """How many holders in a row have reached a bound soon."""
         self._vacant_because = "it has not started yet"
 
     @property
@@ -49,6 +52,8 @@ class Post:
     def fill(self, child: Child) -> None:
         """The post has a holder."""
         self.holder, self._bounds = child, self._all_bounds.spread()
+        if self._worn_soon:
+            child.spared_until = time.monotonic() + _pause(self._worn_soon)
 
     def hand_over(self, heir: Child) -> None:
         """The heir takes over; the holder, if there is one, leaves."""
@@ -61,7 +66,7 @@ class Post:
         """The holder is dead. In how many seconds the post is filled again."""
         self.holder = None
         self.deaths = 1 if lived >= CALM_SECONDS else self.deaths + 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.deaths - 1, 16)) * (0.5 + random.random() / 2)
+        pause = _pause(self.deaths - 1)
         self.due = time.monotonic() + pause
         self._vacant_because = because
         return pause
@@ -73,9 +78,15 @@ class Post:
     def reached(self) -> str | None:
         """Which bound its holder has reached, for people."""
         holder = self.holder
-        if holder is None or time.monotonic() < holder.worn_spared_until or (signs := holder.signs) is None:
+        if holder is None or time.monotonic() < holder.spared_until or (signs := holder.signs) is None:
             return None
         return self._bounds.reached(signs)
+
+    def wear_out(self, holder: Child) -> bool:
+        """Its holder is going to be replaced for the bound that it has reached. True: that comes too soon each time."""
+        soon = time.monotonic() - holder.spared_until < CALM_SECONDS
+        self._worn_soon = self._worn_soon + 1 if soon else 0
+        return self._worn_soon > 2
 
     def health(self) -> list[WorkerHealth]:
         """That of the holder first, or of the vacancy; then those who come and go."""
@@ -91,3 +102,7 @@ class Post:
             *([heir.health("taking over")] if heir is not None else []),
             *(child.health("leaving") for child in leaving),
         ]
+
+
+def _pause(doublings: int) -> float:
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(doublings, 16)) * (0.5 + random.random() / 2)

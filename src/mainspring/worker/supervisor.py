@@ -247,9 +247,11 @@ class Supervisor:
             self._roll = None
             logger.info("rolled: all workers are new")
             return
-        for post in holders.values():
+        for holder, post in holders.items():
             if (bound := post.reached()) is not None:
-                logger.info("%s is replaced: %s", post.holder and post.holder.name, bound)
+                logger.info("%s is replaced: %s", holder.name, bound)
+                if post.wear_out(holder):
+                    logger.warning("workers reach this bound soon after their start, again and again: is it too low?")
                 self._begin_change(post)
                 return
 
@@ -265,7 +267,7 @@ class Supervisor:
         if self._roll is None:
             logger.error("%s, which was to take over, %s; the old one goes on meanwhile", name, how)
             if post.holder is not None:
-                post.holder.worn_spared_until = time.monotonic() + SPARED_SECONDS
+                post.holder.spared_until = time.monotonic() + SPARED_SECONDS
             return
         old = len(self._roll) + 1
         self._roll = None
