@@ -104,6 +104,19 @@ def test_a_second_signal_hands_everything_back_at_once(project: Project) -> None
         assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 0, 0)
 
 
+def test_a_worker_that_does_not_end_well_makes_the_exit_code_1(project: Project) -> None:
+    fleet = Fleet(project, "-p", "2", "--grace", "10m", "--lease", "2s")
+    fleet.ready(2)
+    job = enqueue("held", "a")
+    (path,) = until(lambda: list(project.folder.glob("notes-*.txt")))
+    fleet.tell(signal.SIGTERM)
+    until(lambda: len(fleet.children()) == 1)
+    os.kill(int(path.stem.partition("-")[2]), signal.SIGKILL)
+    assert fleet.ended() == 1
+    assert "did not end well: it was killed by SIGKILL" in fleet.log
+    assert job.refresh().state is State.RUNNING  # until somebody reaps it
+
+
 def test_a_signal_to_the_whole_group_is_one_signal(project: Project) -> None:
     """As service managers and terminals send it: to the supervisor, and to each of its workers."""
     fleet = Fleet(project, "-p", "2", "-c", "1", "--grace", "10m")

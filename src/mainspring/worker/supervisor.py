@@ -174,7 +174,8 @@ class Supervisor:
         if code in (0, DISMISSED) or (code in (-signal.SIGTERM, -signal.SIGINT) and not child.was_ready):
             return
         logger.error("%s did not end well: it %s", child.name, how)
-        self._code = self._code or 1
+        if self._stops:
+            self._code = self._code or 1
 
     def _died(self, post: Post, name: str, lived: float, how: str) -> None:
         if post.heir is not None:
