@@ -17,6 +17,7 @@ from typing import Any
 
 from mainspring.errors import StoreError
 from mainspring.store.base import BeatReply, BeatRequest, Driver, Presence
+from mainspring.worker.vitals import Vitals
 
 __all__ = ["Pulse"]
 
@@ -38,12 +39,14 @@ class Pulse:
         heard: Callable[[str, BeatReply], None],
         running_here: Callable[[asyncio.Task[Any] | None], str | None],
         beat_seconds: float,
+        vitals: Vitals,
     ) -> None:
         self._driver = driver
         self._presence = presence
         self._heard = heard
         self._running_here = running_here
         self._beat_seconds = beat_seconds
+        self._vitals = vitals
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._silent_since: float | None = None
@@ -81,6 +84,7 @@ class Pulse:
                 # Without its heart the worker would lose all its jobs, so nothing may end this thread.
                 logger.exception("heartbeat failed; it is tried again")
                 continue
+            self._vitals.heard(renewed=beating and reply.alive)
             if self._silent_since is not None:
                 logger.warning("heartbeat: the store answers again")
                 self._silent_since = None

@@ -12,6 +12,7 @@ from mainspring.store.base import AsyncDriver, AsyncWatch, ClaimReply, ClaimRequ
 from mainspring.worker.outage import Outage
 from mainspring.worker.rooms import Rooms
 from mainspring.worker.runs import Runs
+from mainspring.worker.vitals import Vitals
 
 __all__ = ["Pump"]
 
@@ -34,6 +35,7 @@ class Pump:
         *,
         worker: Callable[[], str | None],
         lost: Callable[[str], None],
+        vitals: Vitals,
     ) -> None:
         self._driver = driver
         self._clock = clock
@@ -41,6 +43,7 @@ class Pump:
         self._runs = runs
         self._worker = worker
         self._lost = lost
+        self._vitals = vitals
         self._outage = Outage("claiming")
         self._claiming: dict[asyncio.Task[None], int] = {}
         """The claims that are under way, and how many jobs each asks for: one, or one and the next; where it is in
@@ -87,6 +90,7 @@ class Pump:
         worker, half = self._worker(), self._runs.half
         room = min(half, self._runs.room() - sum(self._claiming.values()))
         if worker is None or room <= 0:
+            self._vitals.full()
             return
         if self._claiming and (len(self._claiming) > 1 or room < half or not self._filled or self._in_doubt):
             return
@@ -102,7 +106,9 @@ class Pump:
         self._short = None if self._filled else reply
         for claim in reply.claims:
             self._runs.launch(claim)
-        if not reply.alive:
+        if reply.alive:
+            self._vitals.claimed()
+        else:
             self._lost(worker)
 
     def _hear(self) -> float:

@@ -42,6 +42,7 @@ from mainspring.worker.run import Interruption
 from mainspring.worker.runner import Runner
 from mainspring.worker.runs import Runs
 from mainspring.worker.settler import Settled, Settler
+from mainspring.worker.vitals import Signs, Vitals
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -110,8 +111,12 @@ class Worker:
             queues = dict.fromkeys(["default", *(queue.name for queue in app.declared_queues)], 1)
         self._rooms = Rooms(queues)
         _refuse_unenforceable(app)
+        self.vitals = Vitals()
+        self.dismissed = False
+        """True once an operator has told it to stop."""
         self._quiet = False
         self._stop_asked = 0
+        self._signals = 0
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
@@ -150,6 +155,16 @@ class Worker:
         self._stop_asked += 1
         self._wake()
 
+    def stop_at_least(self, times: int) -> None:
+        """As if `stop` had been called so often by now, by whomever."""
+        self._stop_asked = max(self._stop_asked, times)
+        self._wake()
+
+    def signs(self) -> Signs:
+        """How the worker finds itself now. From any thread."""
+        stopping = bool(self._stop_asked)
+        return self.vitals.signs(self.name, self._lease_ms / 1000, quiet=self._quiet, stopping=stopping)
+
     async def _run_with_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -157,11 +172,13 @@ class Worker:
         await self.arun()
 
     def _signalled(self, number: signal.Signals) -> None:
-        if self._stop_asked:
+        # Counted by themselves: the first may come just after a supervisor or an operator has said the same.
+        self._signals += 1
+        if self._signals > 1:
             logger.warning("%s again: handing the running jobs back now", number.name)
         else:
             logger.info("%s: stopping; running jobs have %g s to finish", number.name, self._grace)
-        self.stop()
+        self.stop_at_least(self._signals)
 
     # --- one working life ---
 
@@ -170,7 +187,9 @@ class Worker:
         await driver.run(ConfigureRequest(self._app.declared(settings)))
         parts = self._assemble(driver, StoreClock(time.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
+        self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
         await driver.run(BeatRequest(self._presence(), "join"))
+        self.vitals.heard(renewed=True)
         parts.pulse.start()
         # What brings work in stops first, what carries it out goes on until all is settled.
         intake = [
@@ -213,6 +232,10 @@ class Worker:
             observers.settled(batch)
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
+        def started(claim: Claim) -> None:
+            self.vitals.begun += 1
+            observers.started(claim)
+
         settler = Settler(driver, clock, notebook, settled, self._retry_of)
         completer = Completer(self._app.store, self._app.tasks, clock, notebook)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
@@ -221,9 +244,17 @@ class Worker:
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
-            started=observers.started,
+            started=started,
         )
-        pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
+        pump = Pump(
+            driver,
+            clock,
+            self._rooms,
+            runs,
+            worker=self._open_for_work,
+            lost=self._give_up,
+            vitals=self.vitals,
+        )
         return _Parts(
             threads=threads,
             notebook=notebook,
@@ -242,6 +273,7 @@ class Worker:
                 heard=self._heard,
                 running_here=runs.on,
                 beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
+                vitals=self.vitals,
             ),
         )
 
@@ -286,6 +318,7 @@ class Worker:
         self._runs.cancel(reply.cancelled)
         if reply.command is Command.STOP and not self._stop_asked:
             logger.info("an operator asked this worker to stop")
+            self.dismissed = True
             self.stop()
         elif reply.command is Command.QUIET and not self._quiet:
             logger.info("an operator asked this worker to be quiet: it claims no more jobs")
@@ -302,6 +335,7 @@ class Worker:
 
     async def _rejoin(self) -> None:
         await Outage("registering").outlast(lambda: self._driver.run(BeatRequest(self._presence(), "join")))
+        self.vitals.heard(renewed=True)
         self._rejoining = None
 
     def _retry_of(self, claim: Claim) -> Retry:
