@@ -14,7 +14,8 @@ demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet 
 
 .PHONY: test
 test: check ## Set up, check the code, run all tests
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(RUN)/python -m pytest -m alone
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the model
@@ -25,12 +26,12 @@ coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the mo
 postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/postgresql
 	set -e; for programs in /usr/lib/postgresql/*/bin; do if [ -x "$$programs/initdb" ]; then \
 	  echo "PostgreSQL in $$programs"; \
-	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
+	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest -n 2 --dist loadfile tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
 	fi; done
 
 .PHONY: redis
 redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
-	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest tests/store/test_redis*.py tests/faults/test_redis*.py
+	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest -n 2 --dist loadfile tests/store/test_redis*.py tests/faults/test_redis*.py
 
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules

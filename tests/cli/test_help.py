@@ -118,6 +118,7 @@ def test_mixing_queues_with_and_without_weights_says_what_the_two_mean(project: 
     assert "strict order" in error
 
 
+@pytest.mark.alone
 def test_help_comes_quickly() -> None:
     """In seconds of the processor: other programs that run here take none of those. Best of three all the same."""
 

@@ -368,6 +368,7 @@ class TestHints:
             yield tell
             here.send(False)
 
+    @pytest.mark.alone
     def test_a_blocking_watch(self, path: Path) -> None:
         insert(path, "before")
         scene = scene_at(path)
@@ -383,6 +384,7 @@ class TestHints:
         scene.driver.close()
         assert statistics.median(late) < self.MEDIAN
 
+    @pytest.mark.alone
     def test_an_async_watch(self, path: Path) -> None:
         insert(path, "before")
 

@@ -168,6 +168,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.close()
 
 
+@pytest.mark.alone
 def test_a_job_starts_in_another_process_within_ten_milliseconds(place: Place) -> None:
     place.worker()
     place.enqueue("now").result(20)
@@ -182,6 +183,7 @@ def test_a_job_starts_in_another_process_within_ten_milliseconds(place: Place) -
     assert min(medians) < 0.010
 
 
+@pytest.mark.alone
 def test_a_waiting_worker_costs_next_to_nothing(place: Place) -> None:
     process = psutil.Process(place.worker().pid)
     place.enqueue("now").result(20)

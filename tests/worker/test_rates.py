@@ -43,6 +43,8 @@ import asyncio, os, random, time
 from pathlib import Path
 from mainspring import Context, Limits, Mainspring
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 app = Mainspring(f"sqlite:///{{HERE}}/jobs.db")
 app.queue("api", rate="{FIRST}/{PER_MS}ms")
