@@ -9,6 +9,8 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from subprocess import Popen
 from typing import Any
 
@@ -70,10 +72,14 @@ class Fleet:
         self.process: Popen[str] = project.start("worker", "fleet:app", "--health=127.0.0.1:0", *options, **settings)
         self.lines: list[str] = []
         assert self.process.stderr is not None
-        readline = self.process.stderr.readline
-        self._reader = threading.Thread(target=lambda: self.lines.extend(iter(readline, "")), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr.readline,), daemon=True)
         self._reader.start()
         self.port = int(self.said(r"health at http://127\.0\.0\.1:(\d+)")[0])
+
+    def _read(self, readline: Callable[[], str]) -> None:
+        with suppress(ValueError):  # a test that fails closes it meanwhile
+            # It takes lines one by one, so that they are there as soon as they are read.
+            self.lines.extend(iter(readline, ""))
 
     def write(self, version: int, more: str = "") -> None:
         """The module, in this version. Each is of another length: Python knows compiled code by its time and size."""
