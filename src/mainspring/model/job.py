@@ -173,7 +173,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a running job wants remembered: its latest progress, what it has saved of its work, and its new log lines."""
+    """What a running job wants remembered: its latest progress, its checkpoint, its new log lines."""
 
     id: str
     lease: int

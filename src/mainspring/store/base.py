@@ -348,10 +348,10 @@ class Verb(StrEnum):
     down with a cancelled parent are not counted."""
     REVIVE = "revive"
     """Final jobs become queued again: attempt, crashes and postponed 0, result, error, reason, progress gone, history,
-    lease and checkpoint kept. Scheduled ones become due now. Others stay. What was cancelled because the job had ended badly is
-    revived too, all the way down, and is blocked again, once none of its parents stands in the way any more; such jobs
-    are not counted. Children that are blocked still wait for it anew. A job that is itself revived alone, while its
-    parent is as it was, no longer waits for anything; in one batch with its parent it waits for that one."""
+    lease and checkpoint kept. Scheduled ones become due now. Others stay. What was cancelled because the job had ended
+    badly is revived too, all the way down, and is blocked again, once none of its parents stands in the way any more;
+    such jobs are not counted. Children that are blocked still wait for it anew. A job that is itself revived alone,
+    while its parent is as it was, no longer waits for anything; in one batch with its parent it waits for that one."""
     RESCHEDULE = "reschedule"
     """Waiting jobs (scheduled, queued) get `value` as their run_at, and the state that follows from it."""
     REPRIORITISE = "reprioritise"

@@ -11,6 +11,7 @@ from mainspring.model import failure
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.worker.context import Context
+from mainspring.worker.quarantine import Quarantine
 from mainspring.worker.run import Interruption, Run
 from mainspring.worker.runner import Runner
 from mainspring.worker.settler import Settler
@@ -35,16 +36,19 @@ class Runs:
         *,
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._runner = runner
         self._settler = settler
         self._concurrency = concurrency
         self._context = context
         self._started = started
+        self._quarantine = quarantine
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
         """Set whenever a run has ended, or something else may let the pump go on."""
+        self._stopping = False
         self.abandoned = False
         """True once a run was given up whose task goes on."""
 
@@ -72,8 +76,14 @@ class Runs:
         return frozenset(self._settler.unsettled)
 
     def launch(self, claim: Claim) -> None:
-        """Begin a run."""
+        """Begin a run, or leave it to another time."""
+        if self._quarantine is not None and claim.crashes:
+            delay_ms = self._quarantine.enter(claim)
+            if delay_ms is not None:
+                self._settler.add(claim, Outcome.quarantined(delay_ms))
+                return
         run = self._runs[claim.id] = Run(claim)
+        run.stopping = self._stopping
         run.task = self._loop.create_task(self._carry(run))
         self._started(claim)
 
@@ -90,6 +100,8 @@ class Runs:
         run.ended = True
         if self._runs.get(run.claim.id) is run:
             del self._runs[run.claim.id]
+        if self._quarantine is not None:
+            self._quarantine.leave(run.claim)
         if run.completion is not None:
             self._settler.find_out(run.claim, outcome, run.completion)
         elif run.interruption is not Interruption.LOST:
@@ -107,6 +119,12 @@ class Runs:
         """Interrupt every run."""
         for run in list(self._runs.values()):
             run.interrupt(why)
+
+    def warn(self) -> None:
+        """Let every run know that the worker stops, also those that begin from now on."""
+        self._stopping = True
+        for run in self._runs.values():
+            run.stopping = True
 
     async def finish(self, grace: float, hurry: Callable[[], bool]) -> None:
         """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""
