@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from mainspring.model import failure
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.worker.context import Context
-from mainspring.worker.quarantine import Quarantine
+from mainspring.worker.quarantine import ALONE_SECONDS, Quarantine
 from mainspring.worker.run import Interruption, Run
 from mainspring.worker.runner import Runner
 from mainspring.worker.settler import Settler
@@ -44,6 +44,8 @@ class Runs:
         self._context = context
         self._started = started
         self._quarantine = quarantine
+        self.claiming: Callable[[], Collection[asyncio.Task[None]]] = tuple
+        """The claims that are under way."""
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
@@ -58,6 +60,8 @@ class Runs:
     def room(self) -> int:
         """How many more jobs may run now."""
         # Runs that wait to be settled hold no place, so that settling and claiming overlap; but not without end.
+        if self._quarantine is not None and self._quarantine.closed:
+            return 0
         if self._settler.backlog > 2 * self._concurrency + 100:
             return 0
         return self._concurrency - len(self._runs)
@@ -76,8 +80,8 @@ class Runs:
         return frozenset(self._settler.unsettled)
 
     def launch(self, claim: Claim) -> None:
-        """Begin a run, or leave it to another time."""
-        if self._quarantine is not None and claim.crashes:
+        """Begin a run; or leave it to another time, if it is not to be beside those that run."""
+        if claim.crashes and self._quarantine is not None and not claim.cancel_requested:
             delay_ms = self._quarantine.enter(claim)
             if delay_ms is not None:
                 self._settler.add(claim, Outcome.quarantined(delay_ms))
@@ -89,10 +93,23 @@ class Runs:
 
     async def _carry(self, run: Run) -> None:
         try:
+            if run.claim.crashes and self._quarantine is not None:
+                await self._begin_alone(run, self._quarantine)
             outcome = await self._runner.run(run, self._context(run))
         except BaseException as error:  # noqa: BLE001 - GeneratorExit closes the runner, whatever that catches
             outcome = Outcome.failed(failure.describe(error), error)
         self._end(run, outcome)
+
+    async def _begin_alone(self, run: Run, quarantine: Quarantine) -> None:
+        """Nobody whom it could take along is in this worker's hands any more, but for those that run."""
+        while claiming := self.claiming():
+            await asyncio.wait(claiming)
+        await self._settler.catch_up()
+        self._loop.call_later(ALONE_SECONDS, self._open, run, quarantine)
+
+    def _open(self, run: Run, quarantine: Quarantine) -> None:
+        quarantine.open(run.claim)
+        self.freed.set()
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.ended:

@@ -105,6 +105,8 @@ class Settler:
         self.unsettled: set[tuple[str, int]] = set()
         """Ids and leases of the runs that have ended and are not settled yet: a job may come back, under a new lease,
         before it is known here that it was given back."""
+        self._settling = asyncio.Event()
+        """Set whenever a batch is settled."""
         self.backlog = 0
         """Runs that have ended and are not settled yet."""
 
@@ -137,6 +139,13 @@ class Settler:
             settlement = decide(claim, outcome, now)
         return Settled(claim, outcome, settlement, now)
 
+    async def catch_up(self) -> None:
+        """Wait until all that has ended by now is settled, whatever ends meanwhile."""
+        ended = frozenset(self.unsettled)
+        while not self.unsettled.isdisjoint(ended):
+            self._settling.clear()
+            await self._settling.wait()
+
     async def drain(self) -> None:
         """Wait until everything is settled."""
         await self._batches.drain()
@@ -166,6 +175,7 @@ class Settler:
     def _settled(self, batch: Sequence[Settled], applied: Collection[str]) -> None:
         self.backlog -= len(batch)
         self.unsettled.difference_update((settled.claim.id, settled.claim.lease) for settled in batch)
+        self._settling.set()
         for settled in batch:
             if settled.claim.id not in applied:
                 logger.warning(

@@ -227,6 +227,7 @@ class Worker:
             quarantine=Quarantine(),
         )
         pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
+        runs.claiming = pump.under_way
         return _Parts(
             threads=threads,
             notebook=notebook,
