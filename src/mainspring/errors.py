@@ -27,6 +27,7 @@
     ├── RetryAfter   run again after that long (uses an attempt)
     ├── Snooze       run again after that long (uses no attempt)
     ├── RateLimited  no job starts through this one's gate for so long; it runs again then (uses no attempt)
+    ├── HandBack     back to its queue, for another worker (uses no attempt)
     ├── Bury         to the dead letters now
     └── Cancel       cancelled now
 
@@ -45,6 +46,7 @@ __all__ = [
     "DuplicateJob",
     "DuplicateTask",
     "FlowNotFound",
+    "HandBack",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -325,6 +327,18 @@ class RateLimited(Directive):
         super().__init__(reason or f"rate limited for {retry_after}")
         self.retry_after = retry_after
         self.reason = reason
+
+
+class HandBack(Directive):
+    """Give the job back, without using an attempt, for another worker to go on with: `raise HandBack`.
+
+    For a job that has saved how far it is (`ctx.checkpoint`) since its worker stops (`ctx.interrupted`). Raised while
+    the worker goes on, it lets others go first for a second.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class Bury(Directive):

@@ -26,7 +26,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     """The worker does not know the task."""
     RETURNED = "returned"
-    """The worker is stopping and hands the job back."""
+    """The worker, or the run itself, hands the job back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +98,13 @@ class Outcome:
     def returned(cls) -> Outcome:
         """The worker stopped before the run ended and hands the job back."""
         return cls(Verdict.RETURNED, reason="handed back by a stopping worker")
+
+    @classmethod
+    def handed_back(cls, reason: str = "", delay_ms: int = 0) -> Outcome:
+        """The task ended its run early, to be gone on with elsewhere."""
+        return cls(Verdict.RETURNED, delay_ms=delay_ms, reason=f"handed back: {reason}" if reason else "handed back")
+
+    @classmethod
+    def quarantined(cls, delay_ms: int) -> Outcome:
+        """The job may have killed a worker, and another such one runs: it did not begin."""
+        return cls(Verdict.RETURNED, delay_ms=delay_ms, reason="in quarantine: a worker died while it ran this job")

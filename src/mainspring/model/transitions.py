@@ -9,7 +9,7 @@
     snoozed      scheduled                                         -1                +1
     rate limited queued, behind its gate, which is closed          -1                +1
     unknown      scheduled, later each time                        -1                +1
-    returned     queued                                            -1
+    returned     queued, or scheduled if it is to wait             -1
 
 The claim counted the attempt already; "-1" takes it back.
 """
@@ -171,14 +171,16 @@ def _rate_limited(claim: Claim, outcome: Outcome) -> Settlement:
 
 
 def _returned(claim: Claim, outcome: Outcome) -> Settlement:
+    delay_ms = outcome.delay_ms or 0
     return Settlement(
         id=claim.id,
         lease=claim.lease,
-        state=State.QUEUED,
+        state=State.SCHEDULED if delay_ms else State.QUEUED,
         attempt=max(claim.attempt - 1, 0),
         crashes=claim.crashes,
         postponed=claim.postponed,
         history=claim.history,
+        delay_ms=delay_ms,
         reason=cut(outcome.reason or outcome.verdict, _REASON_BYTES),
     )
 

@@ -66,8 +66,10 @@ class Reap:
         worker: Callable[[], str],
         lost: Callable[[Claim], None],
         doubt: Callable[[], None],
+        seconds: float = REAP_MS / 1000,
     ) -> None:
         self._driver = driver
+        self._seconds = seconds
         self._worker = worker
         self._lost = lost
         self._doubt = doubt
@@ -81,7 +83,7 @@ class Reap:
         for claim in claims:
             logger.warning("job %s (%s): worker %s died with it", claim.id, claim.task, claim.worker)
             self._lost(claim)
-        return 0.0 if len(claims) == self.LIMIT else REAP_MS / 1000
+        return 0.0 if len(claims) == self.LIMIT else self._seconds
 
 
 class Tend:

@@ -77,6 +77,10 @@ class Pump:
         finally:
             await watch.aclose()
 
+    def under_way(self) -> list[asyncio.Task[None]]:
+        """The claims that may still bring something."""
+        return [claim for claim in self._claiming if not claim.done()]
+
     async def finish(self) -> None:
         """After the end of `run`: wait for the claims that were under way, as long as the store may take for them."""
         if self._claiming:

@@ -25,11 +25,24 @@ class Interruption(Enum):
 class Run:
     """A claim under way."""
 
-    __slots__ = ("begun", "claim", "completion", "ended", "follow_ups", "interruption", "logged", "on_thread", "task")
+    __slots__ = (
+        "begun",
+        "claim",
+        "completion",
+        "ended",
+        "follow_ups",
+        "interruption",
+        "logged",
+        "on_thread",
+        "stopping",
+        "task",
+    )
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.interruption: Interruption | None = None
+        self.stopping = False
+        """True from when its worker begins to stop: it may go on for the grace period, and is handed back then."""
         self.on_thread = False
         """True while a plain function works on it: such a run can be told to stop, but not made to."""
         self.task: asyncio.Task[None] | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import (
     Bury,
     Cancel,
+    HandBack,
     JobTimeout,
     MainspringError,
     NotCommitted,
@@ -36,6 +37,10 @@ __all__ = ["Middleware", "Runner"]
 
 Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Goes around every run: `async def m(ctx, proceed): ...; return await proceed()`."""
+
+
+YIELD_MS = 1000
+"""For how long a job lets others go first that is handed back by its own run while the worker goes on."""
 
 
 class Runner:
@@ -160,6 +165,8 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
             return Outcome.buried(_reason(error))
         case Cancel():
             return Outcome.cancelled(_reason(error))
+        case HandBack():
+            return Outcome.handed_back(_reason(error), 0 if run.stopping else YIELD_MS)
         case RetryAfter() | Snooze() | RateLimited():
             try:
                 delay_ms = to_ms(error.retry_after if isinstance(error, RateLimited) else error.delay)
@@ -176,7 +183,7 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
     return Outcome.failed(failure.describe(error), error)
 
 
-def _reason(directive: Bury | Cancel | Snooze | RateLimited) -> str:
+def _reason(directive: Bury | Cancel | HandBack | Snooze | RateLimited) -> str:
     """What the task gave as the reason, which may be anything, as text."""
     reason: object = directive.reason
     return str.__str__(reason) if isinstance(reason, str) else quote(reason)

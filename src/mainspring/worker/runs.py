@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from mainspring.model import failure
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.worker.context import Context
+from mainspring.worker.quarantine import ALONE_SECONDS, Quarantine
 from mainspring.worker.run import Interruption, Run
 from mainspring.worker.runner import Runner
 from mainspring.worker.settler import Settler
@@ -35,16 +36,21 @@ class Runs:
         *,
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._runner = runner
         self._settler = settler
         self._concurrency = concurrency
         self._context = context
         self._started = started
+        self._quarantine = quarantine
+        self.claiming: Callable[[], Collection[asyncio.Task[None]]] = tuple
+        """The claims that are under way."""
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
         """Set whenever a run has ended, or something else may let the pump go on."""
+        self._stopping = False
         self.abandoned = False
         """True once a run was given up whose task goes on."""
 
@@ -54,6 +60,8 @@ class Runs:
     def room(self) -> int:
         """How many more jobs may run now."""
         # Runs that wait to be settled hold no place, so that settling and claiming overlap; but not without end.
+        if self._quarantine is not None and self._quarantine.closed:
+            return 0
         if self._settler.backlog > 2 * self._concurrency + 100:
             return 0
         return self._concurrency - len(self._runs)
@@ -72,17 +80,36 @@ class Runs:
         return frozenset(self._settler.unsettled)
 
     def launch(self, claim: Claim) -> None:
-        """Begin a run."""
+        """Begin a run; or leave it to another time, if it is not to be beside those that run."""
+        if claim.crashes and self._quarantine is not None and not claim.cancel_requested:
+            delay_ms = self._quarantine.enter(claim)
+            if delay_ms is not None:
+                self._settler.add(claim, Outcome.quarantined(delay_ms))
+                return
         run = self._runs[claim.id] = Run(claim)
+        run.stopping = self._stopping
         run.task = self._loop.create_task(self._carry(run))
         self._started(claim)
 
     async def _carry(self, run: Run) -> None:
         try:
+            if run.claim.crashes and self._quarantine is not None:
+                await self._begin_alone(run, self._quarantine)
             outcome = await self._runner.run(run, self._context(run))
         except BaseException as error:  # noqa: BLE001 - GeneratorExit closes the runner, whatever that catches
             outcome = Outcome.failed(failure.describe(error), error)
         self._end(run, outcome)
+
+    async def _begin_alone(self, run: Run, quarantine: Quarantine) -> None:
+        """Nobody whom it could take along is in this worker's hands any more, but for those that run."""
+        while claiming := self.claiming():
+            await asyncio.wait(claiming)
+        await self._settler.catch_up()
+        self._loop.call_later(ALONE_SECONDS, self._open, run, quarantine)
+
+    def _open(self, run: Run, quarantine: Quarantine) -> None:
+        quarantine.open(run.claim)
+        self.freed.set()
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.ended:
@@ -90,6 +117,8 @@ class Runs:
         run.ended = True
         if self._runs.get(run.claim.id) is run:
             del self._runs[run.claim.id]
+        if self._quarantine is not None:
+            self._quarantine.leave(run.claim)
         if run.completion is not None:
             self._settler.find_out(run.claim, outcome, run.completion)
         elif run.interruption is not Interruption.LOST:
@@ -107,6 +136,12 @@ class Runs:
         """Interrupt every run."""
         for run in list(self._runs.values()):
             run.interrupt(why)
+
+    def warn(self) -> None:
+        """Let every run know that the worker stops, also those that begin from now on."""
+        self._stopping = True
+        for run in self._runs.values():
+            run.stopping = True
 
     async def finish(self, grace: float, hurry: Callable[[], bool]) -> None:
         """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""

@@ -22,7 +22,7 @@ from mainspring.model.backoff import Retry
 from mainspring.model.clock import StoreClock
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim
-from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, JobOptions
+from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, REAP_MS, JobOptions
 from mainspring.model.outcome import Outcome
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
@@ -36,6 +36,7 @@ from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
 from mainspring.worker.pulse import Pulse
 from mainspring.worker.pump import Pump
+from mainspring.worker.quarantine import Quarantine
 from mainspring.worker.relay import Relay
 from mainspring.worker.rooms import Rooms
 from mainspring.worker.run import Interruption
@@ -212,6 +213,7 @@ class Worker:
                 part.result()  # a part that ends by itself has failed: say why, and loudly
         finally:
             self._quiet = True
+            parts.runs.warn()
             await _cancel(*intake, stopped)
             await self._finish(parts)
             await _cancel(*outlet, *filter(None, [self._rejoining]))
@@ -245,6 +247,7 @@ class Worker:
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
             started=started,
+            quarantine=Quarantine(),
         )
         pump = Pump(
             driver,
@@ -255,6 +258,7 @@ class Worker:
             lost=self._give_up,
             vitals=self.vitals,
         )
+        runs.claiming = pump.under_way
         return _Parts(
             threads=threads,
             notebook=notebook,
@@ -263,7 +267,13 @@ class Worker:
             runs=runs,
             pump=pump,
             chores=(
-                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump.doubt),
+                Reap(
+                    driver,
+                    lambda: self.id,
+                    lambda claim: settler.add(claim, Outcome.lost()),
+                    pump.doubt,
+                    seconds=min(REAP_MS, self._lease_ms / 5) / 1000,
+                ),
                 Tend(driver, clock),
                 Prune(driver),
             ),
