@@ -109,7 +109,6 @@ class Worker:
         if queues is None:
             queues = dict.fromkeys(["default", *(queue.name for queue in app.declared_queues)], 1)
         self._rooms = Rooms(queues)
-        _refuse_unenforceable(app)
         self._quiet = False
         self._stop_asked = 0
         self._abandoned = False
@@ -320,16 +319,6 @@ class Worker:
         if settled is None:
             return Event(name, job, moment(claim.started_at))
         return Event(name, job, moment(settled.at), settled.outcome.error, settled.settlement.reason)
-
-
-def _refuse_unenforceable(app: Mainspring) -> None:
-    """Refuse tasks with options that their executor cannot honour, before anything runs."""
-    for task in app.tasks.values():
-        if task.options.timeout_ms is not None and not task.is_async:
-            raise InvalidOption(
-                f"task {task.name!r} is a plain function, which runs on a thread, and a thread cannot be stopped by a "
-                "timeout; make it an async function or take its timeout away"
-            )
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
