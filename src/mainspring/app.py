@@ -502,11 +502,22 @@ class Mainspring:
         lease: Duration = "30s",
         grace: Duration = "25s",
         name: str | None = None,
+        process_jobs: int | None = None,
+        process_memory: str | int = "512MB",
     ) -> Worker:
         """A worker for this app, not yet running: `app.worker(["critical", "bulk"]).run()`. See `Worker`."""
         from mainspring.worker.worker import Worker
 
-        return Worker(self, queues, concurrency=concurrency, lease=lease, grace=grace, name=name)
+        return Worker(
+            self,
+            queues,
+            concurrency=concurrency,
+            lease=lease,
+            grace=grace,
+            name=name,
+            process_jobs=process_jobs,
+            process_memory=process_memory,
+        )
 
     # --- the end ---
 

@@ -234,10 +234,10 @@ class BoundTask(Generic[P, R_co]):
         first; `retry` as a number changes only how often to try. A job that has not started by its `deadline` (an aware
         `datetime`, or how long after it is enqueued) is cancelled instead. One whose `id` is there already is not
         stored again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what
-        every later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition` takes the
-        place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job counts for
-        where a rate limits it. `tx` is a connection or session of your own, whose transaction enqueues the job. Raises
-        `InvalidOption` or `InvalidDuration`.
+        every later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition`
+        takes the place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job
+        counts for where a rate limits it. `tx` is a connection or session of your own, whose transaction enqueues the
+        job. Raises `InvalidOption` or `InvalidDuration`.
         """
         old, override = self._terms, self._terms.override
         if delay is not None and at is not None:

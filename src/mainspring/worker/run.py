@@ -103,7 +103,8 @@ class Run:
     @property
     def overtime(self) -> str:
         """What is said of a run that has timed out."""
-        return f"the job ran longer than its timeout of {format_ms(self.timeout_ms or 0)}"
+        late = f"the job ran longer than its timeout of {format_ms(self.timeout_ms or 0)}"
+        return f"{late}, and did not end when it was told to" if self._given_up and self._asked > 1 else late
 
     def limit(self, options: TaskOptions) -> None:
         """From now on its time is running."""
@@ -138,6 +139,7 @@ class Run:
         if self.ended:
             return
         if self._given_up:
+            self._asked += 1
             if self._abandon is not None:
                 self._abandon(self)
             return

@@ -13,18 +13,22 @@ from mainspring.errors import (
     JobTimeout,
     MainspringError,
     NotCommitted,
+    ProcessCrashed,
     RateLimited,
     RetryAfter,
     Snooze,
+    TaskFailed,
     ValidationError,
 )
 from mainspring.model import failure
 from mainspring.model.durations import to_ms
-from mainspring.model.options import TASK_GRACE_MS, JobOptions
-from mainspring.model.outcome import Outcome
+from mainspring.model.options import TASK_GRACE_MS, JobOptions, TaskOptions
+from mainspring.model.outcome import ErrorRecord, Outcome
 from mainspring.worker.calls import call_of, filled, reason_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.executors import Threads
+from mainspring.worker.processes.ends import Stored, Unfit
+from mainspring.worker.processes.pool import Processes
 from mainspring.worker.run import Interruption, Run
 
 if TYPE_CHECKING:
@@ -37,12 +41,20 @@ Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class Runner:
-    """Runs claims of known tasks: async functions on the loop, plain ones on threads."""
+    """Runs claims of known tasks: async functions on the loop, plain ones on threads, either in processes where their
+    tasks say so and there are any."""
 
-    def __init__(self, tasks: Mapping[str, Task[..., Any]], middleware: Sequence[Middleware], threads: Threads) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[..., Any]],
+        middleware: Sequence[Middleware],
+        threads: Threads,
+        processes: Processes | None = None,
+    ) -> None:
         self._tasks = tasks
         self._middleware = tuple(reversed(middleware))
         self._threads = threads
+        self._processes = processes
 
     async def run(self, run: Run, context: Context) -> Outcome:
         """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
@@ -70,11 +82,16 @@ class Runner:
         if deadline is not None and claim.started_at > deadline:
             return Outcome.cancelled("its deadline had passed")
         text = filled(claim, overrides)
-        call = call_of(task, text, run, context, each=overrides.each)
         _current.set(context)
-        if options.timeout_ms is not None or options.grace_ms != TASK_GRACE_MS:
-            run.limit(options)
-        proceed = call if task.is_async else partial(self._on_thread, call, run)
+        proceed: Callable[[], Awaitable[Any]]
+        if options.executor == "process" and self._processes is not None:
+            # Its time runs from when the process begins with it.
+            proceed = partial(self._in_process, self._processes, task, run, options, text, each=overrides.each)
+        else:
+            call = call_of(task, text, run, context, each=overrides.each)
+            proceed = call if task.is_async else partial(self._on_thread, call, run)
+            if options.timeout_ms is not None or options.grace_ms != TASK_GRACE_MS:
+                run.limit(options)
         for middleware in self._middleware:
             proceed = partial(middleware, context, proceed)
         value = await proceed()
@@ -84,6 +101,8 @@ class Runner:
                 f"the task completed job {claim.id} in a transaction of its own, and returned without committing it: "
                 "what it did there is undone"
             )
+        if isinstance(value, Stored):
+            return Outcome.completed(value.text, run.follow_ups)
         try:
             codec = task.result_codec
             result = codec.encode_each(value) if overrides.each else codec.encode(value)
@@ -103,6 +122,18 @@ class Runner:
             raise
         finally:
             run.body = None
+
+    async def _in_process(
+        self, processes: Processes, task: Task[..., Any], run: Run, options: TaskOptions, text: str, *, each: bool
+    ) -> Any:
+        body = run.body = processes.assign(task, run, options, text, each=each)
+        try:
+            stored = await body.future
+        finally:
+            run.body = None
+        if not self._middleware:
+            return stored
+        return task.result_codec.decode_each(stored.text) if each else task.result_codec.decode(stored.text)
 
 
 def _outcome_of(error: BaseException, run: Run) -> Outcome:
@@ -131,8 +162,20 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
                 return Outcome.snoozed(delay_ms, reason_of(error))
             if isinstance(error, RateLimited):
                 return Outcome.rate_limited(delay_ms, reason_of(error))
-            return Outcome.failed(failure.describe(error.__cause__ or error), error, delay_ms=delay_ms)
+            return Outcome.failed(_described(error.__cause__ or error), error, delay_ms=delay_ms)
+        case TaskFailed():
+            return Outcome.failed(_described(error), error, delay_ms=error.delay_ms, again=error.again)
+        case ProcessCrashed():
+            return Outcome.lost(failure.describe(error))
+        case Unfit():
+            return Outcome.buried(f"its result cannot be stored: {error}", error.record)
     if run.interruption is Interruption.RETURNED:
         # What the cancellation turned into on its way out of the task: not the job's failure.
         return Outcome.returned()
     return Outcome.failed(failure.describe(error), error)
+
+
+def _described(error: BaseException) -> ErrorRecord:
+    if isinstance(error, TaskFailed):
+        return ErrorRecord(error.type, error.message, error.traceback)
+    return failure.describe(error)

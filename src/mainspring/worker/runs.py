@@ -107,7 +107,7 @@ class Runs:
             case Interruption.CANCELLED:
                 outcome = Outcome.cancelled("while it ran, and did not end")
             case Interruption.TIMED_OUT:
-                error = JobTimeout(f"{run.overtime}, and did not end although it was cancelled")
+                error = JobTimeout(run.overtime)
                 outcome = Outcome.failed(failure.describe(error), error)
             case _:
                 outcome = Outcome.returned()
