@@ -15,6 +15,9 @@
     ├── JobFailed  JobCancelled              what `result()` raises for a job that ended badly
     ├── ResultTimeout (TimeoutError)         the job has not ended in the time given
     ├── JobTimeout (TimeoutError)            the job ran longer than its `timeout`
+    ├── MemoryExceeded (MemoryError)         the job used more than its `memory`
+    ├── ProcessCrashed                       the process that ran the job died
+    ├── TaskFailed                           what a middleware sees of an exception in another process
     ├── LeaseLost                            this worker no longer owns the job
     ├── NotCommitted                         a run whose own transaction never completed its job
     ├── UnusableTransaction (ValueError)     a `tx=` in which no job can be stored
@@ -58,10 +61,12 @@ __all__ = [
     "JobTimeout",
     "LeaseLost",
     "MainspringError",
+    "MemoryExceeded",
     "NotCommitted",
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "ProcessCrashed",
     "QueueFull",
     "RateLimited",
     "ResultTimeout",
@@ -75,6 +80,7 @@ __all__ = [
     "StoreFull",
     "StoreReadOnly",
     "StoreUnavailable",
+    "TaskFailed",
     "UnknownParent",
     "UnknownTask",
     "UnsafeText",
@@ -245,6 +251,31 @@ class ResultTimeout(MainspringError, TimeoutError):
 
 class JobTimeout(MainspringError, TimeoutError):
     """The job ran longer than its `timeout`."""
+
+
+class MemoryExceeded(MainspringError, MemoryError):
+    """The job used more than its `memory`."""
+
+
+class ProcessCrashed(MainspringError):
+    """The process that ran the job died: it crashed, somebody killed it, or the system did for want of memory."""
+
+
+class TaskFailed(MainspringError):
+    """A task raised in a process of its own. `type`, `message` and `traceback` say what, as text: exceptions themselves
+    do not leave their process. Only middleware meets this one; a job's error is what its task has raised."""
+
+    def __init__(
+        self, type: str, message: str, traceback: str, *, again: bool | None = None, delay_ms: int | None = None
+    ) -> None:
+        super().__init__(f"{type}: {message}")
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        self.again = again
+        """Whether the task's retry rules let it be tried again; None: they have not been asked."""
+        self.delay_ms = delay_ms
+        """What the task's delay function says."""
 
 
 class LeaseLost(MainspringError):

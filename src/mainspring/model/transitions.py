@@ -72,7 +72,7 @@ def decide(
         case Verdict.CANCELLED:
             return _ended(claim, outcome, now, State.CANCELLED, _because("cancelled", outcome.reason))
         case Verdict.LOST:
-            return _lost(claim, now, max_crashes)
+            return _lost(claim, outcome, now, max_crashes)
         case Verdict.SNOOZED:
             return _postponed(claim, outcome, outcome.delay_ms or 0)
         case Verdict.RATE_LIMITED:
@@ -90,7 +90,10 @@ def _failed(claim: Claim, outcome: Outcome, now: int, retry: Retry, chance: floa
         reason = f"attempts used up ({claim.attempt} of {retry.attempts})"
         return _ended(claim, outcome, now, State.DEAD, reason)
     # A task that says when to run again says that it wants to, whatever `on` and `never` hold.
-    if outcome.delay_ms is None and not retry.allows(outcome.exception):
+    allowed = outcome.again
+    if allowed is None:
+        allowed = outcome.delay_ms is not None or retry.allows(outcome.exception)
+    if not allowed:
         return _ended(claim, outcome, now, State.DEAD, f"not retried: {name}")
     delay_ms = outcome.delay_ms
     reason = f"attempt {claim.attempt} of {retry.attempts} failed: {name}"
@@ -123,10 +126,11 @@ def _ended(claim: Claim, outcome: Outcome, now: int, state: State, reason: str, 
     )
 
 
-def _lost(claim: Claim, now: int, max_crashes: int) -> Settlement:
+def _lost(claim: Claim, outcome: Outcome, now: int, max_crashes: int) -> Settlement:
     crashes = claim.crashes + 1
     poison = crashes >= max_crashes
-    error = ErrorRecord("WorkerLost", f"worker {claim.worker} died while it ran this job", "")
+    who = "worker lost" if outcome.error is None else "process crashed"
+    error = outcome.error or ErrorRecord("WorkerLost", f"worker {claim.worker} died while it ran this job", "")
     return Settlement(
         id=claim.id,
         lease=claim.lease,
@@ -136,7 +140,7 @@ def _lost(claim: Claim, now: int, max_crashes: int) -> Settlement:
         postponed=claim.postponed,
         history=history.append(claim.history, claim.attempt, claim.started_at, now, claim.worker, Verdict.LOST, error),
         error=failure.to_text(error),
-        reason="poison" if poison else f"worker lost ({crashes} of {max_crashes})",
+        reason="poison" if poison else f"{who} ({crashes} of {max_crashes})",
     )
 
 

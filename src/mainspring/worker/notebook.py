@@ -22,7 +22,7 @@ from mainspring.store.base import LOG_LINES_KEPT, AsyncDriver, NoteRequest, in_p
 from mainspring.worker.outage import Outage
 from mainspring.worker.run import Run
 
-__all__ = ["PORTIONS", "Notebook", "size"]
+__all__ = ["LINE_BYTES", "PORTIONS", "PROGRESS_TEXT_BYTES", "Notebook", "checked_percent", "size"]
 
 WRITE_SECONDS = 0.1
 """The shortest time between two writes."""
@@ -30,8 +30,8 @@ WRITE_SECONDS = 0.1
 PORTIONS = 500
 """How large one write may be: 16 MiB or so."""
 
-_PROGRESS_TEXT_BYTES = 1024
-_LINE_BYTES = 8 * 1024
+PROGRESS_TEXT_BYTES = 1024
+LINE_BYTES = 8 * 1024
 
 
 @dataclass(slots=True)
@@ -92,16 +92,15 @@ class Notebook:
         self._dirty: Callable[[], object] = lambda: None
 
     def progress(self, run: Run, percent: float, text: str | None) -> None:
-        if not isinstance(percent, int | float) or (isinstance(percent, float) and not math.isfinite(percent)):
-            raise InvalidOption(f"progress {quote(percent)} is not a number from 0 to 100")
+        percent = checked_percent(percent)
         with self._lock:
             if page := self._page(run):
-                page.percent = float(min(100, max(0, percent)))
+                page.percent = percent
                 if text is not None:
-                    page.text = cut(str(text), _PROGRESS_TEXT_BYTES)
+                    page.text = cut(str(text), PROGRESS_TEXT_BYTES)
 
     def log(self, run: Run, text: str) -> None:
-        line = LogLine(self._clock.now(), cut(str(text), _LINE_BYTES))
+        line = LogLine(self._clock.now(), cut(str(text), LINE_BYTES))
         with self._lock:
             if page := self._page(run):
                 page.lines.append(line)
@@ -206,3 +205,10 @@ class Notebook:
     def _close_if_empty(self, page: _Page) -> None:
         if page.is_empty and not page.held:
             del self._pages[page.run.claim.id]
+
+
+def checked_percent(percent: float) -> float:
+    """How far a job says that it is, brought between 0 and 100. Raises `InvalidOption` for what is no number."""
+    if not isinstance(percent, int | float) or (isinstance(percent, float) and not math.isfinite(percent)):
+        raise InvalidOption(f"progress {quote(percent)} is not a number from 0 to 100")
+    return float(min(100, max(0, percent)))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
+from mainspring.errors import JobTimeout
 from mainspring.model import failure
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
@@ -20,6 +23,7 @@ __all__ = ["Runs"]
 
 logger = logging.getLogger("mainspring.worker")
 
+FRAMES_SHOWN = 12
 INTERRUPTIONS = 2
 INTERRUPTION_SECONDS = 2.0
 """How often a stopping worker cancels a task that does not end, and how long it lets it clean up each time."""
@@ -86,7 +90,7 @@ class Runs:
             if delay_ms is not None:
                 self._settler.add(claim, Outcome.quarantined(delay_ms))
                 return
-        run = self._runs[claim.id] = Run(claim)
+        run = self._runs[claim.id] = Run(claim, self._abandon)
         run.stopping = self._stopping
         run.task = self._loop.create_task(self._carry(run))
         self._started(claim)
@@ -114,7 +118,7 @@ class Runs:
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.ended:
             return
-        run.ended = True
+        run.end()
         if self._runs.get(run.claim.id) is run:
             del self._runs[run.claim.id]
         if self._quarantine is not None:
@@ -124,6 +128,22 @@ class Runs:
         elif run.interruption is not Interruption.LOST:
             self._settler.add(run.claim, outcome)
         self.freed.set()
+
+    def _abandon(self, run: Run) -> None:
+        """It was interrupted in every way that there is, and goes on: settle its job without it."""
+        logger.error("%s; its task stands at:\n%s", _deaf(self.on(run.task)), _stack(run.task))
+        match run.interruption:
+            case Interruption.CANCELLED:
+                outcome = Outcome.cancelled("while it ran, and did not end")
+            case Interruption.TIMED_OUT:
+                error = JobTimeout(run.overtime)
+                outcome = Outcome.failed(failure.describe(error), error)
+            case _:
+                outcome = Outcome.returned()
+        self._end(run, outcome)
+        self.abandoned = True
+        if run.task is not None:
+            run.task.cancel()
 
     def cancel(self, asked: Iterable[tuple[str, int]]) -> None:
         """Interrupt the runs with these job ids and leases, if they are (still) here."""
@@ -141,7 +161,7 @@ class Runs:
         """Let every run know that the worker stops, also those that begin from now on."""
         self._stopping = True
         for run in self._runs.values():
-            run.stopping = True
+            run.stop()
 
     async def finish(self, grace: float, hurry: Callable[[], bool]) -> None:
         """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""
@@ -153,7 +173,7 @@ class Runs:
                 self.interrupt_all(Interruption.RETURNED)
                 await self._all_ended(INTERRUPTION_SECONDS)
         for run in list(self._runs.values()):
-            logger.error("%s does not end although it was cancelled; it is handed back as it is", self.on(run.task))
+            logger.error("%s; it is handed back as it is", _deaf(self.on(run.task)))
             self._end(run, Outcome.returned())
             self.abandoned = True
 
@@ -166,3 +186,17 @@ class Runs:
             if run.task is task:
                 return f"job {run.claim.id} ({run.claim.task})"
         return None
+
+
+def _deaf(job: str | None) -> str:
+    return f"{job} does not end although it was cancelled"
+
+
+def _stack(task: asyncio.Task[None] | None) -> str:
+    """Where a task waits, down to the innermost coroutine. (`Task.get_stack` shows the outermost.)"""
+    lines: list[str] = []
+    waits: Any = None if task is None else task.get_coro()
+    while waits is not None and (frame := getattr(waits, "cr_frame", None)) is not None:
+        lines += traceback.format_stack(frame, limit=1)
+        waits = waits.cr_await
+    return "".join(lines[-FRAMES_SHOWN:])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import InvalidOption, StoreError
+from mainspring.errors import InvalidOption, MainspringError, StoreError
 from mainspring.events import Event, EventName
 from mainspring.job import Job, moment
 from mainspring.model.backoff import Retry
@@ -24,9 +24,11 @@ from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim
 from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, REAP_MS, JobOptions
 from mainspring.model.outcome import Outcome
+from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
 from mainspring.task import new_id
+from mainspring.worker import processes
 from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
@@ -34,6 +36,7 @@ from mainspring.worker.executors import Threads
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
+from mainspring.worker.processes.pool import Processes, Wear
 from mainspring.worker.pulse import Pulse
 from mainspring.worker.pump import Pump
 from mainspring.worker.quarantine import Quarantine
@@ -68,6 +71,7 @@ class _Parts:
     """What a worker is made of, for one working life."""
 
     threads: Threads
+    processes: Processes
     notebook: Notebook
     observers: Observers
     settler: Settler
@@ -82,8 +86,9 @@ class Worker:
 
     `queues` is a sequence of names, served in strict order, or a mapping of names to weights; None serves all queues
     that the app's tasks name, alike. `concurrency` is how many jobs run at once. `lease` is how long after its last
-    heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. Raises
-    `InvalidOption`, also for a task whose options cannot be honoured.
+    heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. A process
+    that runs jobs (`executor="process"`) is replaced after `process_jobs`, or when it keeps more than `process_memory`
+    between two of them. Raises `InvalidOption`; so does running it for a task that no process could find.
     """
 
     def __init__(
@@ -95,6 +100,8 @@ class Worker:
         lease: Duration = LEASE_MS / 1000,
         grace: Duration = GRACE_MS / 1000,
         name: str | None = None,
+        process_jobs: int | None = None,
+        process_memory: str | int = "512MB",
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise InvalidOption(f"concurrency={quote(concurrency)} is not a whole number from 1 on")
@@ -104,6 +111,7 @@ class Worker:
         self.id = new_id()
         self._app = app
         self._concurrency = concurrency
+        self._wear = Wear(process_jobs, to_bytes(process_memory))
         self._lease_ms = to_ms(lease)
         self._grace = to_ms(grace) / 1000
         if self._lease_ms < 1000:
@@ -111,7 +119,6 @@ class Worker:
         if queues is None:
             queues = dict.fromkeys(["default", *(queue.name for queue in app.declared_queues)], 1)
         self._rooms = Rooms(queues)
-        _refuse_unenforceable(app)
         self.vitals = Vitals()
         self.dismissed = False
         """True once an operator has told it to stop."""
@@ -138,6 +145,11 @@ class Worker:
 
     async def arun(self) -> None:
         """Work until `stop()`, then return when all is settled. Raises `StoreError` if the store cannot be opened."""
+        if processes.in_job_process:
+            raise MainspringError(
+                "a process that is to run jobs has started a worker while it imported your script; put what starts it "
+                'under `if __name__ == "__main__":`'
+            )
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(stop.set)
@@ -217,6 +229,7 @@ class Worker:
             await _cancel(*intake, stopped)
             await self._finish(parts)
             await _cancel(*outlet, *filter(None, [self._rejoining]))
+            await asyncio.to_thread(parts.processes.close)
             # It has beaten until the last settle; only now does the worker leave.
             await asyncio.to_thread(parts.pulse.stop)
             with suppress(StoreError):
@@ -228,6 +241,8 @@ class Worker:
     def _assemble(self, driver: AsyncDriver, clock: StoreClock) -> _Parts:
         threads = Threads(self._concurrency)
         notebook = Notebook(driver, clock)
+        pool = Processes(self._concurrency, self._wear, self._app.url, notebook)
+        pool.check(self._app.tasks)
         observers = Observers(self._app.observers, self._event)
 
         def settled(batch: Sequence[Settled]) -> None:
@@ -242,7 +257,7 @@ class Worker:
         completer = Completer(self._app.store, self._app.tasks, clock, notebook)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
-            Runner(self._app.tasks, self._app.middlewares, threads),
+            Runner(self._app.tasks, self._app.middlewares, threads, pool),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
@@ -261,6 +276,7 @@ class Worker:
         runs.claiming = pump.under_way
         return _Parts(
             threads=threads,
+            processes=pool,
             notebook=notebook,
             observers=observers,
             settler=settler,
@@ -364,16 +380,6 @@ class Worker:
         if settled is None:
             return Event(name, job, moment(claim.started_at))
         return Event(name, job, moment(settled.at), settled.outcome.error, settled.settlement.reason)
-
-
-def _refuse_unenforceable(app: Mainspring) -> None:
-    """Refuse tasks with options that their executor cannot honour, before anything runs."""
-    for task in app.tasks.values():
-        if task.options.timeout_ms is not None and not task.is_async:
-            raise InvalidOption(
-                f"task {task.name!r} is a plain function, which runs on a thread, and a thread cannot be stopped by a "
-                "timeout; make it an async function or take its timeout away"
-            )
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
