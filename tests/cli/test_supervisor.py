@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pty
 import re
 import signal
 import socket
@@ -188,6 +189,18 @@ def test_sighup_rolls_in_new_code_without_a_gap(project: Project, processes: int
         job.refresh()
         assert (job.state, job.attempt, job.crashes) == (State.COMPLETED, 1, 0)
     assert fleet.stop() == 0, fleet.log
+
+
+def test_a_terminal_that_is_closed_takes_its_workers_along(project: Project) -> None:
+    ours, theirs = pty.openpty()
+    Fleet(project)  # another one, on the same store
+    process = project.start("worker", "fleet:app", "-p", "2", stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    until(lambda: len(project.json("workers", "list", "--app", "fleet:app")) == 3)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(20) == 0
+    assert len(project.json("workers", "list", "--app", "fleet:app")) == 1
 
 
 def test_a_roll_is_given_up_when_the_new_code_does_not_come_up(project: Project) -> None:

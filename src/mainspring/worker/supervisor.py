@@ -55,6 +55,8 @@ class Supervisor:
         self._notifier = notifier or Notifier()
         self._selector = selectors.DefaultSelector()
         self._signals: deque[int] = deque()
+        self._at_terminal = os.isatty(2)
+        """Where there was a terminal and is none any more, SIGHUP says that it was closed: that is a stop."""
         self._stops = 0
         """How often it was told to stop."""
         self._roll_asked = False
@@ -109,7 +111,7 @@ class Supervisor:
 
     def _obey(self, number: int) -> None:
         name = signal.Signals(number).name
-        if number == signal.SIGHUP:
+        if number == signal.SIGHUP and not (self._at_terminal and not os.isatty(2)):
             logger.info("%s: %s", name, "one more roll after this one" if self._roll is not None else "rolling")
             self._roll_asked = True
             return
