@@ -26,6 +26,10 @@ def long(n: int, ctx: Context) -> int:
         time.sleep(0.01)
     return done
 
+@app.task(executor="process")
+def apart(n: int, ctx: Context) -> int:
+    return long.function(n, ctx)
+
 @app.task
 async def along(n: int, ctx: Context) -> int:
     done = ctx.state or 0
@@ -40,13 +44,13 @@ async def along(n: int, ctx: Context) -> int:
 """
 
 
-@pytest.mark.parametrize("task", ["long", "along"])
+@pytest.mark.parametrize("task", ["long", "along", "apart"])
 def test_a_deploy_costs_no_work_and_no_attempt(place: Place, task: str) -> None:
     """One job saves and hands itself back at once, another is cancelled after the grace period and saves then."""
     job = place.enqueue(task, 1_000_000)
-    first = place.worker(grace="30s" if task == "long" else "300ms")
+    first = place.worker(grace="300ms" if task == "along" else "30s")
     wait_until(lambda: place.notes(first))
-    if task == "long":
+    if task != "along":
         wait_until(lambda: (job.refresh().checkpoint or 0) > 5, what="it is saved while it runs")
     else:
         wait_until(lambda: job.refresh().state is State.RUNNING)
