@@ -94,7 +94,8 @@ class Pump:
         worker, half = self._worker(), self._runs.half
         room = min(half, self._runs.room() - sum(self._claiming.values()))
         if worker is None or room <= 0:
-            self._vitals.full()
+            if not self._claiming:
+                self._vitals.full()
             return
         if self._claiming and (len(self._claiming) > 1 or room < half or not self._filled or self._in_doubt):
             return
