@@ -1,4 +1,4 @@
-"""A program with tasks that run in processes: a module of its own, since a process finds its tasks by importing them."""
+"""A program with tasks that run in processes: a module, since a process finds its tasks by importing them."""
 
 from __future__ import annotations
 
@@ -99,6 +99,24 @@ def endless(ctx: Context, how: str) -> None:
             if how != "deaf":
                 raise
 
+@app.task(executor="process")
+def turns_it_into_an_error(ctx: Context) -> None:
+    note("turning")
+    try:
+        time.sleep(600)
+    except BaseException:
+        raise ConnectionError("cut off") from None
+
+@task
+def leaves_one_behind() -> int:
+    """A forked child holds the connection open, and this process ends."""
+    if os.fork() == 0:
+        note("left")
+        time.sleep(600)
+    while not (HERE / "left").exists():
+        time.sleep(0.01)
+    os._exit(3)
+
 @task
 def says(ctx: Context, lines: int) -> str:
     for n in range(lines):
@@ -151,7 +169,8 @@ class Hostile(Exception):
 @task
 def raises(kind: str) -> None:
     error = {{
-        "value": ValueError("\\ud800 is odd"), "hostile": Hostile(), "exit": SystemExit(3), "lock": LookupError(threading.Lock()),
+        "value": ValueError("\\ud800 is odd"), "hostile": Hostile(), "exit": SystemExit(3),
+        "lock": LookupError(threading.Lock()),
         "bury": Bury("enough"), "cancel": Cancel("withdrawn"), "snooze": Snooze("10m", "later"),
         "interrupt": KeyboardInterrupt(), "group": ExceptionGroup("two", [ValueError(1), KeyError(2)]),
         "cancelled": asyncio.CancelledError(),

@@ -51,6 +51,14 @@ async def test_a_job_that_crashes_its_process_is_dead_as_poison_at_the_third_tim
     assert job.error.message == f"the process that ran the job {said}"
 
 
+async def test_a_crash_is_noticed_although_something_holds_the_connection_open(jobs: Any, tmp_path: Path) -> None:
+    async with working(jobs.app):
+        job = await jobs.leaves_one_behind.aenqueue()
+        await ended(job)
+        await until(lambda: all(gone(pid) for pid in noted(tmp_path, "left")), what="and ends with the process")
+    assert (job.reason, job.error.message) == ("poison", "the process that ran the job ended with exit status 3")
+
+
 async def test_of_twenty_jobs_at_once_the_one_that_crashes_pays_alone(jobs: Any) -> None:
     async with working(jobs.app, concurrency=8):
         napping = [await jobs.nap.aenqueue(1) for _ in range(10)]
@@ -155,9 +163,10 @@ async def test_cancelling_takes_effect_within_two_seconds(jobs: Any, tmp_path: P
 async def test_a_stopping_worker_hands_back_what_does_not_end_and_no_attempt_is_used(jobs: Any, tmp_path: Path) -> None:
     async with working(jobs.app, grace=0.2):
         gentle, deaf = await jobs.endless.aenqueue("looks not"), await jobs.endless.aenqueue("deaf")
-        await until(lambda: len(noted(tmp_path, "endless")) == 2)
+        turning = await jobs.turns_it_into_an_error.aenqueue()
+        await until(lambda: len(noted(tmp_path, "endless") + noted(tmp_path, "turning")) == 3)
     assert children() == []
-    for job in (gentle, deaf):
+    for job in (gentle, deaf, turning):
         await job.arefresh()
         assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 0, 0)
 

@@ -167,7 +167,7 @@ async def test_a_task_that_no_process_could_find_is_refused_at_start(app: Mainsp
     @app.task(executor="process")
     def hidden() -> None: ...
 
-    with pytest.raises(InvalidOption, match="'hidden'.*could not find it"):
+    with pytest.raises(InvalidOption, match=r"'hidden'.*could not find it"):
         await app.worker().arun()
     assert app.workers.list() == []
 

@@ -23,6 +23,7 @@ from mainspring.errors import (
 )
 from mainspring.model import failure
 from mainspring.model.durations import to_ms
+from mainspring.model.job import Claim
 from mainspring.model.options import TASK_GRACE_MS, JobOptions, TaskOptions
 from mainspring.model.outcome import ErrorRecord, Outcome
 from mainspring.worker.calls import call_of, filled, reason_of
@@ -83,8 +84,7 @@ class Runner:
         claim = run.claim
         overrides = JobOptions.from_text(claim.options)
         options = task.options if claim.options is None else overrides.over(task.options)
-        deadline = overrides.deadline(options, claim.created_at)
-        if deadline is not None and claim.started_at > deadline:
+        if (claim.options is not None or options.deadline_ms is not None) and _is_late(claim, overrides, options):
             return Outcome.cancelled("its deadline had passed")
         text = filled(claim, overrides)
         _current.set(context)
@@ -122,8 +122,9 @@ class Runner:
             return await body.future
         except asyncio.CancelledError:
             if body.future.cancelled():
-                # Given up. It may still hear of it, and end after all.
-                body.raise_inside(asyncio.CancelledError, "the job's run was given up")
+                # Given up. It may see that for itself, and is made to end if it does not.
+                raise_inside = partial(body.raise_inside, asyncio.CancelledError, "the job's run was given up")
+                asyncio.get_running_loop().call_later(run.grace_ms / 1000, raise_inside)
             raise
         finally:
             run.body = None
@@ -139,6 +140,12 @@ class Runner:
         if not self._middleware:
             return stored
         return task.result_codec.decode_each(stored.text) if each else task.result_codec.decode(stored.text)
+
+
+def _is_late(claim: Claim, overrides: JobOptions, options: TaskOptions) -> bool:
+    """Whether it was claimed too late to be worth starting."""
+    deadline = overrides.deadline(options, claim.created_at)
+    return deadline is not None and claim.started_at > deadline
 
 
 def _outcome_of(error: BaseException, run: Run) -> Outcome:
@@ -170,7 +177,7 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
             if isinstance(error, RateLimited):
                 return Outcome.rate_limited(delay_ms, reason_of(error))
             return Outcome.failed(_described(error.__cause__ or error), error, delay_ms=delay_ms)
-        case TaskFailed():
+        case TaskFailed() if run.interruption is not Interruption.RETURNED:
             return Outcome.failed(_described(error), error, delay_ms=error.delay_ms, again=error.again)
         case ProcessCrashed():
             return Outcome.lost(failure.describe(error))

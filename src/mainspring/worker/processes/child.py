@@ -38,6 +38,9 @@ END_SECONDS = 2.0
 DEATH_SECONDS = 10.0
 """How long a killed process may take to die; one that hangs in the kernel is left behind."""
 
+DYING_LOOK_SECONDS = 0.005
+"""How often it is looked whether one that should end has done so."""
+
 _CODE = (
     "import json, os, sys; sys.path[:] = json.loads(os.environ.pop({path!r})); "
     "from mainspring.worker.processes.inside import main; main({end}, {parent})"
@@ -99,8 +102,12 @@ class Child:
         """The job is to hear, as soon as it has begun, that its worker stops."""
         here, there = socket.socketpair()
         self._wire = Wire(here)
-        with there:
-            self._process = _start(there)
+        try:
+            with there:
+                self._process = _start(there)
+        except BaseException:
+            here.close()
+            raise
         try:
             self._wire.send({"url": program.url, "log": program.log_level, "program": dict(program.prepare)})
             if self._wire.receive(START_SECONDS) is None:
@@ -115,7 +122,9 @@ class Child:
     @property
     def alive(self) -> bool:
         with self._lock:
-            return self._process.poll() is None
+            if self._process.returncode is not None:
+                return False
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
     def memory(self) -> int:
@@ -142,7 +151,11 @@ class Child:
         pause = IDLE_LOOK_SECONDS if order.memory is None else LOOK_SECONDS
         began = looked = time.monotonic()
         while True:
-            document = self._wire.receive(pause)
+            alive = self.alive
+            document = self._wire.receive(pause if alive else 0)
+            if document is None and not alive:
+                # Its own end of the connection is held open by a process that it has left behind.
+                raise EOFError
             now = time.monotonic()
             if document is None or now - looked >= pause:
                 looked = now
@@ -168,9 +181,6 @@ class Child:
             self.kill()
             self._how_it_ended()
             raise too_much(order.memory)
-        if not self.alive and self._wire.receive(0) is None:
-            # Its own end of the connection is held open by a process that it has left behind.
-            raise EOFError
 
     def _give_up_start(self) -> NoReturn:
         self.kill()
@@ -209,36 +219,40 @@ class Child:
         """End it now, with all that it has started."""
         with self._lock:
             self._killed = True
-            if self._process.poll() is None:
+            # Its number is its group's too, and nobody else's before it is reaped.
+            if self._process.returncode is None:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let it end by itself, or else kill it."""
         self._wire.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_SECONDS)
-        self.kill()
-        self._wait()
+        if not self._dies_in(END_SECONDS):
+            self.kill()
+        self._reap()
 
     def _how_it_ended(self) -> str:
-        """Called when its connection has broken off; after this it is no more."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_SECONDS)
-        hung_up = self._process.returncode is None
-        killed = self._killed
+        """Called when its connection has broken off; after this it is no more, nor what it had started."""
+        hung_up = not self._dies_in(END_SECONDS) and not self._killed
         self.kill()
-        self._wait()
+        self._reap()
         self._wire.close()
-        if hung_up and not killed:
-            return "closed its connection to the worker, and was killed"
-        return _how(self._process.returncode)
+        return "closed its connection to the worker, and was killed" if hung_up else _how(self._process.returncode)
 
-    def _wait(self) -> None:
-        try:
-            self._process.wait(DEATH_SECONDS)
-        except subprocess.TimeoutExpired:
+    def _dies_in(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(DYING_LOOK_SECONDS)
+        return True
+
+    def _reap(self) -> None:
+        if not self._dies_in(DEATH_SECONDS):
             logger.error("process %d was killed, and does not die; it is left behind", self.pid)
+            return
+        with self._lock:
+            self._process.wait()
 
 
 def _start(there: socket.socket) -> subprocess.Popen[bytes]:

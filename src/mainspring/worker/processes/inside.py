@@ -67,8 +67,7 @@ def main(end: int, parent: int) -> None:
     except EOFError:
         return
     multiprocessing.spawn.prepare(hello["program"])
-    _log_like(hello["log"])
-    desk = _Desk(wire, hello["url"])
+    desk = _Desk(wire, hello["url"], hello["log"])
     wire.send({"ready": os.getpid()})
     threading.Thread(target=desk.listen, name="mainspring-listen", daemon=True).start()
     desk.work()
@@ -97,7 +96,7 @@ def _leave_signals_to_worker() -> None:
 
 
 def _log_like(level: int | None) -> None:
-    """Log as the worker does, unless the user's modules set that up themselves."""
+    """Log as the worker does, unless the user's modules, imported by now, have set that up themselves."""
     if level is not None:
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
@@ -124,9 +123,10 @@ class _Work:
 class _Desk:
     """Takes orders, and carries them out one at a time."""
 
-    def __init__(self, wire: Wire, url: str) -> None:
+    def __init__(self, wire: Wire, url: str, log_level: int | None) -> None:
         self._wire = wire
         self._url = url
+        self._log_level = log_level
         self._orders: SimpleQueue[_Work | None] = SimpleQueue()
         self._work: _Work | None = None
         """From its arrival until its end is on its way."""
@@ -189,6 +189,7 @@ class _Desk:
         order, retry = work.order, Retry()
         try:
             task = load(order.task)
+            _log_like(self._log_level)
             if task._app.url != self._url:
                 raise InvalidOption(
                     f"the process has {task._app.url} as its store, and the worker {self._url}: what the task enqueues "
