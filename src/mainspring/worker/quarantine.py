@@ -18,10 +18,12 @@ from collections.abc import Callable
 
 from mainspring.model.job import Claim
 
-__all__ = ["ALONE_SECONDS", "Quarantine"]
+__all__ = ["ALONE_SECONDS", "ALONE_STEPS", "Quarantine"]
 
 ALONE_SECONDS = 0.1
 """How long a suspect runs before the next one may begin."""
+ALONE_STEPS = 10
+"""In how many turns of the event loop that time is measured."""
 APART_SECONDS = 0.15
 """How far apart suspects come back that are to begin one after the other."""
 ALONE_TO_THE_END = 2

@@ -14,7 +14,7 @@ from mainspring.model import failure
 from mainspring.model.job import Claim
 from mainspring.model.outcome import Outcome
 from mainspring.worker.context import Context
-from mainspring.worker.quarantine import ALONE_SECONDS, Quarantine
+from mainspring.worker.quarantine import ALONE_SECONDS, ALONE_STEPS, Quarantine
 from mainspring.worker.run import Interruption, Run
 from mainspring.worker.runner import Runner
 from mainspring.worker.settler import Settler
@@ -109,11 +109,15 @@ class Runs:
         while claiming := self.claiming():
             await asyncio.wait(claiming)
         await self._settler.catch_up()
-        self._loop.call_later(ALONE_SECONDS, self._open, run, quarantine)
+        self._leave_alone(run, quarantine, ALONE_STEPS)
 
-    def _open(self, run: Run, quarantine: Quarantine) -> None:
-        quarantine.open(run.claim)
-        self.freed.set()
+    def _leave_alone(self, run: Run, quarantine: Quarantine, steps: int) -> None:
+        """In steps: where the machine lets this process stand still, the run has not come on meanwhile either."""
+        if steps:
+            self._loop.call_later(ALONE_SECONDS / ALONE_STEPS, self._leave_alone, run, quarantine, steps - 1)
+        else:
+            quarantine.open(run.claim)
+            self.freed.set()
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.ended:
