@@ -32,6 +32,11 @@ postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/p
 redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
 	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest tests/store/test_redis*.py tests/faults/test_redis*.py
 
+.PHONY: faults
+faults: $(VENV)/.dev ## Break everything around it for MINUTES=1 on each store (STORE=redis, SEED=7, MIX="cut")
+	PYTHONPATH=tests $(RUN)/python -m faults.chaos $(if $(STORE),--store $(STORE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MIX),--mix "$(MIX)")
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .

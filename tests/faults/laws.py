@@ -161,6 +161,10 @@ def overlaps(story: Story) -> Iterator[Violation]:
         runs[run.started.job].append(run)
     for job, its in runs.items():
         for first, second in pairwise(its):
+            late = second.started.lease < first.started.lease  # claimed before, and its worker stood still since
+            claimed = second.started.claimed_ms / 1000
+            if late and story.disturbed(second.started.process, claimed, second.started.at):
+                continue
             if second.started.at < first.until:
                 text = f"lease {first.started.lease} on {first.started.process} until {first.until:.3f}, "
                 text += f"lease {second.started.lease} on {second.started.process} from {second.started.at:.3f}"
@@ -260,16 +264,17 @@ class _Start:
 def limits(story: Story) -> Iterator[Violation]:
     """8: never over a concurrency limit."""
     gates = _Gates(story)
+    claimed = {(started.job, started.at): started.claimed_ms / 1000 for started in story.started}
     running: dict[str, tuple[tuple[str, str], ...]] = {}
     for at, job, begins in _runs(story):
         if not begins:
             running.pop(job, None)
             continue
         for gate in gates.of(job):
-            limit = gates.limit(gate, at)
+            most = gates.slots(gate, claimed.get((job, at), at), at)
             others = [other for other, its in running.items() if gate in its and other != job]
-            if limit is not None and limit.concurrency is not None and len(others) >= limit.concurrency:
-                text = f"{job} started beside {len(others)}, {limit.concurrency} may run"
+            if most is not None and len(others) >= most:
+                text = f"{job} started beside {len(others)}, {most} may run"
                 yield Violation("concurrency", at, ":".join(gate), text)
         running[job] = gates.of(job)
 
@@ -316,6 +321,13 @@ class _Gates:
     def limit(self, gate: tuple[str, str], at: float) -> Limited | None:
         """What is in force."""
         return next((each for each in reversed(self._limited[gate]) if each.at <= at), None)
+
+    def slots(self, gate: tuple[str, str], since: float, at: float) -> int | None:
+        """The most that may have run at some moment between a claim and what was seen of it; None: any number."""
+        before = self.limit(gate, since)
+        forces = [before, *(each for each in self._limited[gate] if since < each.at <= at)]
+        slots = [each.concurrency for each in forces if each is not None and each.concurrency is not None]
+        return max(slots) if len(slots) == len(forces) else None
 
     def rate_since(self, gate: tuple[str, str], per_ms: int, at: float) -> int:
         """Since when, without a break, the gate has had a rate of that length."""
