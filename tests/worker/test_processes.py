@@ -221,6 +221,16 @@ def test_a_second_signal_ends_the_grace(place: Place) -> None:
     assert job.refresh().state is State.QUEUED
 
 
+def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Place) -> None:
+    process = place.start("-c", WORKER + "print('done', flush=True); sys.stdin.readline(); sys.exit(1)", "{}")
+    wait_until(place.app.workers.list)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "done\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
 def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
     doomed = place.worker(lease="2s")
     job = place.enqueue("held")

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -154,7 +155,15 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        await self.arun()
+        try:
+            await self.arun()
+        finally:
+            if self._stop_asked:
+                # Who asks again when all is done already is not to make a failure of it: the loop, as it closes, would
+                # leave the signals to what they do to any process.
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    loop.remove_signal_handler(number)
+                    signal.signal(number, _end)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop_asked:
@@ -330,6 +339,10 @@ def _refuse_unenforceable(app: Mainspring) -> None:
                 f"task {task.name!r} is a plain function, which runs on a thread, and a thread cannot be stopped by a "
                 "timeout; make it an async function or take its timeout away"
             )
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

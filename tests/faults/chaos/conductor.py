@@ -145,7 +145,7 @@ class Conductor:
         return True
 
     def _freeze_a_worker(self) -> bool:
-        """SIGSTOP, more often than not past its lease, then SIGCONT."""
+        """SIGSTOP, as often as not until others run what it ran, then SIGCONT."""
         victim = self._victim(self._workers)
         if victim is None:
             return False
@@ -155,7 +155,8 @@ class Conductor:
             victim.thaw()
             self._suffers.discard(victim.name)
 
-        self._in(self._chance.uniform(0.5, 2 * LEASE + 3), thaw)
+        shortest = self._chance.choice((0.5, LEASE + 1))
+        self._in(self._chance.uniform(shortest, LEASE + 7), thaw)
         return True
 
     def _stop_a_worker(self) -> bool:

@@ -69,9 +69,9 @@ class Enqueuer:
         kinds: list[Callable[[], Planned]] = [
             lambda: self.plan(jobs.quick, later),
             lambda: self.plan(jobs.plain, later, seconds=chance.uniform(0, 0.3)),
-            lambda: self.plan(jobs.slow, later, seconds=chance.uniform(0.2, 4)),
+            lambda: self.plan(jobs.slow, later, seconds=chance.uniform(0.2, 6)),
             lambda: self.plan(jobs.shaky, later, failures=chance.choice((1, 2, 9))),
-            lambda: self.plan(jobs.keyed, later, key=str(chance.randrange(12))),
+            lambda: self.plan(jobs.keyed, later, key=str(chance.randrange(12)), fails=chance.random() < 0.05),
             lambda: self.plan(jobs.narrow, later),
             lambda: self.plan(jobs.rated, later),
             lambda: self.plan(jobs.tenants, later, tenant=f"tenant {chance.randrange(jobs.TENANTS)}"),
@@ -84,7 +84,7 @@ class Enqueuer:
         ]
         if jobs.ORDERS:
             kinds.append(lambda: self.plan(jobs.completing, later))
-        return chance.choices(kinds, (6, 2, 1, 2, 4, 2, 2, 2, 1, 1, 0.03, 0.02, 1)[: len(kinds)])[0]()
+        return chance.choices(kinds, (6, 2, 1.5, 2, 4, 2, 2, 2, 1, 1, 0.03, 0.02, 1)[: len(kinds)])[0]()
 
     def crowd(self) -> list[Planned]:
         return [self.some() for _ in range(self.chance.choice((2, 5, 20)))]

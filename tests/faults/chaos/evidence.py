@@ -26,7 +26,6 @@ __all__ = ["found", "more_violations", "renamed", "spawned"]
 REAP_SECONDS = 5.0
 SLACK_SECONDS = 10.0
 """How much longer than its lease and a reap it may take a busy machine to see that a worker is gone."""
-RESULT = ("completed",)
 
 
 def found(app: Mainspring) -> Iterator[Event]:
@@ -196,17 +195,24 @@ def _traces(facts: _Facts) -> Iterator[Violation]:
 
 
 def _unexplained_losses(facts: _Facts) -> Iterator[Violation]:
-    """3: no worker is given up that nothing had happened to."""
-    names = {(started.job, started.claimed_ms): started.process for started in facts.started}
+    """3, 13: no worker is given up that nothing had happened to, and none that stops gracefully leaves a job behind."""
+    processes = {(started.job, started.claimed_ms): started.process for started in facts.started}
     window = facts.lease_seconds + REAP_SECONDS + SLACK_SECONDS
     spans = _spans(facts.faults)
+    births: defaultdict[str, list[float]] = defaultdict(list)
+    for fault in facts.faults:
+        if fault.what == "begun":
+            births[fault.process].append(fault.at)
     for kept in facts.kept.values():
         for _, claimed, ended, verdict in kept.ran:
-            process = names.get((kept.job, claimed))
+            process = processes.get((kept.job, claimed))
             if verdict != "lost" or process is None:
                 continue
-            since, until = ended / 1000 - window, ended / 1000
-            if not any(who in (process, "") and begin <= until and end >= since for who, begin, end in spans):
+            born = max((at for at in births[process] if at <= claimed / 1000), default=0.0)
+            died = min((at for at in births[process] if at > claimed / 1000), default=float("inf"))
+            since, until = max(ended / 1000 - window, born), ended / 1000
+            own = any(who == process and begin <= min(until, died) and end >= since for who, begin, end in spans)
+            if not own and not any(not who and begin <= until and end >= since for who, begin, end in spans):
                 yield Violation("lost lease", until, kept.job, f"taken from {process}, to which nothing had happened")
 
 

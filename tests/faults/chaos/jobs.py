@@ -134,8 +134,10 @@ async def shaky(ctx: Context, token: str, failures: int) -> dict[str, Any]:
 
 
 @app.task(queue="keyed", retry=SOON, unique=Unique(by=("key",)))
-async def keyed(ctx: Context, token: str, key: str) -> dict[str, Any]:
+async def keyed(ctx: Context, token: str, key: str, fails: bool) -> dict[str, Any]:
     await asyncio.sleep(0.05)
+    if fails:
+        raise RuntimeError(f"lease {ctx.fence}")
     return came(ctx, token)
 
 
