@@ -221,14 +221,19 @@ def test_a_second_signal_ends_the_grace(place: Place) -> None:
     assert job.refresh().state is State.QUEUED
 
 
-def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Place) -> None:
-    process = place.start("-c", WORKER + "print('done', flush=True); sys.stdin.readline(); sys.exit(1)", "{}")
+@pytest.mark.parametrize("when", ["after its work", "as Python ends"])
+def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Place, when: str) -> None:
+    waits = "os.write(1, b'done\\n'); os.read(0, 1)"
+    late = f"class Late:\n    def __del__(self, os=os):\n        {waits}\nlate = Late()\n"
+    process = place.start("-c", WORKER + "import os\n" + (f"{waits}; sys.exit(1)" if when == "after its work" else late), "{}")
     wait_until(place.app.workers.list)
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
     assert process.stdout.readline() == "done\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    if when == "as Python ends":
+        process.communicate("\n")
+    assert process.wait(10) == 0, place.errors()
 
 
 def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:

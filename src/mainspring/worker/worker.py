@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
@@ -55,6 +56,8 @@ DEFAULT_CONCURRENCY = 10
 
 GARBAGE_LOOKED_FOR_EVERY = 20_000
 """New objects, until Python looks for cycles among the youngest."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 SETTLE_SECONDS = 15.0
 """How long a stopping worker tries to settle with a store that does not answer."""
@@ -153,7 +156,7 @@ class Worker:
 
     async def _run_with_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
         try:
             await self.arun()
@@ -161,9 +164,11 @@ class Worker:
             if self._stop_asked:
                 # Who asks again when all is done already is not to make a failure of it: the loop, as it closes, would
                 # leave the signals to what they do to any process.
-                for number in (signal.SIGTERM, signal.SIGINT):
+                for number in STOP_SIGNALS:
                     loop.remove_signal_handler(number)
-                    signal.signal(number, _end)
+                    signal.signal(number, lambda *_: sys.exit(0))
+                # And so does Python as it ends, save for those that are ignored.
+                atexit.register(_ignore_signals)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop_asked:
@@ -341,8 +346,9 @@ def _refuse_unenforceable(app: Mainspring) -> None:
             )
 
 
-def _end(*_: object) -> None:
-    sys.exit(0)
+def _ignore_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
