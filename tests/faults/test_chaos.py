@@ -23,6 +23,7 @@ def seed() -> int:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("store", ["sqlite", "postgres", "redis"])
+@pytest.mark.fault("all of it at once", "sqlite", "postgres", "redis")
 def test_whatever_is_done_to_it_every_promise_is_kept(store: str, tmp_path: Path) -> None:
     """Workers, programs that enqueue and the server are killed, stopped, cut off and starved, at random moments."""
     report = run(store, seed(), SECONDS, keep=tmp_path)

@@ -21,7 +21,7 @@ from mainspring.errors import StoreFull
 from mainspring.model.outcome import Verdict
 from mainspring.model.states import FINAL
 
-from .chaos.ground import Ground, ground
+from .chaos.ground import Ground
 from .chaos.programs import Program
 
 LEASE, REAP = 2.0, 5.0
@@ -37,7 +37,7 @@ class Place:
     def __init__(self, ground: Ground, folder: Path) -> None:
         self.ground = ground
         self.folder = folder
-        self.url = _apart(ground)
+        self.url = ground.apart()
         self.app = Mainspring(self.url)
         self.app.store.migrate()
         self.programs: list[Program] = []
@@ -90,23 +90,9 @@ async def _elsewhere() -> Any: ...
 async def _for_a_while(seconds: float) -> None: ...
 
 
-def _apart(ground: Ground) -> str:
-    """A place of the test's own in that store."""
-    name = f"test_{time.monotonic_ns()}"
-    if ground.name == "sqlite":
-        return f"sqlite:///{ground.disk.folder / name}.db"
-    return f"{ground.address}?{'schema' if ground.name == 'postgres' else 'namespace'}={name}"
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres", "redis"])
-def store(request: pytest.FixtureRequest) -> Iterator[Ground]:
-    with ground(request.param) as place:
-        yield place
-
-
 @pytest.fixture
-def place(store: Ground, tmp_path: Path) -> Iterator[Place]:
-    place = Place(store, tmp_path)
+def place(each_store: Ground, tmp_path: Path) -> Iterator[Place]:
+    place = Place(each_store, tmp_path)
     yield place
     place.close()
 

@@ -94,6 +94,7 @@ async def test_a_worker_that_lost_its_lease_drops_its_runs_and_starts_over(
     assert "went unheard for longer than its lease" in worker_log.text
 
 
+@pytest.mark.fault("SIGSTOP past the lease, SIGCONT", "sqlite")
 async def test_who_reaps_a_job_that_it_lost_itself_tells_nobody_what_the_first_run_came_to(
     app: Mainspring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +205,7 @@ def hog(seconds: float) -> None:
         pass  # keeps the interpreter busy too, not only the loop
 
 
+@pytest.mark.fault("blocked event loop", "sqlite")
 async def test_a_blocked_loop_keeps_its_leases_and_the_guilty_job_is_named(
     app: Mainspring, worker_log: pytest.LogCaptureFixture
 ) -> None:

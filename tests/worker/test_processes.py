@@ -225,7 +225,9 @@ def test_a_second_signal_ends_the_grace(place: Place) -> None:
 def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Place, when: str) -> None:
     waits = "os.write(1, b'done\\n'); os.read(0, 1)"
     late = f"class Late:\n    def __del__(self, os=os):\n        {waits}\nlate = Late()\n"
-    process = place.start("-c", WORKER + "import os\n" + (f"{waits}; sys.exit(1)" if when == "after its work" else late), "{}")
+    process = place.start(
+        "-c", WORKER + "import os\n" + (f"{waits}; sys.exit(1)" if when == "after its work" else late), "{}"
+    )
     wait_until(place.app.workers.list)
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
@@ -236,6 +238,7 @@ def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Plac
     assert process.wait(10) == 0, place.errors()
 
 
+@pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
     doomed = place.worker(lease="2s")
     job = place.enqueue("held")
@@ -251,6 +254,7 @@ def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
     assert [attempt.verdict for attempt in job.attempts] == [Verdict.LOST, Verdict.COMPLETED]
 
 
+@pytest.mark.fault("poison job", "sqlite")
 def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
     job = place.enqueue("poison")
     for crash in range(1, 4):
@@ -268,6 +272,7 @@ def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", ["has finished", "still runs"])
+@pytest.mark.fault("SIGSTOP past the lease, SIGCONT", "sqlite")
 def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Place, meanwhile: str) -> None:
     frozen = place.worker(lease="1s")
     job = place.enqueue("held")
@@ -296,6 +301,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Pla
     assert place.enqueue("now").result(20)
 
 
+@pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_ten_thousand_jobs_survive_four_enqueuers_three_workers_and_a_kill(place: Place) -> None:
     enqueuers = [place.start("-c", ENQUEUER, str(2500 * number)) for number in range(4)]
     for enqueuer in enqueuers:
@@ -383,6 +389,7 @@ def test_verbs_work_after_a_fork_in_parent_and_child(place: Place) -> None:
     wait_until(lambda: place.app.jobs.count(ids, state="completed") == len(ids))
 
 
+@pytest.mark.fault("kill -9 who enqueues", "sqlite")
 def test_a_killed_enqueuer_leaves_each_job_whole_or_not_at_all(place: Place) -> None:
     script = "from jobs import now\nwhile True: print(now.enqueue().id, flush=True)"
     enqueuer = place.start("-c", script)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -82,6 +83,13 @@ class Ground:
             self._open.append(opened)
             self.proxies[who] = opened.__enter__()
         return self.proxies[who].url(self.address)
+
+    def apart(self) -> str:
+        """A place in it that nobody has used, as a URL."""
+        name = f"apart_{time.monotonic_ns()}"
+        if not self.has_server:
+            return f"sqlite:///{self.disk.folder / name}.db"
+        return f"{self.address}?{'schema' if self.name == 'postgres' else 'namespace'}={name}"
 
     def start(self) -> None:
         """Start the server, if it is down."""
