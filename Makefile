@@ -37,6 +37,10 @@ faults: $(VENV)/.dev ## Break everything around it for MINUTES=1 on each store (
 	PYTHONPATH=tests $(RUN)/python -m faults.chaos $(if $(STORE),--store $(STORE)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MIX),--mix "$(MIX)")
 
+.PHONY: leak
+leak: $(VENV)/.dev ## Let one worker do JOBS=1000000 on STORE=sqlite, and see whether its memory stays flat
+	PYTHONPATH=tests $(RUN)/python -m faults.leak $(if $(STORE),--store $(STORE)) $(if $(JOBS),--jobs $(JOBS))
+
 .PHONY: reliability
 reliability: $(VENV)/.dev ## Write the table of faults in docs/reliability.md from the marks of the tests
 	PYTHONPATH=tests $(RUN)/python -m faults.table

@@ -97,7 +97,7 @@ def table() -> str:
                 if key not in numbers:
                     numbers[key] = len(numbers) + 1
                     name = mark.test.removeprefix("test_").replace("_", " ")
-                    notes.append(f"{numbers[key]}. {name} ([{mark.file.name}](../{mark.file}))")
+                    notes.append(f"{numbers[key]}. {name} ([{mark.file.relative_to('tests')}](../{mark.file}))")
                 shown.append(str(numbers[key]))
             row.append(", ".join(shown) if store in fault.stores else "–")
         lines.append(f"| {' | '.join(row)} |")

@@ -23,11 +23,11 @@ ORDERS = "CREATE TABLE chaos_orders (name TEXT PRIMARY KEY, lease INTEGER)"
 
 
 class Disk:
-    """A small disk of the run's own, where one can be mounted (`full` is None where none can)."""
+    """A small disk of the run's own, where one can be mounted (`small`), or a folder."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
-        self.small = _mount(folder, megabytes)
+        self.small = megabytes > 0 and _mount(folder, megabytes)
 
     def fill(self) -> None:
         """Leave no room on it."""
@@ -234,10 +234,10 @@ MEGABYTES = {"sqlite": 64, "postgres": 512, "redis": 256}
 
 
 @contextmanager
-def ground(store: str) -> Iterator[Ground]:
-    """That kind of store, meanwhile."""
+def ground(store: str, megabytes: int | None = None) -> Iterator[Ground]:
+    """That kind of store, meanwhile, on a small disk (0: on none of its own)."""
     folder = Path(tempfile.mkdtemp(prefix="mainspring-chaos-"))
-    disk = Disk(folder, MEGABYTES[store])
+    disk = Disk(folder, MEGABYTES[store] if megabytes is None else megabytes)
     try:
         made = GROUNDS[store](disk)
         try:
