@@ -6,7 +6,7 @@ export PHOTOS ?=
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s  %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s  %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet and a mail (PHOTOS=folder for your own)
@@ -32,6 +32,19 @@ postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/p
 .PHONY: redis
 redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
 	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest -n 2 --dist loadfile tests/store/test_redis*.py tests/faults/test_redis*.py
+
+.PHONY: faults
+faults: $(VENV)/.dev ## Break everything around it for MINUTES=1 on each store (STORE=redis, SEED=7, MIX="cut")
+	PYTHONPATH=tests $(RUN)/python -m faults.chaos $(if $(STORE),--store $(STORE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MIX),--mix "$(MIX)")
+
+.PHONY: leak
+leak: $(VENV)/.dev ## Let one worker do JOBS=1000000 on STORE=sqlite, and see whether its memory stays flat
+	PYTHONPATH=tests $(RUN)/python -m faults.leak $(if $(STORE),--store $(STORE)) $(if $(JOBS),--jobs $(JOBS))
+
+.PHONY: reliability
+reliability: $(VENV)/.dev ## Write the table of faults in docs/reliability.md from the marks of the tests
+	PYTHONPATH=tests $(RUN)/python -m faults.table
 
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules

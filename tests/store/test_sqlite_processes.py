@@ -179,6 +179,7 @@ class TestKilled:
 
     BATCH = 40
 
+    @pytest.mark.fault("kill -9 who enqueues", "sqlite")
     def test_what_it_was_told_is_stored_is_there_and_the_rest_is_whole(self, path: Path) -> None:
         told = set[str]()
         for turn in range(5):

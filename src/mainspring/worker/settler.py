@@ -154,6 +154,9 @@ class Settler:
             await asyncio.wait(self._waiting)
 
     async def _settle(self, batch: list[Settled]) -> Sequence[None]:
+        given = len(batch)
+        if len({settled.claim.id for settled in batch}) < given:
+            batch = self._without_overtaken(batch)
         notes = _worth_writing(await self._notebook.take([settled.claim for settled in batch]), batch)
         try:
             last = await self._write_ahead(notes)
@@ -163,7 +166,19 @@ class Settler:
         except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
             batch, applied = await self._settle_singly(batch, notes)
         self._settled(batch, applied)
-        return [None] * len(batch)
+        return [None] * given
+
+    def _without_overtaken(self, batch: Sequence[Settled]) -> list[Settled]:
+        """The batch with each job in it once. Of one that is there twice, this worker lost the lease and then took it
+        over from itself, as it does the jobs of any that died: what the first run came to is nobody's any more. (The
+        reply names jobs, not leases, and could not tell the two apart.)"""
+        newest: dict[str, Settled] = {}
+        for settled in batch:
+            other = newest.setdefault(settled.claim.id, settled)
+            if other.claim.lease < settled.claim.lease:
+                newest[settled.claim.id] = settled
+        self._settled([settled for settled in batch if newest[settled.claim.id] is not settled], ())
+        return list(newest.values())
 
     async def _write_ahead(self, notes: Sequence[Note]) -> tuple[Note, ...]:
         """Writes as many of the notes as are too large to go along with the settlements; gives the others."""

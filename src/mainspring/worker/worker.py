@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -59,6 +61,8 @@ DEFAULT_CONCURRENCY = 10
 
 GARBAGE_LOOKED_FOR_EVERY = 20_000
 """New objects, until Python looks for cycles among the youngest."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 SETTLE_SECONDS = 15.0
 """How long a stopping worker tries to settle with a store that does not answer."""
@@ -180,9 +184,19 @@ class Worker:
 
     async def _run_with_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
-        await self.arun()
+        try:
+            await self.arun()
+        finally:
+            if self._stop_asked:
+                # Who asks again when all is done already is not to make a failure of it: the loop, as it closes, would
+                # leave the signals to what they do to any process.
+                for number in STOP_SIGNALS:
+                    loop.remove_signal_handler(number)
+                    signal.signal(number, lambda *_: sys.exit(0))
+                # And so does Python as it ends, save for those that are ignored.
+                atexit.register(_ignore_signals)
 
     def _signalled(self, number: signal.Signals) -> None:
         # Counted by themselves: the first may come just after a supervisor or an operator has said the same.
@@ -380,6 +394,11 @@ class Worker:
         if settled is None:
             return Event(name, job, moment(claim.started_at))
         return Event(name, job, moment(settled.at), settled.outcome.error, settled.settlement.reason)
+
+
+def _ignore_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
