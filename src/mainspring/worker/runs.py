@@ -35,12 +35,14 @@ class Runs:
         *,
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
         self._settler = settler
         self._concurrency = concurrency
         self._context = context
         self._started = started
+        self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
@@ -110,8 +112,8 @@ class Runs:
 
     async def finish(self, grace: float, hurry: Callable[[], bool]) -> None:
         """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""
-        deadline = time.monotonic() + grace
-        while self._runs and time.monotonic() < deadline and not hurry():
+        deadline = self._monotonic() + grace
+        while self._runs and self._monotonic() < deadline and not hurry():
             await self._all_ended(0.1)
         for _ in range(INTERRUPTIONS):
             if self._runs:
