@@ -33,20 +33,23 @@ thrown what came instead; and it ends when there is no loop any more that it cou
 
 
 class Pulse:
-    """`presence` describes the worker; `heard` is called on the loop with what the store said, `running_here` tells
-    which job a task of the loop runs. Sans-I/O: `beats` says what is to be done, and somebody else does it."""
+    """`presence` describes the worker; `heard` is called on the loop with what the store said, `renewed` at once with
+    whose lease was renewed and when that was asked for; `running_here` tells which job a task of the loop runs.
+    Sans-I/O: `beats` says what is to be done, and somebody else does it."""
 
     def __init__(
         self,
         *,
         presence: Callable[[], Presence],
         heard: Callable[[str, BeatReply], None],
+        renewed: Callable[[str, float], None],
         running_here: Callable[[asyncio.Task[Any] | None], str | None],
         beat_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._presence = presence
         self._heard = heard
+        self._renewed = renewed
         self._running_here = running_here
         self._beat_seconds = beat_seconds
         self._monotonic = monotonic
@@ -60,7 +63,8 @@ class Pulse:
         while True:
             yield pause
             pause = min(LOOK_SECONDS, self._beat_seconds)
-            beating = self._monotonic() >= due
+            asked_at = self._monotonic()
+            beating = asked_at >= due
             try:
                 guard.look()
                 presence = self._presence()
@@ -77,6 +81,8 @@ class Pulse:
                 self._silent_since = None
             if beating:
                 due = self._monotonic() + self._beat_seconds
+            if beating and reply is not None and reply.alive:
+                self._renewed(presence.id, asked_at)
             if reply is not None and (not reply.alive or reply.cancelled or reply.command):
                 try:
                     loop.call_soon_threadsafe(self._heard, presence.id, reply)

@@ -116,6 +116,8 @@ class Worker:
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
+        self._renewed_at = float("-inf")
+        """When the renewal of its lease was asked for that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -171,7 +173,7 @@ class Worker:
         await driver.run(ConfigureRequest(self._app.declared(settings)))
         parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
-        await driver.run(BeatRequest(self._presence(), "join"))
+        await self._join()
         parts.pulse.start()
         # What brings work in stops first, what carries it out goes on until all is settled.
         intake = [
@@ -223,12 +225,22 @@ class Worker:
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
             started=observers.started,
+            owns=self._owns,
             monotonic=self._machine.monotonic,
         )
-        pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
+        pump = Pump(
+            driver,
+            clock,
+            self._rooms,
+            runs,
+            worker=lambda: self.id,
+            quiet=lambda: self._quiet,
+            lost=self._give_up,
+        )
         pulse = Pulse(
             presence=self._presence,
             heard=self._heard,
+            renewed=self._renewed,
             running_here=runs.on,
             beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
             monotonic=self._machine.monotonic,
@@ -241,7 +253,7 @@ class Worker:
             runs=runs,
             pump=pump,
             chores=(
-                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump.doubt),
+                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump),
                 Tend(driver, clock),
                 Prune(driver),
             ),
@@ -264,9 +276,13 @@ class Worker:
 
     # --- what its parts ask of it and tell it ---
 
-    def _open_for_work(self) -> str | None:
-        """The id to claim under; None: claim nothing."""
-        return None if self._quiet else self.id
+    def _owns(self) -> bool:
+        """Whether its lease is surely good still: it was renewed less than a lease ago, by this machine's clock."""
+        return self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+
+    def _renewed(self, worker: str, asked_at: float) -> None:
+        if worker == self.id:
+            self._renewed_at = asked_at
 
     def _presence(self) -> Presence:
         return Presence(
@@ -304,8 +320,13 @@ class Worker:
         self._rejoining = asyncio.create_task(self._rejoin(), name="mainspring rejoin")
 
     async def _rejoin(self) -> None:
-        await Outage("registering").outlast(lambda: self._driver.run(BeatRequest(self._presence(), "join")))
+        await Outage("registering").outlast(self._join)
         self._rejoining = None
+
+    async def _join(self) -> None:
+        asked_at = self._machine.monotonic()
+        await self._driver.run(BeatRequest(self._presence(), "join"))
+        self._renewed_at = asked_at
 
     def _retry_of(self, claim: Claim) -> Retry:
         task = self._app.tasks.get(claim.task)
