@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,17 +28,17 @@ from mainspring.model.outcome import Outcome
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
-from mainspring.task import new_id
 from mainspring.worker import processes
 from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.executors import Threads
+from mainspring.worker.machine import Machine
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
 from mainspring.worker.processes.pool import Processes, Wear
-from mainspring.worker.pulse import Pulse
+from mainspring.worker.pulse import Beating, Pulse
 from mainspring.worker.pump import Pump
 from mainspring.worker.quarantine import Quarantine
 from mainspring.worker.relay import Relay
@@ -82,7 +81,7 @@ class _Parts:
     runs: Runs
     pump: Pump
     chores: tuple[Chore, ...]
-    pulse: Pulse
+    pulse: Beating
 
 
 class Worker:
@@ -106,13 +105,15 @@ class Worker:
         name: str | None = None,
         process_jobs: int | None = None,
         process_memory: str | int = "512MB",
+        machine: Machine = Machine(),  # noqa: B008 - frozen
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise InvalidOption(f"concurrency={quote(concurrency)} is not a whole number from 1 on")
         if isinstance(queues, str):
             raise InvalidOption(f"queues={quote(queues)} is a single text; give a list: queues=[{quote(queues)}]")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
-        self.id = new_id()
+        self._machine = machine
+        self.id = machine.new_id()
         self._app = app
         self._concurrency = concurrency
         self._wear = Wear(process_jobs, to_bytes(process_memory))
@@ -132,6 +133,8 @@ class Worker:
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
+        self._renewed_at = float("-inf")
+        """When the renewal of its lease was asked for that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -212,11 +215,10 @@ class Worker:
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
         settings = await driver.run(ConfigureRequest(read=frozenset({"tasks"})))
         await driver.run(ConfigureRequest(self._app.declared(settings)))
-        parts = self._assemble(driver, StoreClock(time.monotonic, settings.now))
+        parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
         self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
-        await driver.run(BeatRequest(self._presence(), "join"))
-        self.vitals.heard(renewed=True)
+        await self._join()
         parts.pulse.start()
         # What brings work in stops first, what carries it out goes on until all is settled.
         intake = [
@@ -243,9 +245,10 @@ class Worker:
             await _cancel(*intake, stopped)
             await self._finish(parts)
             await _cancel(*outlet, *filter(None, [self._rejoining]))
-            await asyncio.to_thread(parts.processes.close)
+            if parts.processes:
+                await asyncio.to_thread(parts.processes.close)
             # It has beaten until the last settle; only now does the worker leave.
-            await asyncio.to_thread(parts.pulse.stop)
+            await parts.pulse.stop()
             with suppress(StoreError):
                 await driver.run(BeatRequest(self._presence(), "leave"))
             parts.observers.close()
@@ -277,17 +280,29 @@ class Worker:
             context=lambda run: Context(run, notebook, job_of, flows, completer),
             started=started,
             quarantine=Quarantine(),
+            owns=self._owns,
+            monotonic=self._machine.monotonic,
         )
         pump = Pump(
             driver,
             clock,
             self._rooms,
             runs,
-            worker=self._open_for_work,
+            worker=lambda: self.id,
+            quiet=lambda: self._quiet,
             lost=self._give_up,
             vitals=self.vitals,
         )
         runs.claiming = pump.under_way
+        pulse = Pulse(
+            presence=self._presence,
+            heard=self._heard,
+            renewed=self._renewed,
+            running_here=runs.on,
+            beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
+            vitals=self.vitals,
+            monotonic=self._machine.monotonic,
+        )
         return _Parts(
             threads=threads,
             processes=pool,
@@ -301,20 +316,13 @@ class Worker:
                     driver,
                     lambda: self.id,
                     lambda claim: settler.add(claim, Outcome.lost()),
-                    pump.doubt,
+                    pump,
                     seconds=min(REAP_MS, self._lease_ms / 5) / 1000,
                 ),
                 Tend(driver, clock),
                 Prune(driver),
             ),
-            pulse=Pulse(
-                self._app.store.driver(),
-                presence=self._presence,
-                heard=self._heard,
-                running_here=runs.on,
-                beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
-                vitals=self.vitals,
-            ),
+            pulse=self._machine.beating(pulse, self._app.store),
         )
 
     async def _finish(self, parts: _Parts) -> None:
@@ -333,9 +341,13 @@ class Worker:
 
     # --- what its parts ask of it and tell it ---
 
-    def _open_for_work(self) -> str | None:
-        """The id to claim under; None: claim nothing."""
-        return None if self._quiet else self.id
+    def _owns(self) -> bool:
+        """Whether its lease is surely good still: it was renewed less than a lease ago, by this machine's clock."""
+        return self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+
+    def _renewed(self, worker: str, asked_at: float) -> None:
+        if worker == self.id:
+            self._renewed_at = asked_at
 
     def _presence(self) -> Presence:
         return Presence(
@@ -370,13 +382,18 @@ class Worker:
             return
         logger.warning("worker %s went unheard for longer than its lease; its jobs went to others", self.name)
         self._runs.interrupt_all(Interruption.LOST)
-        self.id = new_id()
+        self.id = self._machine.new_id()
         self._rejoining = asyncio.create_task(self._rejoin(), name="mainspring rejoin")
 
     async def _rejoin(self) -> None:
-        await Outage("registering").outlast(lambda: self._driver.run(BeatRequest(self._presence(), "join")))
-        self.vitals.heard(renewed=True)
+        await Outage("registering").outlast(self._join)
         self._rejoining = None
+
+    async def _join(self) -> None:
+        asked_at = self._machine.monotonic()
+        await self._driver.run(BeatRequest(self._presence(), "join"))
+        self._renewed_at = asked_at
+        self.vitals.heard(renewed=True)
 
     def _retry_of(self, claim: Claim) -> Retry:
         task = self._app.tasks.get(claim.task)

@@ -155,6 +155,10 @@ class Processes:
             self._waiting.append(assignment)
         return assignment
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._slots)
+
     def close(self) -> None:
         """End all processes. Blocking."""
         for slot in self._slots:
