@@ -45,6 +45,10 @@ Grace = Annotated[str, typer.Option(metavar="DURATION", help="How long running j
 Name = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What `workers list` calls it. Default: host and process.")
 ]
+ProcessJobs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help='Replace a process of executor="process" after so many jobs.')
+]
+ProcessMemory = Annotated[str, typer.Option(metavar="SIZE", help="Replace one that keeps more between two jobs.")]
 Level = Annotated[LogLevel, typer.Option("--log-level", help="How much to say.")]
 
 
@@ -57,6 +61,8 @@ def worker(
     lease: Lease = "30s",
     grace: Grace = "25s",
     name: Name = None,
+    process_jobs: ProcessJobs = None,
+    process_memory: ProcessMemory = "512MB",
     log_level: Level = LogLevel.INFO,
 ) -> None:
     """Run an app's jobs until told to stop.
@@ -72,7 +78,15 @@ def worker(
     queues = read_queues(queue or ())
     loaded = app_named(context, app, app_option)
     log_to_stderr(log_level)
-    working = loaded.worker(queues, concurrency=concurrency, lease=lease, grace=grace, name=name)
+    working = loaded.worker(
+        queues,
+        concurrency=concurrency,
+        lease=lease,
+        grace=grace,
+        name=name,
+        process_jobs=process_jobs,
+        process_memory=process_memory,
+    )
     _announce(loaded)
     working.run()
 
