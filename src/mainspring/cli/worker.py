@@ -59,6 +59,10 @@ Grace = Annotated[str, typer.Option(metavar="DURATION", help="How long running j
 Name = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What `workers list` calls it. Default: host and process.")
 ]
+ProcessJobs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help='Replace a process of executor="process" after so many jobs.')
+]
+ProcessMemory = Annotated[str, typer.Option(metavar="SIZE", help="Replace one that keeps more between two jobs.")]
 Level = Annotated[LogLevel, typer.Option("--log-level", help="How much to say.")]
 Processes = Annotated[
     int, typer.Option("--processes", "-p", min=1, metavar="N", help="How many processes, each with -c jobs at once.")
@@ -89,6 +93,8 @@ def worker(
     max_age: MaxAge = None,
     health: HealthPlace = None,
     name: Name = None,
+    process_jobs: ProcessJobs = None,
+    process_memory: ProcessMemory = "512MB",
     log_level: Level = LogLevel.INFO,
     tether: TetherTo = None,
 ) -> None:
@@ -112,6 +118,7 @@ def worker(
         command = [*_interpreter(), "-m", "mainspring", "worker", f"--app={target}", f"--concurrency={concurrency}"]
         command += [f"--lease={lease}", f"--grace={grace}", f"--log-level={log_level}"]
         command += [*(f"--queue={each}" for each in queue or ()), *([f"--name={name}"] if name else [])]
+        command += [f"--process-memory={process_memory}", *([f"--process-jobs={process_jobs}"] if process_jobs else [])]
         log_to_stderr(log_level, with_process=True)
         supervisor = Supervisor(command, processes, grace=to_ms(grace) / 1000, bounds=bounds)
         with _served(health, supervisor.health):
@@ -120,7 +127,15 @@ def worker(
     log_to_stderr(log_level, with_process=tether is not None)
     if tether is not None:
         name = f"{name or socket.gethostname()}:{os.getpid()}"
-    working = loaded.worker(queues, concurrency=concurrency, lease=lease, grace=grace, name=name)
+    working = loaded.worker(
+        queues,
+        concurrency=concurrency,
+        lease=lease,
+        grace=grace,
+        name=name,
+        process_jobs=process_jobs,
+        process_memory=process_memory,
+    )
     with _served(health, lambda: Health.of(working.signs())), ExitStack() as meanwhile:
         if looks := _looks(working, tether, health):
             meanwhile.enter_context(checked(working.vitals, working.signs, *looks))

@@ -124,6 +124,9 @@ class Child:
         with self._lock:
             if self._process.returncode is not None:
                 return False
+            if sys.platform == "darwin":
+                return self._process.poll() is None
+            # Not reaped yet, so that its number stays that of its group, and of nobody else.
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
@@ -219,7 +222,6 @@ class Child:
         """End it now, with all that it has started."""
         with self._lock:
             self._killed = True
-            # Its number is its group's too, and nobody else's before it is reaped.
             if self._process.returncode is None:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
