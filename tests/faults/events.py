@@ -152,14 +152,16 @@ class Fault(Event):
         "cut",
         "mended",
         "blocked",
+        "quiet",
         "stopping",
         "hurried",
         "stopped",
         "slow",
         "lossy",
     ]
-    """"begun" is a new process; "stopping" a graceful stop, "hurried" the second signal; "stopped" that it has ended by
-    itself. "cut" takes the store away from it until "mended", "slow" and "lossy" disturb the way there."""
+    """"begun" is a new process; "quiet" that it is to claim no more, "stopping" a graceful stop, "hurried" the second
+    signal; "stopped" that it has ended by itself. "cut" takes the store away from it until "mended", "slow" and "lossy"
+    disturb the way there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,9 @@ def leases(story: Story) -> Iterator[Violation]:
     for moved in story.moved:
         before = last.get(moved.job, 0)
         gives = (moved.by == "claim" and moved.state == "running") or moved.by == "reap"
-        if moved.state:
+        if not moved.state:
+            last.pop(moved.job, None)
+        else:
             if moved.lease != before + gives:
                 text = f"{moved.by} of {moved.sender}: lease {before} -> {moved.lease}"
                 yield Violation("leases", moved.at, moved.job, text)
@@ -154,8 +156,25 @@ def early_reaps(story: Story) -> Iterator[Violation]:
         owners[moved.job] = moved.worker
 
 
+def lost_in_peace(story: Story) -> Iterator[Violation]:
+    """3: a worker whose process goes on, and whose way to the store is open, keeps its lease, whatever its jobs do."""
+    processes = {id: each.process for id, renewals in story.renewed.items() for each in renewals if each.process}
+    owners: dict[str, str] = {}
+    for moved in story.moved:
+        process = processes.get(owners.get(moved.job, ""))
+        owners[moved.job] = moved.worker
+        if moved.by != "reap" or process is None:
+            continue
+        excuses = (each for each in story.faults if each.process in ("", process) and each.at <= moved.at)
+        if all(each.what in ("begun", "blocked", "stopping", "hurried", "quiet") for each in excuses):
+            yield Violation("lost in peace", moved.at, moved.job, f"taken from {process}, which nothing had befallen")
+
+
 def overlaps(story: Story) -> Iterator[Violation]:
     """3: no job runs twice at once in the hands of workers that both own it."""
+    if story.moved:
+        yield from _stale_starts(story)
+        return
     runs = defaultdict(list)
     for run in story.runs():
         runs[run.started.job].append(run)
@@ -174,14 +193,48 @@ def overlaps(story: Story) -> Iterator[Violation]:
                 yield Violation("leases", second.started.at, job, text)
 
 
+def _stale_starts(story: Story) -> Iterator[Violation]:
+    """No run begins under a lease that the job has no more, or has begun under already."""
+    held: dict[str, int] = {}
+    begun = set[tuple[str, int]]()
+    events = sorted([*story.moved, *story.started], key=lambda event: event.at)
+    for event in events:
+        if isinstance(event, Moved):
+            held[event.job] = event.lease if event.state == "running" else 0
+            if not event.state:
+                begun = {each for each in begun if each[0] != event.job}
+            continue
+        if (event.job, event.lease) in begun:
+            yield Violation("overlap", event.at, event.job, f"it began twice under lease {event.lease}")
+        begun.add((event.job, event.lease))
+        if held.get(event.job) != event.lease:
+            text = f"it began under lease {event.lease} on {event.process}, and {held.get(event.job)} held"
+            yield Violation("stale start", event.at, event.job, text)
+
+
+def early_ends(story: Story) -> Iterator[Violation]:
+    """A worker settles a run when its function has ended; only one that stops gives up on a function that does not."""
+    begun = {(started.job, started.lease): started for started in story.started}
+    for moved in story.moved:
+        if moved.by != "settle" or moved.named is None or (moved.job, moved.named) not in begun:
+            continue
+        started, ended = begun[moved.job, moved.named], story.ended.get((moved.job, moved.named))
+        stops = (fault.at for fault in story.faults if fault.process == started.process and fault.what == "stopping")
+        if started.at <= moved.at and (ended is None or ended.at > moved.at) and not any(at < moved.at for at in stops):
+            text = f"settled as {moved.state} by {moved.sender} while its function went on under lease {moved.named}"
+            yield Violation("early end", moved.at, moved.job, text)
+
+
 def after_its_end(story: Story) -> Iterator[Violation]:
     """4: a job that has completed does not run again."""
     completed = {found.job: found for found in story.found.values() if found.state == "completed"}
     for job, found in completed.items():
-        if found.ends.count("completed") > 1 + len([each for each in story.altered[job] if each.verb == "revive"]):
+        if found.ends.count("completed") > 1 + story.revivals(job):
             yield Violation("settled twice", story.end, job, f"its attempts ended {', '.join(found.ends)}")
     for started in story.started:
-        if started.job in story.found and started.lease > story.found[started.job].lease:
+        # Deleted and, by a client who had not heard, inserted once more, a job begins anew.
+        deleted = any(altered.verb == "delete" for altered in story.altered[started.job])
+        if not deleted and started.job in story.found and started.lease > story.found[started.job].lease:
             text = f"it ran under lease {started.lease}, and its last one is {story.found[started.job].lease}"
             yield Violation("leases", started.at, started.job, text)
 
@@ -271,7 +324,7 @@ def limits(story: Story) -> Iterator[Violation]:
             running.pop(job, None)
             continue
         for gate in gates.of(job):
-            most = gates.slots(gate, claimed.get((job, at), at), at)
+            most = gates.slots(gate, at if story.moved else claimed.get((job, at), at), at)
             others = [other for other, its in running.items() if gate in its and other != job]
             if most is not None and len(others) >= most:
                 text = f"{job} started beside {len(others)}, {most} may run"
@@ -282,18 +335,19 @@ def limits(story: Story) -> Iterator[Violation]:
 def rates(story: Story) -> Iterator[Violation]:
     """7: never over a rate, in any stretch of time of its length."""
     gates = _Gates(story)
-    by_gate: defaultdict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
-    for ms, job in _starts(story):
+    by_gate: defaultdict[tuple[str, str], list[tuple[int, dict[int, int]]]] = defaultdict(list)
+    for ms, at, job in _starts(story):
         for gate in gates.of(job):
-            limit = gates.limit(gate, ms / 1000)
+            limit = gates.limit(gate, at)
             starts = by_gate[gate]
-            starts.append((ms, gates.cost(job), job))
+            # One that is dearer than all that a rate allows takes the whole of it.
+            starts.append((ms, {per: min(gates.cost(job), most) for most, per in (limit.rates if limit else ())}))
             for most, per_ms in limit.rates if limit is not None else ():
-                since = max(ms - per_ms, gates.rate_since(gate, per_ms, ms / 1000))
-                spent = sum(min(cost, most) for at, cost, _ in starts if at > since)
+                since = max(ms - per_ms, gates.rate_since(gate, per_ms, at))
+                spent = sum(prices.get(per_ms, 0) for start, prices in starts if start > since)
                 if spent > most:
                     text = f"{spent} starts in the {per_ms} ms before {ms}, {most} may"
-                    yield Violation("rate", ms / 1000, ":".join(gate), text)
+                    yield Violation("rate", at, ":".join(gate), text)
 
 
 class _Gates:
@@ -340,22 +394,26 @@ class _Gates:
         return int((since or 0.0) * 1000) - 1
 
 
-def _starts(story: Story) -> list[tuple[int, str]]:
-    """When each job was given out, on the store's clock."""
+def _starts(story: Story) -> list[tuple[int, float, str]]:
+    """When each job was given out: on the store's clock, and on that of the history."""
     if story.moved:
-        return [
-            (round(each.at * 1000), each.job) for each in story.moved if each.by == "claim" and each.state == "running"
-        ]
-    return sorted((started.claimed_ms, started.job) for started in story.started)
+        given_out = (each for each in story.moved if each.by == "claim" and each.state == "running")
+        return [(int(each.at * 1000), each.at, each.job) for each in given_out]
+    return sorted((started.claimed_ms, started.at, started.job) for started in story.started)
 
 
 def _runs(story: Story) -> list[tuple[float, str, bool]]:
-    """Beginnings and ends, in order."""
+    """When each job began and ceased to run, in order."""
     if story.moved:
-        return [(each.at, each.job, each.state == "running") for each in story.moved if each.by != "note"]
-    edges = []
-    for run in story.runs():
-        edges += [(run.started.at, run.started.job, True), (run.until, run.started.job, False)]
+        return [(each.at, each.job, each.state == "running") for each in story.moved if each.was != each.state]
+    edges: list[tuple[float, str, bool]] = []
+    again: dict[str, float] = {}
+    for run in reversed(story.runs()):
+        # Given out anew it was not in this hand any more, whether that knew it or not.
+        until = min(run.until, again.get(run.started.job, run.until))
+        again[run.started.job] = run.started.at
+        if until > run.started.at:
+            edges += [(run.started.at, run.started.job, True), (until, run.started.job, False)]
     return sorted(edges, key=lambda edge: (edge[0], edge[2]))
 
 
@@ -450,7 +508,9 @@ SAFETY: tuple[Law, ...] = (
     moves,
     leases,
     early_reaps,
+    lost_in_peace,
     overlaps,
+    early_ends,
     after_its_end,
     attempts,
     crashes,

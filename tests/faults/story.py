@@ -27,8 +27,10 @@ from .events import (
 
 __all__ = ["Run", "Story"]
 
-DISTURBING = frozenset(("killed", "frozen", "cut", "blocked", "hurried"))
-"""Faults by which a process may lose its lease, or not be able to keep what it promised."""
+DISTURBING = frozenset(("killed", "frozen", "cut", "blocked", "stopping", "hurried", "lossy", "slow"))
+"""Faults by which a process may lose its lease, or give a job back whose function goes on."""
+LASTING = {"lossy": "mended", "slow": "mended", "cut": "mended", "frozen": "thawed"}
+"""Those that last until their end is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Story:
         return any(
             fault.process in (process, "")
             and since <= fault.at <= until
-            and fault.what not in ("begun", "stopping", "stopped")
+            and fault.what not in ("begun", "quiet", "stopping", "stopped")
             for fault in self.faults
         )
 
@@ -118,9 +120,32 @@ class Story:
         for fault in self.faults:
             if fault.what in DISTURBING:
                 losses[fault.process].append(fault.at)
-        runs = []
+        runs: list[Run] = []
         for started in self.started:
             ended = self.ended.get((started.job, started.lease))
             faults = [at for at in losses[started.process] + losses[""] if at >= started.at]
-            runs.append(Run(started, ended, min([ended.at if ended else math.inf, *faults])))
+            until = min([ended.at if ended else math.inf, *faults])
+            if self._lasts(started.process, started.at):
+                until = started.at
+            runs.append(Run(started, ended, until))
         return runs
+
+    def _lasts(self, process: str, at: float) -> bool:
+        """Whether something that lasts disturbs a process then."""
+        lasting: set[str] = set()
+        for fault in self.faults:
+            if fault.at <= at and fault.process in (process, ""):
+                if fault.what in LASTING:
+                    lasting.add(LASTING[fault.what] + fault.process)
+                lasting.discard(fault.what + fault.process)
+        return bool(lasting) and not (self.faults_over is not None and self.faults_over <= at)
+
+    def revivals(self, job: str) -> int:
+        """How often it may have been revived: itself, or with a parent that it went down or ran with."""
+        above, seen = [job], set[str]()
+        while above:
+            each = above.pop()
+            if each not in seen:
+                seen.add(each)
+                above += self.offered[each].parents if each in self.offered else ()
+        return sum(altered.verb == "revive" for each in seen for altered in self.altered[each])

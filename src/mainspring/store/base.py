@@ -205,8 +205,8 @@ class ClaimRequest(Request[ClaimReply]):
     rooms: tuple[Room, ...]
     limit: int
     held: frozenset[str] | None = None
-    """After a claim or a reap whose reply was lost: the jobs that the worker knows to be its own. What else runs in its
-    name is given to it once more, as it stands and before anything new, however much that is."""
+    """Where a reply may have been lost: the jobs that the worker knows to be its own. What else runs in its name is
+    given to it once more, as it stands and before anything new, however much that is; also where `limit` is 0."""
     now: int | None = None
 
 

@@ -25,7 +25,8 @@ INTERRUPTION_SECONDS = 2.0
 
 
 class Runs:
-    """Each run is one task of the event loop, from its claim to the settler."""
+    """Each run is one task of the event loop, from its claim to the settler; `owns` says whether this worker's lease is
+    surely good still."""
 
     def __init__(
         self,
@@ -35,12 +36,16 @@ class Runs:
         *,
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
+        owns: Callable[[], bool] = lambda: True,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
         self._settler = settler
         self._concurrency = concurrency
         self._context = context
         self._started = started
+        self._owns = owns
+        self._monotonic = monotonic
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
         self.freed = asyncio.Event()
@@ -79,7 +84,12 @@ class Runs:
 
     async def _carry(self, run: Run) -> None:
         try:
-            outcome = await self._runner.run(run, self._context(run))
+            if self._owns():
+                outcome = await self._runner.run(run, self._context(run))
+            else:
+                # The process stood still, or the store was away, for longer than its lease: others may have the job by
+                # now, and have done it. Whose it is, the store says when it is handed back.
+                outcome = Outcome.returned()
         except BaseException as error:  # noqa: BLE001 - GeneratorExit closes the runner, whatever that catches
             outcome = Outcome.failed(failure.describe(error), error)
         self._end(run, outcome)
@@ -110,8 +120,8 @@ class Runs:
 
     async def finish(self, grace: float, hurry: Callable[[], bool]) -> None:
         """Let the runs end by themselves for `grace` seconds, or until `hurry` says so; hand back the rest."""
-        deadline = time.monotonic() + grace
-        while self._runs and time.monotonic() < deadline and not hurry():
+        deadline = self._monotonic() + grace
+        while self._runs and self._monotonic() < deadline and not hurry():
             await self._all_ended(0.1)
         for _ in range(INTERRUPTIONS):
             if self._runs:

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,15 +27,15 @@ from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, JobOptions
 from mainspring.model.outcome import Outcome
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
-from mainspring.task import new_id
 from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.executors import Threads
+from mainspring.worker.machine import Machine
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
-from mainspring.worker.pulse import Pulse
+from mainspring.worker.pulse import Beating, Pulse
 from mainspring.worker.pump import Pump
 from mainspring.worker.relay import Relay
 from mainspring.worker.rooms import Rooms
@@ -76,7 +75,7 @@ class _Parts:
     runs: Runs
     pump: Pump
     chores: tuple[Chore, ...]
-    pulse: Pulse
+    pulse: Beating
 
 
 class Worker:
@@ -97,13 +96,15 @@ class Worker:
         lease: Duration = LEASE_MS / 1000,
         grace: Duration = GRACE_MS / 1000,
         name: str | None = None,
+        machine: Machine = Machine(),  # noqa: B008 - frozen
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise InvalidOption(f"concurrency={quote(concurrency)} is not a whole number from 1 on")
         if isinstance(queues, str):
             raise InvalidOption(f"queues={quote(queues)} is a single text; give a list: queues=[{quote(queues)}]")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
-        self.id = new_id()
+        self._machine = machine
+        self.id = machine.new_id()
         self._app = app
         self._concurrency = concurrency
         self._lease_ms = to_ms(lease)
@@ -119,6 +120,8 @@ class Worker:
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
+        self._renewed_at = float("-inf")
+        """When the renewal of its lease was asked for that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -182,9 +185,9 @@ class Worker:
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
         settings = await driver.run(ConfigureRequest(read=frozenset({"tasks"})))
         await driver.run(ConfigureRequest(self._app.declared(settings)))
-        parts = self._assemble(driver, StoreClock(time.monotonic, settings.now))
+        parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
-        await driver.run(BeatRequest(self._presence(), "join"))
+        await self._join()
         parts.pulse.start()
         # What brings work in stops first, what carries it out goes on until all is settled.
         intake = [
@@ -211,7 +214,7 @@ class Worker:
             await self._finish(parts)
             await _cancel(*outlet, *filter(None, [self._rejoining]))
             # It has beaten until the last settle; only now does the worker leave.
-            await asyncio.to_thread(parts.pulse.stop)
+            await parts.pulse.stop()
             with suppress(StoreError):
                 await driver.run(BeatRequest(self._presence(), "leave"))
             parts.observers.close()
@@ -236,8 +239,26 @@ class Worker:
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
             started=observers.started,
+            owns=self._owns,
+            monotonic=self._machine.monotonic,
         )
-        pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
+        pump = Pump(
+            driver,
+            clock,
+            self._rooms,
+            runs,
+            worker=lambda: self.id,
+            quiet=lambda: self._quiet,
+            lost=self._give_up,
+        )
+        pulse = Pulse(
+            presence=self._presence,
+            heard=self._heard,
+            renewed=self._renewed,
+            running_here=runs.on,
+            beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
+            monotonic=self._machine.monotonic,
+        )
         return _Parts(
             threads=threads,
             notebook=notebook,
@@ -246,17 +267,11 @@ class Worker:
             runs=runs,
             pump=pump,
             chores=(
-                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump.doubt),
+                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump),
                 Tend(driver, clock),
                 Prune(driver),
             ),
-            pulse=Pulse(
-                self._app.store.driver(),
-                presence=self._presence,
-                heard=self._heard,
-                running_here=runs.on,
-                beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
-            ),
+            pulse=self._machine.beating(pulse, self._app.store),
         )
 
     async def _finish(self, parts: _Parts) -> None:
@@ -275,9 +290,13 @@ class Worker:
 
     # --- what its parts ask of it and tell it ---
 
-    def _open_for_work(self) -> str | None:
-        """The id to claim under; None: claim nothing."""
-        return None if self._quiet else self.id
+    def _owns(self) -> bool:
+        """Whether its lease is surely good still: it was renewed less than a lease ago, by this machine's clock."""
+        return self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+
+    def _renewed(self, worker: str, asked_at: float) -> None:
+        if worker == self.id:
+            self._renewed_at = asked_at
 
     def _presence(self) -> Presence:
         return Presence(
@@ -311,12 +330,17 @@ class Worker:
             return
         logger.warning("worker %s went unheard for longer than its lease; its jobs went to others", self.name)
         self._runs.interrupt_all(Interruption.LOST)
-        self.id = new_id()
+        self.id = self._machine.new_id()
         self._rejoining = asyncio.create_task(self._rejoin(), name="mainspring rejoin")
 
     async def _rejoin(self) -> None:
-        await Outage("registering").outlast(lambda: self._driver.run(BeatRequest(self._presence(), "join")))
+        await Outage("registering").outlast(self._join)
         self._rejoining = None
+
+    async def _join(self) -> None:
+        asked_at = self._machine.monotonic()
+        await self._driver.run(BeatRequest(self._presence(), "join"))
+        self._renewed_at = asked_at
 
     def _retry_of(self, claim: Claim) -> Retry:
         task = self._app.tasks.get(claim.task)
