@@ -8,8 +8,8 @@ import pytest
 
 from .leak import measure
 
-BOUND = 4_000_000
-"""A hundred bytes for each of the last 40,000 jobs: anything kept for each of them is more."""
+BOUND = 2_000_000
+"""Fifty bytes for each of the last 40,000 jobs: whatever is kept for each of them takes more."""
 
 
 @pytest.mark.timeout(300)

@@ -43,6 +43,10 @@ class Conductor:
         self.surprises: list[str] = []
         """Programs that ended by themselves, and nobody knows why."""
         self._kinds = {name: weight for name, weight in self._all().items() if not mix or name in mix}
+        if not self._kinds:
+            raise SystemExit(
+                f"on {ground.name} there is no {', '.join(sorted(mix))}; there is: {', '.join(self._all())}"
+            )
 
     def _all(self) -> dict[str, int]:
         """What can be done here, and how readily it is."""

@@ -29,9 +29,9 @@ __all__ = ["Report", "run"]
 WORKERS = 3
 CONCURRENCY = 8
 GRACE = 1.0
-REST_SECONDS = 90.0
-"""How long after the last fault everything may take to come to rest: leases run out, dead workers' jobs are reaped, and
-some thousand jobs done."""
+REST_SECONDS = 180.0
+"""How long after the last fault everything may take to come to rest, on a busy machine: leases run out, dead workers'
+jobs are reaped, some thousand jobs are done."""
 HOUR = 3600.0
 LIVE = ("blocked", "scheduled", "queued", "running")
 
