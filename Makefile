@@ -32,6 +32,10 @@ postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/p
 redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
 	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest tests/store/test_redis*.py tests/faults/test_redis*.py
 
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Let simulated workers fail in every way (MINUTES=10), or replay one seed (SEED=n)
+	cd tests && ../$(RUN)/python -m simulation $(if $(SEED),--seed $(SEED),--minutes $(or $(MINUTES),10))
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .
