@@ -75,6 +75,7 @@ class Chaos:
         self.world = world
         self.chance = Random(f"{seed} chaos")
         self.plan = self._draw()
+        self.places = [f"w{number}" for number in range(self.plan.workers)]
         self.ids: list[str] = []
         """The jobs that were offered so far."""
 
@@ -90,12 +91,15 @@ class Chaos:
             stalls=chance.choice((0.0, 0.02)),
             late=chance.choice((0.0, 3.0)),
         )
+        faults = tuple(fault for fault in FAULTS if chance.random() < 0.5)
+        if chance.random() < 0.2:
+            faults = ("stop", "hurry", "command")  # where nothing else befalls a worker, it has no excuse
         return Plan(
             seconds=chance.uniform(8.0, 25.0),
             workers=chance.randint(1, 4),
             jobs=chance.choice((5, 15, 30, 50)),
             options={"lease": lease, "grace": chance.choice((0.5, 2.0, 6.0)), "concurrency": chance.randint(1, 6)},
-            faults=tuple(fault for fault in FAULTS if chance.random() < 0.5),
+            faults=faults,
             deeds=("return", "return", *chance.sample(DEEDS, chance.randint(1, 5))),
             operators=chance.random() < 0.5,
             often=chance.choice((1.0, 3.0, 6.0)),
@@ -105,8 +109,7 @@ class Chaos:
     async def rage(self) -> None:
         """Let it all happen, and stop."""
         plan, world = self.plan, self.world
-        for number in range(plan.workers):
-            self._start(f"w{number}")
+        self._fill_places()
         if "weather" in plan.faults:
             world.network.weather = plan.weather
             world.fault("", "lossy")
@@ -132,9 +135,9 @@ class Chaos:
             self._fill_places()
 
     def _fill_places(self) -> None:
-        for number in range(self.plan.workers):
-            if f"w{number}" not in self.world.processes:
-                self._start(f"w{number}")
+        for place in self.places:
+            if place not in self.world.processes:
+                self._start(place)
 
     async def _calm(self) -> None:
         """Break nothing any more, and undo what operators have done."""
@@ -144,9 +147,9 @@ class Chaos:
         changes = [PauseQueue(queue, False) for queue in QUEUES]
         changes += [PauseQueue("parts", False, partition) for partition in PARTITIONS]
         await _insist(driver, ConfigureRequest(tuple(changes)))
-        for process in list(self.world.processes.values()):
-            if process.worker._quiet:
-                process.stop()
+        if any(process.worker._quiet for process in self.world.processes.values()):
+            # Quiet ones stay as they are: what runs in their name must come to its end all the same.
+            self.places.append("spare")
         self.world.write(FaultsOver)
         self.world.loop.on(self.world.loop.strand, self._supervise())
 

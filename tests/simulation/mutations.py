@@ -179,6 +179,24 @@ def late_claims_not_looked_for(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutation
+def quiet_worker_never_asks(patch: pytest.MonkeyPatch) -> None:
+    """Who claims no more forgets that a reply was lost."""
+    patch.setattr(pump.Pump, "_in_doubt", property(lambda self: not self._quiet() and self._doubts > self._cleared))
+
+
+@mutation
+def stopping_worker_never_asks(patch: pytest.MonkeyPatch) -> None:
+    """Nor does who stops."""
+    finish = pump.Pump.finish
+
+    async def forget(self: Any) -> None:
+        self._cleared, self.doubt = self._doubts, lambda: None
+        await finish(self)
+
+    patch.setattr(pump.Pump, "finish", forget)
+
+
+@mutation
 def settle_dropped_on_shutdown(patch: pytest.MonkeyPatch) -> None:
     """A worker that stops does not wait for what it has handed in."""
 
