@@ -10,6 +10,7 @@ from faults.events import Ended, Offered, Started
 
 from mainspring import Bury, Cancel, Context, Limits, Mainspring, Rate, Retry, RetryAfter, Snooze
 from mainspring.errors import RateLimited
+from mainspring.worker.run import Interruption
 
 if TYPE_CHECKING:
     from .world import Process
@@ -73,7 +74,7 @@ async def _do(ctx: Context, deeds: list[Deed], seconds: list[float], who: str) -
         how = "returned"
         return value
     except asyncio.CancelledError:
-        how = "interrupted" if ctx.cancelled else "failed"  # a timeout cancels too
+        how = "failed" if ctx._run.interruption in (None, Interruption.TIMED_OUT) else "interrupted"
         raise
     except (Snooze, RateLimited):
         how = "postponed"
