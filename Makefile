@@ -45,6 +45,10 @@ leak: $(VENV)/.dev ## Let one worker do JOBS=1000000 on STORE=sqlite, and see wh
 reliability: $(VENV)/.dev ## Write the table of faults in docs/reliability.md from the marks of the tests
 	PYTHONPATH=tests $(RUN)/python -m faults.table
 
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Let simulated workers fail in every way (MINUTES=10), or replay one seed (SEED=n)
+	cd tests && ../$(RUN)/python -m simulation $(if $(SEED),--seed $(SEED),--minutes $(or $(MINUTES),10))
+
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules
 	$(RUN)/ruff check .

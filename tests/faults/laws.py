@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mainspring.model.options import MAX_CRASHES
+from mainspring.model.options import MAX_CRASHES, REAP_MS
 
 from .events import Limited, Moved, Started
 from .story import Story
@@ -69,6 +69,22 @@ def unfinished(story: Story) -> Iterator[Violation]:
         if found.state not in FINAL:
             since = "" if story.faults_over is None else f" {story.end - story.faults_over:.0f} s after the last fault"
             yield Violation("unfinished", story.end, found.job, f"it is {found.state}{since}")
+
+
+def recovery(story: Story) -> Iterator[Violation]:
+    """2: a dead worker's jobs are taken over within the time between two rounds of reaping, if there is anybody."""
+    begun = {fault.process: fault.at for fault in story.faults if fault.what == "begun"}
+    owners: dict[str, str] = {}
+    for moved in story.moved:
+        renewals = story.renewed[owners.get(moved.job, "")]
+        owners[moved.job] = moved.worker
+        ends = [renewed.until for renewed in renewals if renewed.at <= moved.at]
+        if moved.by != "reap" or not ends or moved.at <= ends[-1] + REAP_MS / 1000 + 1:
+            continue
+        idle = (process for process, at in begun.items() if at <= ends[-1])
+        if any(not story.touched(process, moved.at) for process in idle):
+            text = f"taken over {moved.at - ends[-1]:.1f} s after the end of its worker's lease"
+            yield Violation("recovery", moved.at, moved.job, text)
 
 
 def ticks(story: Story) -> Iterator[Violation]:
@@ -484,7 +500,9 @@ def children(story: Story) -> Iterator[Violation]:
         if moved.was != "blocked" or moved.state not in ("queued", "scheduled") or moved.by == "alter":
             continue
         for parent in story.offered[moved.job].parents if moved.job in story.offered else ():
-            if state.get(parent, "") not in FINAL | {""}:
+            # One that was deleted counts as ended, though a client who had not heard may insert it once more.
+            deleted = any(altered.verb == "delete" for altered in story.altered[parent])
+            if not deleted and state.get(parent, "") not in FINAL | {""}:
                 yield Violation("child", moved.at, moved.job, f"released while {parent} is {state[parent]}")
 
 
@@ -521,4 +539,4 @@ SAFETY: tuple[Law, ...] = (
     keys_free,
     children,
 )
-LIVENESS: tuple[Law, ...] = (unfinished, ticks)
+LIVENESS: tuple[Law, ...] = (unfinished, recovery, ticks)

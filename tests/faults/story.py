@@ -114,6 +114,12 @@ class Story:
             for fault in self.faults
         )
 
+    def touched(self, process: str, until: float) -> bool:
+        """Whether anything at all befell a process before that."""
+        return any(
+            fault.process in (process, "") and fault.at <= until and fault.what != "begun" for fault in self.faults
+        )
+
     def runs(self) -> list[Run]:
         """The runs of task functions, in order."""
         losses: defaultdict[str, list[float]] = defaultdict(list)

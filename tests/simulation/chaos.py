@@ -88,6 +88,7 @@ class Chaos:
             doubles=chance.choice((0.0, 0.05, 0.2)),
             loses_hint=chance.choice((0.0, 0.5, 1.0)),
             stalls=chance.choice((0.0, 0.02)),
+            late=chance.choice((0.0, 3.0)),
         )
         return Plan(
             seconds=chance.uniform(8.0, 25.0),
