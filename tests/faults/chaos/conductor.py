@@ -8,7 +8,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+
+from mainspring import Mainspring, MainspringError
 
 from ..events import Fault
 from ..history import HistoryFile
@@ -27,8 +29,15 @@ class Conductor:
     """One thread, one agenda: each mischief puts on it when it ends. Nobody suffers two at a time."""
 
     def __init__(
-        self, seed: int, ground: Ground, programs: Mapping[str, Program], history: HistoryFile, mix: frozenset[str]
+        self,
+        seed: int,
+        ground: Ground,
+        app: Mainspring,
+        programs: Mapping[str, Program],
+        history: HistoryFile,
+        mix: frozenset[str],
     ) -> None:
+        self._app = app
         self._chance = random.Random(seed)
         self._ground = ground
         self._programs = programs
@@ -38,6 +47,7 @@ class Conductor:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._suffers: set[str] = set()
+        self._over = False
         self.done: Counter[str] = Counter()
         """How often what was done."""
         self.surprises: list[str] = []
@@ -52,7 +62,8 @@ class Conductor:
         """What can be done here, and how readily it is."""
         kinds = {
             "kill a worker": 5,
-            "freeze a worker": 4,
+            "freeze a worker": 3,
+            "freeze until overtaken": 2,
             "stop a worker": 4,
             "hurry a worker": 1,
             "kill an enqueuer": 2,
@@ -85,6 +96,7 @@ class Conductor:
                 self._trouble()
                 due = time.monotonic() + self._chance.expovariate(1 / 1.5)
             time.sleep(0.02)
+        self._over = True
         while self._agenda:
             _, _, mend = heapq.heappop(self._agenda)
             mend()
@@ -149,19 +161,45 @@ class Conductor:
         return True
 
     def _freeze_a_worker(self) -> bool:
-        """SIGSTOP, as often as not until others run what it ran, then SIGCONT."""
-        victim = self._victim(self._workers)
-        if victim is None:
+        """SIGSTOP, more often than not past its lease, then SIGCONT."""
+        if (victim := self._frozen_victim()) is None:
             return False
-        victim.freeze()
-
-        def thaw() -> None:
-            victim.thaw()
-            self._suffers.discard(victim.name)
-
-        shortest = self._chance.choice((0.5, LEASE + 1))
-        self._in(self._chance.uniform(shortest, LEASE + 7), thaw)
+        self._in(self._chance.uniform(0.5, 2 * LEASE + 3), lambda: self._thaw(victim))
         return True
+
+    def _freeze_until_overtaken(self) -> bool:
+        """SIGSTOP until somebody else runs what it ran; then SIGCONT: what it comes to may change nothing."""
+        if (victim := self._frozen_victim()) is None:
+            return False
+        began = clock()
+
+        def look() -> None:
+            if self._over or clock() > began + 3 * LEASE or self._is_run_again(began):
+                self._thaw(victim)
+            else:
+                self._in(0.1, look)
+
+        self._in(LEASE, look)
+        return True
+
+    def _frozen_victim(self) -> Program | None:
+        victim = self._victim(self._workers)
+        if victim is not None:
+            victim.freeze()
+        return victim
+
+    def _thaw(self, victim: Program) -> None:
+        victim.thaw()
+        self._suffers.discard(victim.name)
+
+    def _is_run_again(self, began: float) -> bool:
+        """Whether a job is running again that was with somebody who has not been heard of since then."""
+        with suppress(MainspringError):
+            for job in self._app.jobs.find(state="running", task="slow", limit=100):
+                record = job.record
+                if record.crashes and (record.started_at or 0) / 1000 > began:
+                    return True
+        return False
 
     def _stop_a_worker(self) -> bool:
         return self._end(hurry=False)

@@ -85,7 +85,7 @@ class _Run:
         self._operator = self._program("operator", "operating", str(self._chance.getrandbits(32)))
         programs = [*self._workers, *self._enqueuers, self._operator]
         self._conductor = Conductor(
-            self._chance.getrandbits(32), place, {each.name: each for each in programs}, self._history, mix
+            self._chance.getrandbits(32), place, self._app, {each.name: each for each in programs}, self._history, mix
         )
 
     def _worker(self, number: int) -> Program:
