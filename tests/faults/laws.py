@@ -7,9 +7,10 @@ saw, and then a law leaves alone what a fault may excuse: it never accuses wrong
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 from mainspring.model.options import MAX_CRASHES, REAP_MS
 
@@ -197,7 +198,7 @@ def overlaps(story: Story) -> Iterator[Violation]:
     for job, its in runs.items():
         for first, second in pairwise(its):
             late = second.started.lease < first.started.lease  # claimed before, and its worker stood still since
-            claimed = second.started.claimed_ms / 1000
+            claimed = min(second.started.at, second.started.claimed_ms / 1000)
             if late and story.disturbed(second.started.process, claimed, second.started.at):
                 continue
             if second.started.at < first.until:
@@ -333,7 +334,7 @@ class _Start:
 def limits(story: Story) -> Iterator[Violation]:
     """8: never over a concurrency limit."""
     gates = _Gates(story)
-    claimed = {(started.job, started.at): started.claimed_ms / 1000 for started in story.started}
+    claimed = {(started.job, started.at): min(started.at, started.claimed_ms / 1000) for started in story.started}
     running: dict[str, tuple[tuple[str, str], ...]] = {}
     for at, job, begins in _runs(story):
         if not begins:
@@ -418,8 +419,8 @@ def _starts(story: Story) -> list[tuple[int, float, str]]:
     return sorted((started.claimed_ms, started.at, started.job) for started in story.started)
 
 
-def _runs(story: Story) -> list[tuple[float, str, bool]]:
-    """When each job began and ceased to run, in order."""
+def _runs(story: Story, revived: Mapping[str, float] = MappingProxyType({})) -> list[tuple[float, str, bool]]:
+    """When each job began and ceased to run, in order; without the runs that began after it was `revived`."""
     if story.moved:
         return [(each.at, each.job, each.state == "running") for each in story.moved if each.was != each.state]
     edges: list[tuple[float, str, bool]] = []
@@ -428,7 +429,7 @@ def _runs(story: Story) -> list[tuple[float, str, bool]]:
         # Given out anew it was not in this hand any more, whether that knew it or not.
         until = min(run.until, again.get(run.started.job, run.until))
         again[run.started.job] = run.started.at
-        if until > run.started.at:
+        if run.started.at < until and run.started.at < revived.get(run.started.job, float("inf")):
             edges += [(run.started.at, run.started.job, True), (until, run.started.job, False)]
     return sorted(edges, key=lambda edge: (edge[0], edge[2]))
 
@@ -454,7 +455,8 @@ def keys(story: Story) -> Iterator[Violation]:
 def _lives(story: Story) -> list[tuple[float, str, bool]]:
     """From when to when each job could hold its keys: until its first end, after which it never has them again."""
     if not story.moved:
-        return _runs(story)
+        revived = {job: altered.at for job, its in story.altered.items() for altered in its if altered.verb == "revive"}
+        return _runs(story, revived)
     lives, over = [], set[str]()
     for moved in story.moved:
         if moved.job in over:
