@@ -125,7 +125,7 @@ def test_a_job_that_is_being_taken_over_is_not_run_as_well() -> None:
 
     def fate(request: object) -> float | None:
         if isinstance(request, ReapRequest):
-            return 3.0 if scene.store.jobs["job"].lease == 2 else 0.0
+            return 4.5 if scene.store.jobs["job"].lease == 2 else 0.0
         return None if isinstance(request, ClaimRequest) and request.held is None else 0.0
 
     async def script() -> None:
