@@ -25,8 +25,8 @@ INTERRUPTION_SECONDS = 2.0
 
 
 class Runs:
-    """Each run is one task of the event loop, from its claim to the settler; `owns` says whether this worker's lease is
-    surely good still."""
+    """Each run is one task of the event loop, from its claim to the settler; `owns` says whether the lease that
+    it was claimed under is surely good still."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Runs:
         *,
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
-        owns: Callable[[], bool] = lambda: True,
+        owns: Callable[[Claim], bool] = lambda claim: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
@@ -84,7 +84,7 @@ class Runs:
 
     async def _carry(self, run: Run) -> None:
         try:
-            if self._owns():
+            if self._owns(run.claim):
                 outcome = await self._runner.run(run, self._context(run))
             else:
                 # The process stood still, or the store was away, for longer than its lease: others may have the job by
