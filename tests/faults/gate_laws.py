@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from .events import Limited, Started
 from .story import Story
@@ -14,14 +13,6 @@ __all__ = ["children", "keys", "keys_free", "limits", "rates"]
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    job: str
-    ms: int
-    cost: int
-    gates: tuple[tuple[str, str], ...]
 
 
 def limits(story: Story) -> Iterator[Violation]:
@@ -140,7 +131,7 @@ def keys(story: Story) -> Iterator[Violation]:
 def _lives(story: Story) -> list[tuple[float, str, bool]]:
     """From when to when each job could hold its keys: until its first end, after which it never has them again."""
     if not story.moved:
-        return _runs(story)
+        return [run for run in _runs(story) if not story.revivals(run[1])]
     lives, over = [], set[str]()
     for moved in story.moved:
         if moved.job in over:
