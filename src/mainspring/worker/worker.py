@@ -277,8 +277,8 @@ class Worker:
     # --- what its parts ask of it and tell it ---
 
     def _owns(self, claim: Claim) -> bool:
-        """Whether the lease that it was claimed under is surely good still: renewed less than a lease ago, as this machine
-        counts."""
+        """Whether the lease that it was claimed under is surely good still: renewed less than a lease ago, by the clock
+        of this machine."""
         return claim.worker == self.id and self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
 
     def _renewed(self, worker: str, asked_at: float) -> None:
