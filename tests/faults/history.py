@@ -16,8 +16,8 @@ from pathlib import Path
 
 from . import laws
 from .events import Event, from_line, to_line
-from .laws import Violation
 from .story import Story
+from .violation import Violation
 
 __all__ = ["HistoryFile", "Violation", "check", "liveness", "read", "safety"]
 

@@ -209,7 +209,7 @@ def settle_dropped_on_shutdown(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def stale_claims_begun(patch: pytest.MonkeyPatch) -> None:
     """A worker that stood still begins what it had claimed, whoever has that now."""
-    patch.setattr(world.Worker, "_owns", lambda self: True)
+    patch.setattr(world.Worker, "_owns", lambda self, claim: True)
 
 
 @mutation

@@ -23,6 +23,7 @@ from mainspring.store.base import (
 )
 
 from .jobs import ATTEMPTS, TICK_MS, Deed, plain
+from .network import Weather
 from .world import Process, World
 
 PATIENCE = 60.0
@@ -159,5 +160,24 @@ def test_a_stop_hands_back_what_was_given_out_in_a_reply_that_was_lost() -> None
         await scene.until(lambda: not process.is_alive)
         job = scene.store.jobs["job"]
         assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 0, 0)
+
+    scene.play(script)
+
+
+def test_a_worker_takes_a_new_id_only_when_the_store_knows_it() -> None:
+    """Else it hears that an id which it has not registered yet is not alive, and gives up what it claims as that."""
+    scene = Scene()
+
+    async def script() -> None:
+        process = scene.start(lease=6.0)
+        await asyncio.sleep(2)
+        old = process.worker.id
+        scene.network.weather = Weather(delay=0.8)
+        del scene.store.workers[old]
+        await scene.until(lambda: process.worker.id != old)
+        assert process.worker.id in scene.store.workers
+        scene.insert("job", "return", 5)
+        await scene.until(lambda: scene.state("job") is State.COMPLETED)
+        assert scene.store.jobs["job"].lease == 1
 
     scene.play(script)

@@ -30,8 +30,8 @@ INTERRUPTION_SECONDS = 2.0
 
 
 class Runs:
-    """Each run is one task of the event loop, from its claim to the settler; `owns` says whether this worker's lease is
-    surely good still."""
+    """Each run is one task of the event loop, from its claim to the settler; `owns` says whether the lease that
+    it was claimed under is surely good still."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Runs:
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
         quarantine: Quarantine | None = None,
-        owns: Callable[[], bool] = lambda: True,
+        owns: Callable[[Claim], bool] = lambda claim: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
@@ -104,7 +104,7 @@ class Runs:
         try:
             if run.claim.crashes and self._quarantine is not None:
                 await self._begin_alone(run, self._quarantine)
-            if self._owns():
+            if self._owns(run.claim):
                 outcome = await self._runner.run(run, self._context(run))
             else:
                 # The process stood still, or the store was away, for longer than its lease: others may have the job by

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +218,7 @@ class Worker:
         parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
         self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
-        await self._join()
+        await self._join(self.id)
         parts.pulse.start()
         # What brings work in stops first, what carries it out goes on until all is settled.
         intake = [
@@ -341,9 +341,10 @@ class Worker:
 
     # --- what its parts ask of it and tell it ---
 
-    def _owns(self) -> bool:
-        """Whether its lease is surely good still: it was renewed less than a lease ago, by this machine's clock."""
-        return self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+    def _owns(self, claim: Claim) -> bool:
+        """Whether the lease that it was claimed under is surely good still: renewed less than a lease ago, by the clock
+        of this machine."""
+        return claim.worker == self.id and self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
 
     def _renewed(self, worker: str, asked_at: float) -> None:
         if worker == self.id:
@@ -382,17 +383,18 @@ class Worker:
             return
         logger.warning("worker %s went unheard for longer than its lease; its jobs went to others", self.name)
         self._runs.interrupt_all(Interruption.LOST)
-        self.id = self._machine.new_id()
         self._rejoining = asyncio.create_task(self._rejoin(), name="mainspring rejoin")
 
     async def _rejoin(self) -> None:
-        await Outage("registering").outlast(self._join)
+        id = self._machine.new_id()
+        await Outage("registering").outlast(lambda: self._join(id))
         self._rejoining = None
 
-    async def _join(self) -> None:
+    async def _join(self, id: str) -> None:
         asked_at = self._machine.monotonic()
-        await self._driver.run(BeatRequest(self._presence(), "join"))
-        self._renewed_at = asked_at
+        await self._driver.run(BeatRequest(replace(self._presence(), id=id), "join"))
+        # Only now: what the store says of an id that it does not know yet is not to be taken for the end of it.
+        self.id, self._renewed_at = id, asked_at
         self.vitals.heard(renewed=True)
 
     def _retry_of(self, claim: Claim) -> Retry:
