@@ -32,6 +32,11 @@ def note(name):
 def where(n: int) -> list[int]:
     return [n, os.getpid(), os.getppid()]
 
+@app.task(retry=1)
+def on_thread() -> None:
+    while True:
+        time.sleep(0.01)
+
 @task
 def nap(seconds: float) -> int:
     note("napping")

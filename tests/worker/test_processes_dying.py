@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from servers.postgres import running_postgres
 from servers.valkey import running_valkey
@@ -236,6 +237,12 @@ def test_crashes_timeouts_and_memory_are_the_same_on_every_store(tmp_path: Path,
         try:
             crash, slow, hog = jobs.segfault.enqueue(), jobs.in_c.enqueue(), jobs.hog.enqueue(2_000, 1_000_000)
             inside = jobs.enqueues.enqueue()
+            if kind == "postgres":
+                with psycopg.connect(server.url) as connection:
+                    in_sql = "SELECT mainspring.enqueue('on_thread', '{}', '{\"timeout\": \"200ms\"}')"
+                    (id,) = connection.execute(in_sql).fetchone() or ("",)
+                wait_until(lambda: jobs.app.jobs.get(id).state is State.DEAD)
+                assert jobs.app.jobs.get(id).error.type == "JobTimeout"
             wait_until(lambda: all(job.refresh().state is State.DEAD for job in (crash, slow, hog)), patience=40)
             assert (crash.reason, crash.crashes) == ("poison", 3)
             assert [job.error.type for job in (slow, hog)] == ["JobTimeout", "MemoryExceeded"]
