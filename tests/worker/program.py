@@ -253,5 +253,6 @@ def gone(pid: int) -> bool:
 
 
 def children() -> list[int]:
-    """The processes of this one."""
-    return [child.pid for child in psutil.Process().children()]
+    """The processes of this one that run jobs; a server of the tests may be another."""
+    mine = (child for child in psutil.Process().children() if not gone(child.pid))
+    return [child.pid for child in mine if any("mainspring.worker.processes" in word for word in child.cmdline())]

@@ -28,6 +28,8 @@ from mainspring.store.base import InsertRequest
 from .scene import wait_until
 from .test_processes import Place
 
+pytestmark = pytest.mark.alone
+
 PER_MS = 1000
 FIRST = 800
 """Starts in that time. At 2000 it is 20,000 jobs, and still holds where there is a processor for each worker."""
@@ -42,8 +44,6 @@ MODULE = f'''
 import asyncio, os, random, time
 from pathlib import Path
 from mainspring import Context, Limits, Mainspring
-
-pytestmark = pytest.mark.alone
 
 HERE = Path(__file__).parent
 app = Mainspring(f"sqlite:///{{HERE}}/jobs.db")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import MainspringError
-from mainspring.model.codec import encode_checkpoint
 from mainspring.model.job import Claim
 from mainspring.model.states import State
 from mainspring.worker.completer import Completer
@@ -171,6 +170,8 @@ class Context:
         It is any value that JSON can carry, up to 1 MiB; written a few times a second, and before the job is handed
         back or settled otherwise. Raises `Unserialisable`, `PayloadTooLarge`, `PayloadTooDeep`.
         """
+        from mainspring.model.codec import encode_checkpoint  # it loads pydantic, which most importers need not
+
         self._notebook.checkpoint(self._run, encode_checkpoint(state))
 
     def progress(self, percent: float, text: str | None = None) -> None:

@@ -37,7 +37,7 @@ from mainspring.worker.machine import Machine
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
-from mainspring.worker.processes.pool import Processes, Wear
+from mainspring.worker.processes.pool import Processes, Wear, checked
 from mainspring.worker.pulse import Beating, Pulse
 from mainspring.worker.pump import Pump
 from mainspring.worker.quarantine import Quarantine
@@ -117,6 +117,7 @@ class Worker:
         self._app = app
         self._concurrency = concurrency
         self._wear = Wear(process_jobs, to_bytes(process_memory))
+        self._apart = checked(app.tasks, app.url)
         self._lease_ms = to_ms(lease)
         self._grace = to_ms(grace) / 1000
         if self._lease_ms < 1000:
@@ -258,8 +259,7 @@ class Worker:
     def _assemble(self, driver: AsyncDriver, clock: StoreClock) -> _Parts:
         threads = Threads(self._concurrency)
         notebook = Notebook(driver, clock)
-        pool = Processes(self._concurrency, self._wear, self._app.url, notebook)
-        pool.check(self._app.tasks)
+        pool = Processes(self._concurrency, self._wear, self._app.url, notebook, self._apart)
         observers = Observers(self._app.observers, self._event)
 
         def settled(batch: Sequence[Settled]) -> None:

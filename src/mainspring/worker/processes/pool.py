@@ -25,7 +25,7 @@ from mainspring.worker.run import Interruption, Run
 if TYPE_CHECKING:
     from mainspring.task import Task
 
-__all__ = ["Processes", "Wear"]
+__all__ = ["Processes", "Wear", "checked"]
 
 logger = logging.getLogger("mainspring.worker")
 
@@ -108,10 +108,29 @@ class Assignment(Listener):
         self._stack = stack
 
 
+def checked(tasks: Mapping[str, Task[..., Any]], url: str) -> dict[str, Whereabouts]:
+    """Where a process finds each of the tasks that are to run in one, by name. Raises `InvalidOption` for those that no
+    process could run as they ask."""
+    apart = [task for task in tasks.values() if task.options.executor == "process"]
+    for task in apart:
+        if url.rstrip("/") == "sqlite:":
+            raise InvalidOption(
+                f'task {task.name!r} has executor="process", and a store in memory is in one process alone: what '
+                "the task enqueues would be lost; use a file"
+            )
+        if task.options.memory is not None and not memory.can_measure():
+            raise InvalidOption(
+                f"task {task.name!r} has memory=, and this system does not say how much memory a process uses: "
+                "it needs /proc, as on Linux; take it away"
+            )
+    return {task.name: whereabouts.find(task) for task in apart}
+
+
 class Processes:
     """At most `limit` at once. Used from one event loop; each process has a thread that starts it and waits for it."""
 
-    def __init__(self, limit: int, wear: Wear, url: str, notebook: Notebook) -> None:
+    def __init__(self, limit: int, wear: Wear, url: str, notebook: Notebook, found: Mapping[str, Whereabouts]) -> None:
+        """`found`: where a process finds each task, as `checked` gives it."""
         self._limit = limit
         self._wear = wear
         self._url = url
@@ -120,29 +139,12 @@ class Processes:
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
         """The one that was used last is used first, so that those too many get to be idle for long."""
-        self._found: dict[str, Whereabouts] = {}
+        self._found = found
         self._numbers = itertools.count(1)
-
-    def check(self, tasks: Mapping[str, Task[..., Any]]) -> None:
-        """Refuse tasks that no process could run as they ask. Raises `InvalidOption`."""
-        for task in tasks.values():
-            if task.options.executor != "process":
-                continue
-            if self._url.rstrip("/") == "sqlite:":
-                raise InvalidOption(
-                    f'task {task.name!r} has executor="process", and a store in memory is in one process alone: what '
-                    "the task enqueues would be lost; use a file"
-                )
-            if task.options.memory is not None and not memory.can_measure():
-                raise InvalidOption(
-                    f"task {task.name!r} has memory=, and this system does not say how much memory a process uses: "
-                    "it needs /proc, as on Linux; take it away"
-                )
-            self._where(task)
 
     def assign(self, task: Task[..., Any], run: Run, options: TaskOptions, text: str, *, each: bool) -> Assignment:
         """Have a job run. Cancelling the future kills the process that does so."""
-        order = Order(run.claim, self._where(task), text, each, options.memory)
+        order = Order(run.claim, self._found[task.name], text, each, options.memory)
         assignment = Assignment(order, run, options, self._notebook)
         assignment.future.add_done_callback(lambda future: self._if_given_up(assignment))
         if self._idle:
@@ -165,11 +167,6 @@ class Processes:
             slot.close()
         for slot in self._slots:
             slot.thread.join(CLOSE_SECONDS)
-
-    def _where(self, task: Task[..., Any]) -> Whereabouts:
-        if task.name not in self._found:
-            self._found[task.name] = whereabouts.find(task)
-        return self._found[task.name]
 
     def _program(self) -> Program:
         return Program.here(

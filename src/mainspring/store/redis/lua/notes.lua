@@ -1,6 +1,6 @@
 -- needs: names index jobs
--- Notes: a running job's latest progress, what it has saved of its work, and its log lines. A line is known by its lease
--- and number.
+-- Notes: a running job's latest progress, what it has saved of its work, and its log lines. A line is known by its
+-- lease and number.
 
 local Notes = {}
 local LINES_KEPT = 1000
