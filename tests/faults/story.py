@@ -32,6 +32,9 @@ DISTURBING = frozenset(("killed", "frozen", "cut", "blocked", "stopping", "hurri
 LASTING = {"lossy": "mended", "slow": "mended", "cut": "mended", "frozen": "thawed"}
 """Those that last until their end is written down."""
 
+AFTERMATH = 5.0
+"""For how many seconds after its end a fault may be felt: a lost reply is waited for that long, also by a heart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -131,7 +134,7 @@ class Story:
             ended = self.ended.get((started.job, started.lease))
             faults = [at for at in losses[started.process] + losses[""] if at >= started.at]
             until = min([ended.at if ended else math.inf, *faults])
-            if self._lasts(started.process, started.at):
+            if any(self._lasts(started.process, started.at - ago) for ago in (0.0, AFTERMATH)):
                 until = started.at
             runs.append(Run(started, ended, until))
         return runs
