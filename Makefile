@@ -6,7 +6,7 @@ export PHOTOS ?=
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s  %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s  %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet and a mail (PHOTOS=folder for your own)
@@ -14,7 +14,8 @@ demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet 
 
 .PHONY: test
 test: check ## Set up, check the code, run all tests
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(RUN)/python -m pytest -m alone
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the model
@@ -25,12 +26,29 @@ coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the mo
 postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/postgresql
 	set -e; for programs in /usr/lib/postgresql/*/bin; do if [ -x "$$programs/initdb" ]; then \
 	  echo "PostgreSQL in $$programs"; \
-	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
+	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest -n 2 --dist loadfile tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
 	fi; done
 
 .PHONY: redis
 redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
-	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest tests/store/test_redis*.py tests/faults/test_redis*.py
+	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest -n 2 --dist loadfile tests/store/test_redis*.py tests/faults/test_redis*.py
+
+.PHONY: faults
+faults: $(VENV)/.dev ## Break everything around it for MINUTES=1 on each store (STORE=redis, SEED=7, MIX="cut")
+	PYTHONPATH=tests $(RUN)/python -m faults.chaos $(if $(STORE),--store $(STORE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MIX),--mix "$(MIX)")
+
+.PHONY: leak
+leak: $(VENV)/.dev ## Let one worker do JOBS=1000000 on STORE=sqlite, and see whether its memory stays flat
+	PYTHONPATH=tests $(RUN)/python -m faults.leak $(if $(STORE),--store $(STORE)) $(if $(JOBS),--jobs $(JOBS))
+
+.PHONY: reliability
+reliability: $(VENV)/.dev ## Write the table of faults in docs/reliability.md from the marks of the tests
+	PYTHONPATH=tests $(RUN)/python -m faults.table
+
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Let simulated workers fail in every way (MINUTES=10), or replay one seed (SEED=n)
+	cd tests && ../$(RUN)/python -m simulation $(if $(SEED),--seed $(SEED),--minutes $(or $(MINUTES),10))
 
 .PHONY: check
 check: $(VENV)/.dev ## Lint, formatting, types, import rules

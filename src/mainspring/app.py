@@ -29,8 +29,9 @@ from mainspring.model.limits import (
     check_max_queued,
     check_rates,
 )
-from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, Executor, TaskOptions, check_name
+from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, TASK_GRACE_MS, Executor, TaskOptions, check_name
 from mainspring.model.partitions import PartitionBy, Partitioning
+from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.outbox import Outbox
 from mainspring.store.base import (
@@ -156,6 +157,9 @@ class Mainspring:
         priority: int = DEFAULT_PRIORITY,
         retry: Retry | int | None = None,
         timeout: Duration | None = None,
+        grace: Duration | None = None,
+        deadline: Duration | None = None,
+        memory: str | int | None = None,
         executor: Executor = "auto",
         unique: Unique | None = None,
         debounce: Debounce | None = None,
@@ -174,6 +178,9 @@ class Mainspring:
         priority: int = DEFAULT_PRIORITY,
         retry: Retry | int | None = None,
         timeout: Duration | None = None,
+        grace: Duration | None = None,
+        deadline: Duration | None = None,
+        memory: str | int | None = None,
         executor: Executor = "auto",
         unique: Unique | None = None,
         debounce: Debounce | None = None,
@@ -187,6 +194,12 @@ class Mainspring:
         The task's `name` (default: the function's) is what is stored with every job, so a renamed function keeps its
         old jobs by keeping its `name`. Lower `priority` runs first. `retry` as a number is how often to try in all.
 
+        `timeout` is how long a run may take. What is told to end then (or because somebody cancels the job) has `grace`
+        to do so, 5 s if not given; after that it is given up, or its process killed. `deadline` is how long after it
+        was enqueued a job is worth starting; later it is cancelled. `executor="process"` runs the jobs in processes
+        beside the worker, one at a time in each: for what computes, crashes or hangs. `memory` ("512MB") is how much
+        such a process may have.
+
         `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
 
         `concurrency` is how many of its jobs may run at once, and `rate` how many may start in a time ("50/1m", a
@@ -197,6 +210,9 @@ class Mainspring:
         keys = tuple(rule for rule in (unique, debounce, throttle) if rule is not None)
         options = replace(
             _options(queue, priority, retry, timeout, executor, keys),
+            grace_ms=TASK_GRACE_MS if grace is None else to_ms(grace),
+            deadline_ms=None if deadline is None else to_ms(deadline),
+            memory=None if memory is None else to_bytes(memory),
             concurrency=concurrency,
             rates=check_rates(rate),
             cost=cost,
@@ -486,11 +502,22 @@ class Mainspring:
         lease: Duration = "30s",
         grace: Duration = "25s",
         name: str | None = None,
+        process_jobs: int | None = None,
+        process_memory: str | int = "512MB",
     ) -> Worker:
         """A worker for this app, not yet running: `app.worker(["critical", "bulk"]).run()`. See `Worker`."""
         from mainspring.worker.worker import Worker
 
-        return Worker(self, queues, concurrency=concurrency, lease=lease, grace=grace, name=name)
+        return Worker(
+            self,
+            queues,
+            concurrency=concurrency,
+            lease=lease,
+            grace=grace,
+            name=name,
+            process_jobs=process_jobs,
+            process_memory=process_memory,
+        )
 
     # --- the end ---
 

@@ -15,6 +15,9 @@
     ├── JobFailed  JobCancelled              what `result()` raises for a job that ended badly
     ├── ResultTimeout (TimeoutError)         the job has not ended in the time given
     ├── JobTimeout (TimeoutError)            the job ran longer than its `timeout`
+    ├── MemoryExceeded (MemoryError)         the job used more than its `memory`
+    ├── ProcessCrashed                       the process that ran the job died
+    ├── TaskFailed                           what a middleware sees of an exception in another process
     ├── LeaseLost                            this worker no longer owns the job
     ├── NotCommitted                         a run whose own transaction never completed its job
     ├── UnusableTransaction (ValueError)     a `tx=` in which no job can be stored
@@ -27,6 +30,7 @@
     ├── RetryAfter   run again after that long (uses an attempt)
     ├── Snooze       run again after that long (uses no attempt)
     ├── RateLimited  no job starts through this one's gate for so long; it runs again then (uses no attempt)
+    ├── HandBack     back to its queue, for another worker (uses no attempt)
     ├── Bury         to the dead letters now
     └── Cancel       cancelled now
 
@@ -45,6 +49,7 @@ __all__ = [
     "DuplicateJob",
     "DuplicateTask",
     "FlowNotFound",
+    "HandBack",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -56,10 +61,12 @@ __all__ = [
     "JobTimeout",
     "LeaseLost",
     "MainspringError",
+    "MemoryExceeded",
     "NotCommitted",
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "ProcessCrashed",
     "QueueFull",
     "RateLimited",
     "ResultTimeout",
@@ -73,6 +80,7 @@ __all__ = [
     "StoreFull",
     "StoreReadOnly",
     "StoreUnavailable",
+    "TaskFailed",
     "UnknownParent",
     "UnknownTask",
     "UnsafeText",
@@ -245,6 +253,31 @@ class JobTimeout(MainspringError, TimeoutError):
     """The job ran longer than its `timeout`."""
 
 
+class MemoryExceeded(MainspringError, MemoryError):
+    """The job used more than its `memory`."""
+
+
+class ProcessCrashed(MainspringError):
+    """The process that ran the job died: it crashed, somebody killed it, or the system did for want of memory."""
+
+
+class TaskFailed(MainspringError):
+    """A task raised in a process of its own. `type`, `message` and `traceback` say what, as text: exceptions themselves
+    do not leave their process. Only middleware meets this one; a job's error is what its task has raised."""
+
+    def __init__(
+        self, type: str, message: str, traceback: str, *, again: bool | None = None, delay_ms: int | None = None
+    ) -> None:
+        super().__init__(f"{type}: {message}")
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        self.again = again
+        """Whether the task's retry rules let it be tried again; None: they have not been asked."""
+        self.delay_ms = delay_ms
+        """What the task's delay function says."""
+
+
 class LeaseLost(MainspringError):
     """This worker no longer owns the job: its lease ran out and the job went to another worker."""
 
@@ -325,6 +358,18 @@ class RateLimited(Directive):
         super().__init__(reason or f"rate limited for {retry_after}")
         self.retry_after = retry_after
         self.reason = reason
+
+
+class HandBack(Directive):
+    """Give the job back, without using an attempt, for another worker to go on with: `raise HandBack`.
+
+    For a job that has saved how far it is (`ctx.checkpoint`) since its worker stops (`ctx.interrupted`). Raised while
+    the worker goes on, it lets others go first for a second.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class Bury(Directive):

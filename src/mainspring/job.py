@@ -193,6 +193,11 @@ class Job(Generic[R_co]):
         return self.record.progress
 
     @property
+    def checkpoint(self) -> Any:
+        """What its runs have saved of its work so far, as JSON has it. None: nothing, or it has completed."""
+        return None if self.record.checkpoint is None else json.loads(self.record.checkpoint)
+
+    @property
     def progress_text(self) -> str | None:
         """What the task said with its progress."""
         return self.record.progress_text

@@ -218,6 +218,7 @@ class BoundTask(Generic[P, R_co]):
         priority: int | None = None,
         queue: str | None = None,
         timeout: Duration | None = None,
+        deadline: Duration | datetime | None = None,
         retry: Retry | int | None = None,
         id: str | UUID | None = None,
         unique: Unique | None = None,
@@ -230,12 +231,13 @@ class BoundTask(Generic[P, R_co]):
         """The same task on other terms; what is not given stays: `task.using(delay="2h").enqueue(7)`.
 
         `delay` says how long from now the job may run first, `at` (an aware `datetime`) when; lower `priority` runs
-        first; `retry` as a number changes only how often to try. A job whose `id` is there already is not stored
-        again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what every
-        later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition` takes the
-        place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job counts for
-        where a rate limits it. `tx` is a connection or session of your own, whose transaction enqueues the job. Raises
-        `InvalidOption` or `InvalidDuration`.
+        first; `retry` as a number changes only how often to try. A job that has not started by its `deadline` (an aware
+        `datetime`, or how long after it is enqueued) is cancelled instead. One whose `id` is there already is not
+        stored again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what
+        every later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition`
+        takes the place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job
+        counts for where a rate limits it. `tx` is a connection or session of your own, whose transaction enqueues the
+        job. Raises `InvalidOption` or `InvalidDuration`.
         """
         old, override = self._terms, self._terms.override
         if delay is not None and at is not None:
@@ -246,12 +248,11 @@ class BoundTask(Generic[P, R_co]):
                 retry = replace(self._task.options.retry, attempts=retry, on=(), never=())
             override = replace(override, retry=retry)
         if timeout is not None:
-            if not self._task.is_async:
-                raise InvalidOption(
-                    f"timeout={quote(timeout)} cannot be kept for {self._task.name!r}: it is a plain function, which "
-                    "runs on a thread, and a thread cannot be stopped; make it an async function"
-                )
             override = replace(override, timeout_ms=to_ms(timeout))
+        if isinstance(deadline, datetime):
+            override = replace(override, deadline_at=aware_ms("deadline", deadline), deadline_ms=None)
+        elif deadline is not None:
+            override = replace(override, deadline_ms=to_ms(deadline), deadline_at=None)
         keep_time = delay is None and at is None
         terms = Terms(
             queue=old.queue if queue is None else check_name("queue", queue),
@@ -397,6 +398,11 @@ def make_task(app: Mainspring, function: Any, name: str | None, options: TaskOpt
     if name is None:
         raise InvalidOption(f'{quote(function)} has no name of its own; give one: app.task(name="...")')
     kind_of_task = AsyncTask if _is_async(function) else SyncTask
+    if kind_of_task is AsyncTask and options.executor == "thread":
+        raise InvalidOption(
+            f"task {name!r} is an async function, which runs on the event loop and not on a thread; leave "
+            'executor= out, or say executor="process"'
+        )
     return kind_of_task(app, function, check_name("task", name), options)
 
 

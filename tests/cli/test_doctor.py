@@ -76,12 +76,12 @@ def test_a_newer_schema_is_a_failure(project: Project) -> None:
 def test_an_app_that_a_worker_would_refuse_is_a_failure(project: Project) -> None:
     project.write(
         "refused.py",
-        "from mainspring import Mainspring\napp = Mainspring('sqlite:///r.db')\n"
-        "@app.task(timeout='1s')\ndef plain() -> None: ...\n@app.task\ndef odd(x: 'Nowhere') -> None: ...",
+        "from mainspring import Mainspring\napp = Mainspring('sqlite://')\n"
+        "@app.task(executor='process')\ndef plain() -> None: ...\n@app.task\ndef odd(x: 'Nowhere') -> None: ...",
     )
     result = project.json("doctor", "--app", "refused", code=1)
     texts = [each["found"] for each in result if each["level"] == "fail"]
-    assert any("timeout" in text for text in texts)
+    assert any("a store in memory" in text for text in texts)
     assert any("Nowhere" in text for text in texts)
 
 

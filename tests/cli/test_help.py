@@ -86,6 +86,14 @@ def test_version(project: Project) -> None:
         ["worker", "shop.jobs:app", "-q", "a", "-q", "b:2"],
         ["worker", "shop.jobs:app", "-q", "a:1", "-q", "a:2"],
         ["worker", "shop.jobs:app", "-q", "a:0"],
+        ["worker", "-p", "2"],
+        ["worker", "shop.jobs:app", "-p", "0"],
+        ["worker", "shop.jobs:app", "-p", "2", "--app", "shop.other:app"],
+        ["worker", "shop.jobs:app", "-p", "2", "--lease", "soon"],
+        ["worker", "shop.jobs:app", "-p", "2", "--health", "here"],
+        ["worker", "shop.jobs:app", "--max-memory", "lots"],
+        ["worker", "shop.jobs:app", "--max-age", "old"],
+        ["worker", "shop.jobs:app", "--max-jobs", "0"],
         ["dev"],
         ["dev", "shop.jobs:app", "--grace", "soon"],
         ["enqueue", "shop.jobs:app"],
@@ -110,6 +118,7 @@ def test_mixing_queues_with_and_without_weights_says_what_the_two_mean(project: 
     assert "strict order" in error
 
 
+@pytest.mark.alone
 def test_help_comes_quickly() -> None:
     """In seconds of the processor: other programs that run here take none of those. Best of three all the same."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -51,6 +52,10 @@ def command_lines() -> Iterator[Any]:
                 words = shlex.split(line.removeprefix("$ "), comments=True)
                 if words[:1] == ["mainspring"]:
                     yield pytest.param(words[1:], id=f"{page.name}: {shlex.join(words)}")
+        for _, block in blocks(page, "ini", "dockerfile", "yaml"):
+            for started, listed in re.findall(r"ExecStart=\S*/mainspring (.*)|\[(\"mainspring\".*)\]", block):
+                words = shlex.split(started) if started else json.loads(f"[{listed}]")[1:]
+                yield pytest.param(words, id=f"{page.name}: {shlex.join(words)}")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if program(page).strip()], ids=lambda page: page.name)

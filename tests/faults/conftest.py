@@ -10,6 +10,8 @@ from servers.postgres import PostgresServer, running_postgres
 
 from mainspring import Mainspring
 
+from .chaos.ground import GROUNDS, Ground, ground
+
 
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
@@ -33,3 +35,10 @@ def place(shared_server: PostgresServer) -> str:
     url = f"{shared_server.url}?schema=test_{time.monotonic_ns()}"
     Mainspring(url).store.migrate()
     return url
+
+
+@pytest.fixture(scope="module", params=GROUNDS)
+def each_store(request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """Each kind of store in turn, with a small disk of its own where one can be mounted."""
+    with ground(request.param) as place:
+        yield place

@@ -162,6 +162,7 @@ def waiting_for_locks(server: PostgresServer) -> int:
         return int(row[0])
 
 
+@pytest.mark.fault("connections used up", "postgres")
 async def test_a_full_server_costs_a_running_worker_neither_its_lease_nor_its_jobs(
     shared_server: PostgresServer, place: str
 ) -> None:
@@ -188,6 +189,7 @@ async def test_a_full_server_costs_a_running_worker_neither_its_lease_nor_its_jo
     app.close()
 
 
+@pytest.mark.fault("connections used up", "postgres")
 async def test_tasks_that_use_up_their_own_connections_cost_no_lease(shared_server: PostgresServer, place: str) -> None:
     """One connection for all that they ask of the app, and all of them wait for it."""
     app, settled = Mainspring(f"{place}&pool=1"), threading.Event()

@@ -51,6 +51,7 @@ def frozen_server(
 
 
 @pytest.mark.parametrize("freezing", [frozen_server, frozen_proxy])
+@pytest.mark.fault("silent network", "postgres")
 def test_a_server_that_takes_connections_and_answers_nothing(
     shared_server: PostgresServer, place: str, freezing: Any
 ) -> None:
@@ -154,6 +155,7 @@ async def test_an_async_listener_hears_again(place: str, proxy: Proxy, how: Call
     await asking.aclose()
 
 
+@pytest.mark.fault("silent network", "postgres")
 async def test_a_worker_whose_connections_all_go_silent_loses_nothing(place: str, proxy: Proxy) -> None:
     """Not its lease either: no job starts a second time."""
     app, direct = Mainspring(proxy.url(place)), Mainspring(place)
@@ -178,6 +180,7 @@ async def test_a_worker_whose_connections_all_go_silent_loses_nothing(place: str
     direct.close()
 
 
+@pytest.mark.fault("slow network", "postgres")
 def test_a_slow_network_only_takes_time(place: str, proxy: Proxy) -> None:
     proxy.delay = 0.05
     app = Mainspring(proxy.url(place))

@@ -115,6 +115,7 @@ def test_a_tick(desk: Desk) -> None:
     assert [schedule.next_at for schedule in desk.schedules()] == [2000]
 
 
+@pytest.mark.fault("lost replies", "postgres")
 def test_a_claim(desk: Desk) -> None:
     """It is not sent again by itself, since the second reply would not name what the first one did."""
     desk.driver.run(InsertRequest((NewJob("j", "task"),)))
@@ -139,6 +140,7 @@ def test_a_reap(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.SCHEDULED])
+@pytest.mark.fault("lost replies", "postgres")
 def test_a_settle_with_a_follow_up(desk: Desk, state: State) -> None:
     done = settlement(claimed(desk.driver), state, delay_ms=60_000, follow_ups=(NewJob("after", "task"),))
     desk.lose_next()
@@ -228,6 +230,7 @@ async def test_enqueuers_that_let_the_library_make_the_ids(place: str, proxy: Pr
     await direct.aclose()
 
 
+@pytest.mark.fault("lost replies", "postgres")
 async def test_workers_and_enqueuers_whose_answers_are_lost_at_random(place: str, proxy: Proxy) -> None:
     """Two workers, two enqueuers, retries, snoozes, unique jobs, ticks, notes, cancellations."""
     chance = random.Random(7)

@@ -171,6 +171,7 @@ def hanging_up(server: PostgresServer) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.fault("cut connections", "postgres")
 async def test_connections_that_are_ended_are_opened_anew_and_nobody_is_told(
     shared_server: PostgresServer, place: str
 ) -> None:
@@ -197,6 +198,7 @@ async def test_connections_that_are_ended_are_opened_anew_and_nobody_is_told(
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate", "kill -9"])
+@pytest.mark.fault("kill -9 the server", "postgres")
 def test_who_enqueues_while_the_server_restarts_waits_for_it(server: PostgresServer, mode: str) -> None:
     app = Mainspring(server.url)
 

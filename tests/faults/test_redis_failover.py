@@ -185,6 +185,7 @@ def test_a_fail_over_in_the_cluster_is_followed(cluster: Cluster, place: str, ca
     cluster.fail_back(slot, was)
 
 
+@pytest.mark.fault("fail-over", "redis")
 def test_a_primary_that_dies_is_replaced_by_its_replica(cluster: Cluster, place: str) -> None:
     store, problems = Tally(place), list[StoreError]()
     slot = slot_of(store.schema())

@@ -62,6 +62,7 @@ def all_completed(app: Mainspring, number: int) -> bool:
     return app.jobs.count(state="completed") == number
 
 
+@pytest.mark.fault("cut connections", "redis")
 async def test_connections_that_are_ended_are_opened_anew_and_nobody_is_told() -> None:
     with running_valkey() as server:
         app, work, _ = stage(server.url)
@@ -80,6 +81,7 @@ async def test_connections_that_are_ended_are_opened_anew_and_nobody_is_told() -
         app.close()
 
 
+@pytest.mark.fault("kill -9 the server", "redis")
 async def test_a_server_that_is_killed_while_jobs_run_costs_none_of_them() -> None:
     """It writes to its disk before it answers; killed three times."""
     with running_valkey(appendonly="yes", appendfsync="always") as server:
@@ -109,6 +111,7 @@ async def test_a_server_that_is_killed_while_jobs_run_costs_none_of_them() -> No
         app.close()
 
 
+@pytest.mark.fault("kill -9 the server", "redis")
 async def test_of_a_server_that_syncs_once_a_second_the_last_second_is_lost_and_nothing_else() -> None:
     """What it had written a second before it died is all that is there afterwards, as when the power fails."""
     with running_valkey(appendonly="yes", appendfsync="everysec") as server:
@@ -153,6 +156,7 @@ def kept(app: Mainspring) -> set[str]:
             return ids
 
 
+@pytest.mark.fault("kill -9 the server", "redis")
 def test_who_enqueues_while_the_server_restarts_waits_for_it() -> None:
     with running_valkey(appendonly="yes", appendfsync="always") as server:
         app, work, _ = stage(server.url)
@@ -179,6 +183,7 @@ def test_who_enqueues_while_the_server_restarts_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.fault("lost replies", "redis")
 async def test_answers_that_are_lost_at_random_double_nothing(seed: int) -> None:
     with running_valkey() as server, proxy_to(server.url) as proxy:
         app, work, runs = stage(proxy.url(server.url))
@@ -226,6 +231,7 @@ async def test_a_user_with_few_rights_runs_jobs() -> None:
 # --- other servers ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("fail-over", "redis")
 async def test_a_fail_over_by_sentinels_in_the_middle_of_jobs() -> None:
     with running_sentinels() as sentinels:
         app, work, _ = stage(sentinels.url)

@@ -92,6 +92,7 @@ def test_a_kept_connection_that_died_meanwhile_costs_nobody_his_claim(server: Va
 
 
 @both
+@pytest.mark.fault("lost replies", "redis")
 def test_a_lost_answer_is_asked_for_again_unless_it_hands_out_jobs(server: ValkeyServer, caller: Any) -> None:
     with proxy_to(server.url) as proxy, caller(Tally(proxy.url(server.url))) as ask:
         for number, request in enumerate((INSERT, BEAT), start=1):  # its connection is open, its script loaded
@@ -121,6 +122,7 @@ def test_nobody_there_is_said_at_once(caller: Any) -> None:
 @pytest.mark.usefixtures("impatient")
 @both
 @pytest.mark.parametrize("how", ["server", "network"])
+@pytest.mark.fault("silent network", "redis")
 def test_silence_ends_with_the_deadline_and_then_it_goes_on(server: ValkeyServer, caller: Any, how: str) -> None:
     with proxy_to(server.url) as proxy, caller(Tally(proxy.url(server.url))) as ask:
         assert ask(INSERT) == 1
@@ -143,6 +145,7 @@ def test_silence_ends_with_the_deadline_and_then_it_goes_on(server: ValkeyServer
 
 @pytest.mark.usefixtures("impatient")
 @both
+@pytest.mark.fault("slow network", "redis")
 def test_an_answer_that_comes_too_late_is_nobodys(server: ValkeyServer, caller: Any) -> None:
     with proxy_to(server.url) as proxy, caller(Tally(proxy.url(server.url))) as ask:
         assert ask(echo("first")) == "first"
@@ -290,6 +293,7 @@ def test_a_replica_that_becomes_the_primary_in_time_is_written_to(server: Valkey
 
 
 @both
+@pytest.mark.fault("full disk", "redis")
 def test_no_memory_left_is_said_and_heals(server: ValkeyServer, caller: Any) -> None:
     with caller(Tally(server.url)) as ask:
         assert ask(INSERT) == 1
@@ -301,6 +305,7 @@ def test_no_memory_left_is_said_and_heals(server: ValkeyServer, caller: Any) -> 
 
 
 @both
+@pytest.mark.fault("full disk", "redis")
 def test_a_disk_that_takes_nothing_is_said_and_heals(server: ValkeyServer, caller: Any) -> None:
     with caller(Tally(server.url)) as ask:
         assert ask(INSERT) == 1

@@ -227,6 +227,7 @@ def test_what_cannot_be_confirmed_is_an_error_that_says_so(server: ValkeyServer,
         assert ask(COUNT) == 2
 
 
+@pytest.mark.fault("kill -9 the server", "redis")
 def test_with_always_nothing_acknowledged_is_lost(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is killed in the middle of it, with a disk that it syncs once a second only."""
     monkeypatch.setattr(drivers, "OPERATION_SECONDS", 2.0)

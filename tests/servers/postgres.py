@@ -76,11 +76,24 @@ class PostgresServer:
             else:
                 return
 
+    @property
+    def alive(self) -> bool:
+        """Whether it was started, and has not ended since, by itself or otherwise."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """kill -9, the server and all that it started."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                server = psutil.Process(self._process.pid)
+                # The server itself first, that it starts no more. The others are in sessions of their own.
+                server.suspend()
+                others = server.children(recursive=True)
+                server.kill()
+                for other in others:
+                    with suppress(psutil.NoSuchProcess):
+                        other.kill()
+                psutil.wait_procs(others, timeout=10)
             self._process.wait()
             self._process = None
 

@@ -116,8 +116,8 @@ class ValkeyServer:
 
     @property
     def runs(self) -> bool:
-        """Whether it was started, and not killed or stopped since."""
-        return self._process is not None
+        """Whether it was started, and has not ended since, by itself or otherwise."""
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """kill -9."""

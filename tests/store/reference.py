@@ -157,7 +157,13 @@ class ReferenceStore(Configured):
                 run_at = min(run_at, job.created_at + key.max_delay_ms)
             state = job.state if job.state is State.BLOCKED else due_state(run_at, now)
             self.jobs[holder] = replace(
-                job, args=new.args, priority=new.priority, options=new.options, run_at=run_at, state=state
+                job,
+                args=new.args,
+                priority=new.priority,
+                options=new.options,
+                run_at=run_at,
+                state=state,
+                checkpoint=None,
             )
         return Inserted(holder, existed=True)
 
@@ -251,6 +257,8 @@ class ReferenceStore(Configured):
             job = replace(job, progress=note.progress)
         if note.progress_text is not None:
             job = replace(job, progress_text=note.progress_text)
+        if note.checkpoint is not None:
+            job = replace(job, checkpoint=note.checkpoint)
         self.jobs[note.id] = job
         written = {(note.lease, number): line for number, line in enumerate(note.lines, note.first)}
         known = sorted((written | self.logs[note.id]).items(), key=lambda line: line[0])

@@ -69,6 +69,8 @@ def settled(job: JobRecord, settlement: Settlement, now: int) -> JobRecord:
         error=settlement.error,
         reason=job.reason if asked and job.reason is not None else settlement.reason,
     )
+    if settlement.state is State.COMPLETED:
+        job = replace(job, checkpoint=None)
     if settlement.state in FINAL:
         return replace(job, state=settlement.state, finished_at=now)
     if settlement.state is State.QUEUED:
@@ -99,7 +101,7 @@ def altered(job: JobRecord, request: AlterRequest, now: int) -> JobRecord | None
 
 
 def revived(job: JobRecord, now: int) -> JobRecord:
-    """A final job, queued again as if new but for its history and its lease."""
+    """A final job, queued again as if new but for its history, its lease and what it has saved."""
     return replace(
         job,
         state=State.QUEUED,
@@ -141,6 +143,7 @@ def as_claim(job: JobRecord, worker: str | None, parents: tuple[Parent, ...] = (
         partition=job.partition,
         cost=job.cost,
         flow=job.flow,
+        checkpoint=job.checkpoint,
         parents=parents,
     )
 

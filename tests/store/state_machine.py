@@ -240,7 +240,16 @@ class Operations(SideBySide):
             )
             if fate.noted:
                 lines = (LogLine(self.now, f"end {fate.delay_ms}"),)
-                notes.append(Note(claim.id, claim.lease + fate.error, 100.0, lines=lines, first=fate.pick % 5))
+                notes.append(
+                    Note(
+                        claim.id,
+                        claim.lease + fate.error,
+                        100.0,
+                        lines=lines,
+                        first=fate.pick % 5,
+                        checkpoint=f"[{fate.pick}]" if fate.pick % 2 else None,
+                    )
+                )
         self.ask(SettleRequest(tuple(settlements.values()), tuple(notes), now=self.now))
         self.inserted += len(self.reference.jobs) - before
 
@@ -273,6 +282,7 @@ class Operations(SideBySide):
                 progress_text=f"at {remark.percent}" if remark.percent % 2 else None,
                 lines=tuple(LogLine(self.now, f"{remark.percent} {number}") for number in range(remark.lines)),
                 first=remark.first,
+                checkpoint=f"[{remark.percent}]" if remark.percent % 5 else None,
             )
         for _ in range(1 + noted[0].again):
             self.ask(NoteRequest(tuple(notes.values()), now=self.now))

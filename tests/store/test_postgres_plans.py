@@ -446,6 +446,7 @@ def faults(plans: Mapping[str, Sequence[Plan]], names: Collection[str]) -> list[
     return sorted({f"{request}: {fault}" for request, plan in named for fault in plan.faults()})
 
 
+@pytest.mark.fault("a million jobs", "postgres")
 def test_no_statement_walks_or_sorts_the_backlog_or_the_history(
     plans: dict[str, list[Plan]], filled: Explainer
 ) -> None:
@@ -476,6 +477,7 @@ def test_one_job_looks_at_what_its_row_and_its_queue_are_on(plans: dict[str, lis
 
 
 @pytest.mark.parametrize("mode", ["custom", "generic"])
+@pytest.mark.fault("a million jobs", "postgres")
 def test_a_claim_looks_at_as_many_pages_as_there_are_jobs_to_give(plans: dict[str, list[Plan]], mode: str) -> None:
     """Not at more because a million wait."""
     for name in ("claim plainly", "claim from parted", "claim from gated", "claim from lanes"):

@@ -151,6 +151,7 @@ def test_what_is_old_is_pruned_bit_by_bit(place: Place) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.fault("a million jobs", "redis")
 def test_pages_and_counts_among_a_million_are_quick(place: Place) -> None:
     with place.bounded():
         cursor, looked = None, 0

@@ -19,6 +19,8 @@ from mainspring.store.sqlite.hints import LONGEST_SECONDS, Changes, Poll, Sqlite
 from .files import insert, scene_at
 from .processes import PATIENCE, forks, running
 
+pytestmark = pytest.mark.alone
+
 QUIET_SECONDS = 0.4
 """After so long without a change the pauses between two looks have grown as long as they will."""
 AT_ONCE = 0.025

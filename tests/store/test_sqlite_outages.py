@@ -74,6 +74,7 @@ class TestFull:
         assert sound(path)
         return type(failure.value).__name__
 
+    @pytest.mark.fault("full disk", "sqlite")
     def test_a_full_disk(self, tmp_path: Path) -> None:
         """Without the right to mount one, files that may not grow stand in for it: SQLite only names it otherwise."""
 

@@ -179,6 +179,7 @@ class TestKilled:
 
     BATCH = 40
 
+    @pytest.mark.fault("kill -9 who enqueues", "sqlite")
     def test_what_it_was_told_is_stored_is_there_and_the_rest_is_whole(self, path: Path) -> None:
         told = set[str]()
         for turn in range(5):
@@ -368,6 +369,7 @@ class TestHints:
             yield tell
             here.send(False)
 
+    @pytest.mark.alone
     def test_a_blocking_watch(self, path: Path) -> None:
         insert(path, "before")
         scene = scene_at(path)
@@ -383,6 +385,7 @@ class TestHints:
         scene.driver.close()
         assert statistics.median(late) < self.MEDIAN
 
+    @pytest.mark.alone
     def test_an_async_watch(self, path: Path) -> None:
         insert(path, "before")
 

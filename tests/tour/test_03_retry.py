@@ -8,6 +8,8 @@ come from `mainspring.testing` (chapter 10), which runs whatever is due, here an
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 
@@ -114,10 +116,18 @@ async def slow() -> None:
     await asyncio.sleep(60)
 
 
-def test_an_async_task_can_have_a_timeout() -> None:
-    """It is cancelled when its time is up, and that is a failure like others. A thread cannot be stopped from outside,
-    so a timeout on a plain function is refused when a worker starts, instead of being promised in vain."""
-    job = slow.using(retry=1).enqueue()
+@app.task(timeout="50ms")
+def slow_plain_function() -> None:
+    while True:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("task", [slow, slow_plain_function])
+def test_a_task_can_have_a_timeout(task: Any) -> None:
+    """When its time is up an async task is cancelled where it waits, and in a plain function `JobTimeout` is raised
+    where it stands. That is a failure like others. What does not end in its `grace` is given up; what must end
+    whatever it does, a loop in C for one, belongs into a process: `executor="process"`."""
+    job = task.using(retry=1).enqueue()
     drain(app)
     assert job.refresh().error.type == "JobTimeout"
 

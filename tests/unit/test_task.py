@@ -207,9 +207,25 @@ def test_using_changes_the_terms_and_nothing_else(app: Mainspring) -> None:
     assert task.job(1).new.options is None
 
 
-def test_a_timeout_that_cannot_be_kept_is_refused(app: Mainspring) -> None:
-    with pytest.raises(InvalidOption, match=r"'add'.*a thread cannot be stopped"):
-        app.task(add).using(timeout="5s")
+def test_options_that_the_executor_cannot_honour_are_refused(app: Mainspring) -> None:
+    with pytest.raises(InvalidOption, match=r"memory= .* say executor=\"process\" too"):
+        app.task(memory="512MB")(add)
+    with pytest.raises(InvalidOption, match="async function, which runs on the event loop and not on a thread"):
+
+        @app.task(executor="thread")
+        async def work() -> None: ...
+
+
+def test_a_deadline_is_a_point_in_time_or_counted_from_the_enqueuing(app: Mainspring) -> None:
+    task = app.task(deadline="1h")(add)
+    after = JobOptions.from_text(task.using(deadline="5m").job(1).new.options)
+    assert (after.deadline(task.options, 1000), JobOptions().deadline(task.options, 1000)) == (301_000, 3_601_000)
+    at = JobOptions.from_text(
+        task.using(deadline="5m").using(deadline=datetime(2030, 1, 1, tzinfo=UTC)).job(1).new.options
+    )
+    assert at.deadline(task.options, 1000) == 1_893_456_000_000
+    with pytest.raises(InvalidOption, match="no time zone"):
+        task.using(deadline=datetime(2030, 1, 1))
 
 
 def test_using_adds_up(app: Mainspring) -> None:

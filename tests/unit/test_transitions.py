@@ -49,7 +49,7 @@ outcomes = st.one_of(
     st.builds(Outcome.rate_limited, st.integers(0, 10**9), hostile_text),
     st.builds(Outcome.buried, hostile_text, st.none() | errors),
     st.builds(Outcome.cancelled, hostile_text),
-    st.just(Outcome.lost()),
+    st.builds(Outcome.lost, st.none() | errors),
     st.builds(Outcome.unknown, hostile_text),
     st.just(Outcome.returned()),
     st.builds(Outcome, st.sampled_from(Verdict)),
@@ -190,6 +190,21 @@ def test_a_job_that_loses_its_worker_three_times_is_poison() -> None:
     assert (settled.state, settled.reason, settled.crashes) == (State.DEAD, "poison", 3)
     assert settled.error is not None
     assert failure.from_text(settled.error).type == "WorkerLost"
+
+
+def test_a_crash_of_its_own_process_counts_as_one_of_a_worker_and_says_so() -> None:
+    crash = ErrorRecord("ProcessCrashed", "the process that ran the job was killed by SIGSEGV", "")
+    settled = decide(replace(CLAIM, crashes=1), Outcome.lost(crash), NOW)
+    assert (settled.state, settled.crashes, settled.reason) == (State.QUEUED, 2, "process crashed (2 of 3)")
+    assert failure.from_text(settled.error or "") == crash
+
+
+def test_what_another_process_says_of_the_retry_rules_holds() -> None:
+    rules = Retry(never=ValueError, delay="10s", jitter=False)
+    again = decide(CLAIM, Outcome.failed(ERROR, ValueError(), again=True, delay_ms=7), NOW, retry=rules)
+    assert (again.state, again.delay_ms) == (State.SCHEDULED, 7)
+    no_more = decide(CLAIM, Outcome.failed(ERROR, again=False, delay_ms=7), NOW, retry=rules)
+    assert (no_more.state, no_more.reason) == (State.DEAD, f"not retried: {ERROR.type}")
 
 
 def test_an_unknown_task_is_parked_longer_each_time() -> None:

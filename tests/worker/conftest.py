@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from mainspring import Mainspring
+
+from .places import STORES, Place, Servers
 
 
 @pytest.fixture
@@ -24,3 +27,18 @@ def worker_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What the worker logs."""
     caplog.set_level(logging.INFO, "mainspring.worker")
     return caplog
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Where there are stores to be had, for those who want one of each kind."""
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(params=STORES)
+def place(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Place]:
+    """On each store; the tasks are the file's `MODULE`."""
+    place = Place(tmp_path, servers.url(request.param, tmp_path), request.module.MODULE)
+    yield place
+    place.close()

@@ -88,11 +88,12 @@ def is_alive(app: Mainspring, worker: str) -> bool:
     return any(each.id == worker and each.alive for each in app.workers.list())
 
 
-class NotesOnTheWay:
-    """Drivers of a real store, with a long way for progress and log lines: they set off when they are sent, and reach
+class HeldUp:
+    """Drivers of a real store, with a long way for requests of one kind: they set off when they are sent, and reach
     the store when they are let through. `lost` says of how many of them the reply is lost."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store, lost: int = 0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store, kind: type[Request[Any]], lost: int = 0) -> None:
+        self.kind = kind
         self.sent = threading.Event()
         self.through = threading.Event()
         self.lost = lost
@@ -100,20 +101,27 @@ class NotesOnTheWay:
         monkeypatch.setattr(store, "async_driver", lambda: _LongWay(self, real()))
 
 
+class NotesOnTheWay(HeldUp):
+    """A long way for progress and log lines."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store, lost: int = 0) -> None:
+        super().__init__(monkeypatch, store, NoteRequest, lost)
+
+
 class _LongWay:
-    def __init__(self, notes: NotesOnTheWay, driver: AsyncDriver) -> None:
-        self._notes = notes
+    def __init__(self, held_up: HeldUp, driver: AsyncDriver) -> None:
+        self._held_up = held_up
         self._driver = driver
         self.watch = driver.watch
         self.aclose = driver.aclose
 
     async def run(self, request: Request[Reply]) -> Reply:
-        if not isinstance(request, NoteRequest):
+        if not isinstance(request, self._held_up.kind):
             return await self._driver.run(request)
-        self._notes.sent.set()
-        await until(self._notes.through.is_set)
+        self._held_up.sent.set()
+        await until(self._held_up.through.is_set)
         reply = await self._driver.run(request)
-        if self._notes.lost:
-            self._notes.lost -= 1
+        if self._held_up.lost:
+            self._held_up.lost -= 1
             raise StoreUnavailable("the reply was lost")
         return reply

@@ -11,9 +11,10 @@ from contextlib import closing
 
 import pytest
 
-from mainspring import Bury, Cancel, Context, Mainspring, RetryAfter, Snooze, State
+from mainspring import Bury, Cancel, Context, Event, Mainspring, RetryAfter, Snooze, State
+from mainspring.store.base import SettleRequest
 
-from .scene import AT_ONCE, ended, is_alive, path_of, sql, until, working
+from .scene import AT_ONCE, HeldUp, ended, is_alive, path_of, sql, until, working
 
 
 async def test_a_run_whose_lease_is_lost_changes_nothing_whatever_it_comes_to(
@@ -93,6 +94,40 @@ async def test_a_worker_that_lost_its_lease_drops_its_runs_and_starts_over(
     assert "went unheard for longer than its lease" in worker_log.text
 
 
+@pytest.mark.fault("SIGSTOP past the lease, SIGCONT", "sqlite")
+async def test_who_reaps_a_job_that_it_lost_itself_tells_nobody_what_the_first_run_came_to(
+    app: Mainspring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, told = asyncio.Event(), list[tuple[str, int]]()
+
+    @app.task
+    async def first() -> None: ...
+
+    @app.task
+    async def second() -> None:
+        await go_on.wait()
+
+    @app.on("completed", "crashed")
+    def hear(event: Event) -> None:
+        if event.task == "second":
+            told.append((event.name, event.job.record.lease))
+
+    on_the_way = HeldUp(monkeypatch, app.store, SettleRequest)
+    async with working(app, lease="1s") as worker:
+        job = await second.aenqueue()
+        await until(lambda: job.refresh().state is State.RUNNING)
+        await first.aenqueue()
+        await until(on_the_way.sent.is_set)
+        go_on.set()
+        await until(lambda: (job.id, 1) in worker._runs.unsettled())
+        sql(app, "UPDATE mainspring_workers SET expires_at = 1")
+        await until(lambda: (job.id, 2) in worker._runs.unsettled())
+        on_the_way.through.set()
+        await job.aresult(20)
+        await until(lambda: len(told) >= 2)
+    assert told == [("crashed", 2), ("completed", 3)]
+
+
 async def test_a_store_that_is_away_for_longer_than_every_deadline_costs_nothing(
     app: Mainspring, worker_log: pytest.LogCaptureFixture
 ) -> None:
@@ -170,6 +205,7 @@ def hog(seconds: float) -> None:
         pass  # keeps the interpreter busy too, not only the loop
 
 
+@pytest.mark.fault("blocked event loop", "sqlite")
 async def test_a_blocked_loop_keeps_its_leases_and_the_guilty_job_is_named(
     app: Mainspring, worker_log: pytest.LogCaptureFixture
 ) -> None:

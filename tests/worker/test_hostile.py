@@ -184,6 +184,7 @@ async def test_retry_rules_that_cannot_even_compare_bury_their_job(app: Mainspri
     assert job.error.message == "the cause"
 
 
+@pytest.mark.fault("malformed row", "sqlite")
 async def test_malformed_stored_jobs_are_set_aside_and_the_rest_goes_on(app: Mainspring) -> None:
     runs: list[int] = []
 

@@ -73,6 +73,7 @@ def started(folder: Path, url: str, name: str, *arguments: object) -> subprocess
 
 @pytest.mark.timeout(2 * PATIENCE + 60)
 @pytest.mark.parametrize("how", list(HOW))
+@pytest.mark.fault("kill -9 the server", "postgres")
 def test_a_server_that_dies_three_times_loses_nothing_that_was_acknowledged(
     server: PostgresServer, tmp_path: Path, how: str
 ) -> None:

@@ -168,6 +168,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.close()
 
 
+@pytest.mark.alone
 def test_a_job_starts_in_another_process_within_ten_milliseconds(place: Place) -> None:
     place.worker()
     place.enqueue("now").result(20)
@@ -182,6 +183,7 @@ def test_a_job_starts_in_another_process_within_ten_milliseconds(place: Place) -
     assert min(medians) < 0.010
 
 
+@pytest.mark.alone
 def test_a_waiting_worker_costs_next_to_nothing(place: Place) -> None:
     process = psutil.Process(place.worker().pid)
     place.enqueue("now").result(20)
@@ -221,6 +223,24 @@ def test_a_second_signal_ends_the_grace(place: Place) -> None:
     assert job.refresh().state is State.QUEUED
 
 
+@pytest.mark.parametrize("when", ["after its work", "as Python ends"])
+def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Place, when: str) -> None:
+    waits = "os.write(1, b'done\\n'); os.read(0, 1)"
+    late = f"class Late:\n    def __del__(self, os=os):\n        {waits}\nlate = Late()\n"
+    process = place.start(
+        "-c", WORKER + "import os\n" + (f"{waits}; sys.exit(1)" if when == "after its work" else late), "{}"
+    )
+    wait_until(place.app.workers.list)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "done\n"
+    process.send_signal(signal.SIGTERM)
+    if when == "as Python ends":
+        process.communicate("\n")
+    assert process.wait(10) == 0, place.errors()
+
+
+@pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
     doomed = place.worker(lease="2s")
     job = place.enqueue("held")
@@ -236,6 +256,7 @@ def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
     assert [attempt.verdict for attempt in job.attempts] == [Verdict.LOST, Verdict.COMPLETED]
 
 
+@pytest.mark.fault("poison job", "sqlite")
 def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
     job = place.enqueue("poison")
     for crash in range(1, 4):
@@ -253,6 +274,7 @@ def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", ["has finished", "still runs"])
+@pytest.mark.fault("SIGSTOP past the lease, SIGCONT", "sqlite")
 def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Place, meanwhile: str) -> None:
     frozen = place.worker(lease="1s")
     job = place.enqueue("held")
@@ -281,6 +303,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Pla
     assert place.enqueue("now").result(20)
 
 
+@pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_ten_thousand_jobs_survive_four_enqueuers_three_workers_and_a_kill(place: Place) -> None:
     enqueuers = [place.start("-c", ENQUEUER, str(2500 * number)) for number in range(4)]
     for enqueuer in enqueuers:
@@ -368,6 +391,7 @@ def test_verbs_work_after_a_fork_in_parent_and_child(place: Place) -> None:
     wait_until(lambda: place.app.jobs.count(ids, state="completed") == len(ids))
 
 
+@pytest.mark.fault("kill -9 who enqueues", "sqlite")
 def test_a_killed_enqueuer_leaves_each_job_whole_or_not_at_all(place: Place) -> None:
     script = "from jobs import now\nwhile True: print(now.enqueue().id, flush=True)"
     enqueuer = place.start("-c", script)

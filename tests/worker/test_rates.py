@@ -28,6 +28,8 @@ from mainspring.store.base import InsertRequest
 from .scene import wait_until
 from .test_processes import Place
 
+pytestmark = pytest.mark.alone
+
 PER_MS = 1000
 FIRST = 800
 """Starts in that time. At 2000 it is 20,000 jobs, and still holds where there is a processor for each worker."""

@@ -12,7 +12,6 @@ import pytest
 from mainspring import (
     Bury,
     Cancel,
-    InvalidOption,
     Job,
     JobCancelled,
     JobFailed,
@@ -190,11 +189,3 @@ async def test_an_async_task_that_runs_too_long_fails_with_job_timeout(app: Main
         with pytest.raises(JobFailed, match="timeout of 50ms"):
             await (await long.using(timeout="50ms", retry=1).aenqueue()).aresult(20)
     assert tidied == ["up"] * 3
-
-
-async def test_a_plain_function_with_a_timeout_is_refused_when_the_worker_is_made(app: Mainspring) -> None:
-    @app.task(timeout="1s")
-    def plain() -> None: ...
-
-    with pytest.raises(InvalidOption, match=r"'plain'.*thread.*timeout"):
-        app.worker()

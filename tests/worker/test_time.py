@@ -21,6 +21,7 @@ from mainspring.store.sqlite import SqliteStore
 from .scene import sql, until, working
 
 
+@pytest.mark.alone
 async def test_delayed_jobs_start_when_they_are_due_not_earlier_and_hardly_later(app: Mainspring) -> None:
     @app.task
     async def work() -> None: ...
@@ -61,6 +62,7 @@ for _operation in OPERATIONS:
     setattr(CountingStore, _operation, _counting(_operation))
 
 
+@pytest.mark.alone
 async def test_an_idle_worker_with_a_job_for_later_asks_the_store_a_few_times_a_second_only(
     app: Mainspring, tmp_path: Path
 ) -> None:
@@ -88,6 +90,7 @@ def slots(app: Mainspring) -> Counter[int]:
     return Counter(job.record.run_at for job in page)
 
 
+@pytest.mark.alone
 async def test_three_workers_make_exactly_one_job_of_each_tick(app: Mainspring) -> None:
     ran: list[int] = []
 

@@ -58,6 +58,7 @@ def whole_job_json(job: Job[Any]) -> dict[str, Any]:
     whole = job_json(job) | {
         "result": None if job.record.result is None else json.loads(job.record.result),
         "options": None if job.record.options is None else json.loads(job.record.options),
+        "checkpoint": job.checkpoint,
         "attempts": [_attempt_json(attempt) for attempt in job.attempts],
         "log": [{"at": iso(line.at), "text": line.text} for line in job.log],
     }
@@ -127,6 +128,8 @@ def show(job: Job[Any], why: str | None = None) -> None:
     _section("arguments", json.dumps(job.args, indent=2, ensure_ascii=False))
     if job.record.result is not None:
         _section("result", json.dumps(json.loads(job.record.result), indent=2, ensure_ascii=False))
+    if job.record.checkpoint is not None:
+        _section("checkpoint", json.dumps(job.checkpoint, indent=2, ensure_ascii=False))
     _section("timeline", "\n".join(_timeline(job)))
     for text, tries in _errors(job).items():
         _section(f"error of {'try' if len(tries) == 1 else 'tries'} {', '.join(map(str, tries))}", text)

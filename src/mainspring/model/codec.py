@@ -32,10 +32,18 @@ from mainspring.errors import (
 from mainspring.model.holes import ONLY_IN_FLOWS, Gap, holds_any, take_out
 from mainspring.model.text import clean, cut, quote
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "WARN_BYTES", "ArgumentsCodec", "PayloadWarning", "ResultCodec"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "WARN_BYTES",
+    "ArgumentsCodec",
+    "PayloadWarning",
+    "ResultCodec",
+    "encode_checkpoint",
+]
 
 MAX_BYTES = 1024 * 1024
-"""The most that one job's arguments, or its result, may take as JSON."""
+"""The most that one job's arguments, its result, or what it saves of its work, may take as JSON."""
 WARN_BYTES = 64 * 1024
 """Above this a `PayloadWarning` is given, once for each task."""
 MAX_DEPTH = 64
@@ -277,6 +285,25 @@ class ResultCodec:
 
     def _refusal(self, error: pydantic.ValidationError) -> ValidationError:
         return _refusal(error, f"task {self.task!r}: its result does not fit its return annotation")
+
+
+def encode_checkpoint(value: Any) -> str:
+    """What a run saves of its work as JSON text; as with results, no text in it is refused.
+
+    Raises `Unserialisable`, `PayloadTooLarge` or `PayloadTooDeep` for what cannot be stored.
+    """
+    form = _checkpoint_form()
+    try:
+        return form.keep(value).decode()
+    except pydantic.ValidationError as error:
+        raise _refusal(error, form.what) from None
+    except UnsafeText:
+        return form.write_escaped(value).decode()
+
+
+@functools.cache
+def _checkpoint_form() -> _Form:
+    return _Form(Any, "ctx.checkpoint", "checkpoint", MAX_DEPTH)
 
 
 # --- one annotation's JSON form, and its limits ----------------------------------------------------------------------

@@ -157,6 +157,8 @@ class Claim:
     partition: str = ""
     cost: int = 1
     flow: str | None = None
+    checkpoint: str | None = None
+    """JSON text: what an earlier run has saved of its work."""
     parents: tuple[Parent, ...] = ()
     """In the order of its edges. Empty in a reaped claim."""
 
@@ -171,7 +173,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a running job wants remembered: its latest progress and its new log lines."""
+    """What a running job wants remembered: its latest progress, its checkpoint, its new log lines."""
 
     id: str
     lease: int
@@ -181,6 +183,8 @@ class Note:
     lines: tuple[LogLine, ...] = ()
     first: int = 0
     """The number of the first of these lines among all that were logged under this lease, from 0. The others follow."""
+    checkpoint: str | None = None
+    """JSON text; None leaves what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,8 @@ class JobRecord:
     partition: str = ""
     cost: int = 1
     flow: str | None = None
+    checkpoint: str | None = None
+    """JSON text: what it has saved of its work. A completed job has none."""
     log: tuple[LogLine, ...] = ()
     """Filled only when asked for."""
     parents: tuple[Parent, ...] = ()

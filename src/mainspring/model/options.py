@@ -13,6 +13,7 @@ from mainspring.model.durations import MAX_MS
 from mainspring.model.holes import Hole
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.limits import Rate, check_concurrency, check_cost, check_rates
+from mainspring.model.sizes import to_bytes
 from mainspring.model.states import State
 from mainspring.model.text import quote
 
@@ -25,6 +26,7 @@ __all__ = [
     "LEASE_MS",
     "MAX_CRASHES",
     "REAP_MS",
+    "TASK_GRACE_MS",
     "Executor",
     "JobOptions",
     "TaskOptions",
@@ -42,6 +44,8 @@ REAP_MS = 5_000
 """How often workers look for the jobs of dead ones."""
 GRACE_MS = 25_000
 """How long a stopping worker lets its jobs finish."""
+TASK_GRACE_MS = 5_000
+"""How long a run that was told to end may take over it, before it is given up or its process killed."""
 KEEP_MS = {State.COMPLETED: 86_400_000, State.DEAD: 30 * 86_400_000, State.CANCELLED: 30 * 86_400_000}
 """How long final jobs are kept."""
 
@@ -50,8 +54,9 @@ DEFAULT_PRIORITY = 5
 _PRIORITIES = range(-1000, 1001)
 _NAME_LENGTH = 200
 
-Executor = Literal["auto", "thread"]
-"""Where a task runs. "auto": async functions on the event loop, plain ones on a thread."""
+Executor = Literal["auto", "thread", "process"]
+"""Where a task runs. "auto": async functions on the event loop, plain ones on a thread. "process": either in a process
+beside the worker, which does nothing else meanwhile."""
 
 
 def check_name(kind: str, value: object) -> str:
@@ -83,6 +88,12 @@ class TaskOptions:
     """Lower runs first."""
     retry: Retry = field(default_factory=Retry)
     timeout_ms: int | None = None
+    grace_ms: int = TASK_GRACE_MS
+    """How long a run that was told to end may take over it."""
+    deadline_ms: int | None = None
+    """How long after it was enqueued a job is still worth starting."""
+    memory: int | None = None
+    """How much memory its process may have, in bytes."""
     executor: Executor = "auto"
     keys: tuple[KeyRule, ...] = ()
     """Which keys its jobs take."""
@@ -97,9 +108,18 @@ class TaskOptions:
         check_name("queue", self.queue)
         check_priority(self.priority)
         _check_retry(self.retry)
-        _check_timeout(self.timeout_ms)
+        _check_ms("timeout_ms", self.timeout_ms)
+        _check_ms("grace_ms", self.grace_ms, least=0)
+        _check_ms("deadline_ms", self.deadline_ms)
         if self.executor not in get_args(Executor):
             raise InvalidOption(f"executor={quote(self.executor)} is not one of {', '.join(get_args(Executor))}")
+        if self.memory is not None:
+            to_bytes(self.memory)
+            if self.executor != "process":
+                raise InvalidOption(
+                    "memory= can be kept only where a job has a process of its own, which can be measured and killed; "
+                    'say executor="process" too'
+                )
         check_concurrency(self.concurrency)
         check_rates(self.rates)
         check_cost(self.cost)
@@ -114,6 +134,9 @@ class JobOptions:
 
     retry: Retry | None = None
     timeout_ms: int | None = None
+    deadline_ms: int | None = None
+    deadline_at: int | None = None
+    """The same as a point in time, on the store's clock."""
     each: bool = False
     """Its arguments are `{"items": [...]}`: it runs the function for each of them, and its result is a list."""
     holes: tuple[Hole, ...] = ()
@@ -124,7 +147,9 @@ class JobOptions:
     def __post_init__(self) -> None:
         if self.retry is not None:
             _check_retry(self.retry)
-        _check_timeout(self.timeout_ms)
+        _check_ms("timeout_ms", self.timeout_ms)
+        _check_ms("deadline_ms", self.deadline_ms)
+        _check_ms("deadline_at", self.deadline_at, most=2**43)
 
     def over(self, task: TaskOptions) -> TaskOptions:
         """The task's options with this job's in their place.
@@ -136,6 +161,13 @@ class JobOptions:
         retry = self.retry and replace(self.retry, on=task.retry.on, never=task.retry.never)
         return replace(task, retry=retry or task.retry, timeout_ms=self.timeout_ms or task.timeout_ms)
 
+    def deadline(self, task: TaskOptions, created_at: int) -> int | None:
+        """After when a job that was enqueued then is not worth starting any more, on the store's clock."""
+        if self.deadline_at is not None:
+            return self.deadline_at
+        after = self.deadline_ms or task.deadline_ms
+        return None if after is None else created_at + after
+
     def to_text(self) -> str | None:
         """JSON object text for the store, None if nothing is overridden.
 
@@ -146,6 +178,10 @@ class JobOptions:
             overridden["retry"] = self.retry.to_json()
         if self.timeout_ms is not None:
             overridden["timeout_ms"] = self.timeout_ms
+        if self.deadline_ms is not None:
+            overridden["deadline_ms"] = self.deadline_ms
+        if self.deadline_at is not None:
+            overridden["deadline_at"] = self.deadline_at
         if self.each:
             overridden["each"] = True
         if self.holes:
@@ -173,6 +209,8 @@ class JobOptions:
         return cls(
             retry=None if retry is None else Retry.from_json(retry),
             timeout_ms=stored.get("timeout_ms"),
+            deadline_ms=stored.get("deadline_ms"),
+            deadline_at=stored.get("deadline_at"),
             each=stored.get("each") is True,
             holes=holes,
             parents=stored.get("parents", 0),
@@ -184,11 +222,9 @@ def _check_retry(value: object) -> None:
         raise InvalidOption(f"retry={quote(value)} is not a Retry; give one, such as Retry(attempts=5)")
 
 
-def _check_timeout(value: object) -> None:
-    if value is not None and (type(value) is not int or not 1 <= value <= MAX_MS):
-        raise InvalidOption(
-            f"timeout_ms={quote(value)} is not a whole number of milliseconds from 1 on; None: no timeout"
-        )
+def _check_ms(name: str, value: object, *, least: int = 1, most: int = MAX_MS) -> None:
+    if value is not None and (type(value) is not int or not least <= value <= most):
+        raise InvalidOption(f"{name}={quote(value)} is not a whole number of milliseconds from {least} on")
 
 
 _NOTHING = JobOptions()

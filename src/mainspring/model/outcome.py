@@ -22,11 +22,11 @@ class Verdict(StrEnum):
     BURIED = "buried"
     CANCELLED = "cancelled"
     LOST = "lost"
-    """The worker died with the job in its hands."""
+    """The worker, or the job's own process, died with the job in its hands."""
     UNKNOWN = "unknown"
     """The worker does not know the task."""
     RETURNED = "returned"
-    """The worker is stopping and hands the job back."""
+    """The worker, or the run itself, hands the job back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ class Outcome:
     """The live exception of a failed run, for retry rules that look at it."""
     follow_ups: tuple[NewJob, ...] = ()
     """The jobs that a completed run leaves behind."""
+    again: bool | None = None
+    """Whether the retry rules let it be tried again, where they were asked already: in the process that had the live
+    exception. None: they were not."""
 
     @classmethod
     def completed(cls, result: str, follow_ups: tuple[NewJob, ...] = ()) -> Outcome:
@@ -59,10 +62,15 @@ class Outcome:
 
     @classmethod
     def failed(
-        cls, error: ErrorRecord, exception: BaseException | None = None, *, delay_ms: int | None = None
+        cls,
+        error: ErrorRecord,
+        exception: BaseException | None = None,
+        *,
+        delay_ms: int | None = None,
+        again: bool | None = None,
     ) -> Outcome:
         """The task raised. `delay_ms` is what `RetryAfter` asked for; None leaves it to the retry rules."""
-        return cls(Verdict.FAILED, error=error, delay_ms=delay_ms, exception=exception)
+        return cls(Verdict.FAILED, error=error, delay_ms=delay_ms, exception=exception, again=again)
 
     @classmethod
     def snoozed(cls, delay_ms: int, reason: str = "") -> Outcome:
@@ -85,9 +93,9 @@ class Outcome:
         return cls(Verdict.CANCELLED, reason=reason)
 
     @classmethod
-    def lost(cls) -> Outcome:
-        """The worker that ran it died."""
-        return cls(Verdict.LOST)
+    def lost(cls, error: ErrorRecord | None = None) -> Outcome:
+        """The worker that ran it died, or (with an error that says how) the process that it alone ran in."""
+        return cls(Verdict.LOST, error=error)
 
     @classmethod
     def unknown(cls, task: str) -> Outcome:
@@ -98,3 +106,13 @@ class Outcome:
     def returned(cls) -> Outcome:
         """The worker stopped before the run ended and hands the job back."""
         return cls(Verdict.RETURNED, reason="handed back by a stopping worker")
+
+    @classmethod
+    def handed_back(cls, reason: str = "", delay_ms: int = 0) -> Outcome:
+        """The task ended its run early, to be gone on with elsewhere."""
+        return cls(Verdict.RETURNED, delay_ms=delay_ms, reason=f"handed back: {reason}" if reason else "handed back")
+
+    @classmethod
+    def quarantined(cls, delay_ms: int) -> Outcome:
+        """The job may have killed a worker, and another such one runs: it did not begin."""
+        return cls(Verdict.RETURNED, delay_ms=delay_ms, reason="in quarantine: a worker died while it ran this job")

@@ -9,7 +9,7 @@
     snoozed      scheduled                                         -1                +1
     rate limited queued, behind its gate, which is closed          -1                +1
     unknown      scheduled, later each time                        -1                +1
-    returned     queued                                            -1
+    returned     queued, or scheduled if it is to wait             -1
 
 The claim counted the attempt already; "-1" takes it back.
 """
@@ -72,7 +72,7 @@ def decide(
         case Verdict.CANCELLED:
             return _ended(claim, outcome, now, State.CANCELLED, _because("cancelled", outcome.reason))
         case Verdict.LOST:
-            return _lost(claim, now, max_crashes)
+            return _lost(claim, outcome, now, max_crashes)
         case Verdict.SNOOZED:
             return _postponed(claim, outcome, outcome.delay_ms or 0)
         case Verdict.RATE_LIMITED:
@@ -90,7 +90,10 @@ def _failed(claim: Claim, outcome: Outcome, now: int, retry: Retry, chance: floa
         reason = f"attempts used up ({claim.attempt} of {retry.attempts})"
         return _ended(claim, outcome, now, State.DEAD, reason)
     # A task that says when to run again says that it wants to, whatever `on` and `never` hold.
-    if outcome.delay_ms is None and not retry.allows(outcome.exception):
+    allowed = outcome.again
+    if allowed is None:
+        allowed = outcome.delay_ms is not None or retry.allows(outcome.exception)
+    if not allowed:
         return _ended(claim, outcome, now, State.DEAD, f"not retried: {name}")
     delay_ms = outcome.delay_ms
     reason = f"attempt {claim.attempt} of {retry.attempts} failed: {name}"
@@ -123,10 +126,11 @@ def _ended(claim: Claim, outcome: Outcome, now: int, state: State, reason: str, 
     )
 
 
-def _lost(claim: Claim, now: int, max_crashes: int) -> Settlement:
+def _lost(claim: Claim, outcome: Outcome, now: int, max_crashes: int) -> Settlement:
     crashes = claim.crashes + 1
     poison = crashes >= max_crashes
-    error = ErrorRecord("WorkerLost", f"worker {claim.worker} died while it ran this job", "")
+    who = "worker lost" if outcome.error is None else "process crashed"
+    error = outcome.error or ErrorRecord("WorkerLost", f"worker {claim.worker} died while it ran this job", "")
     return Settlement(
         id=claim.id,
         lease=claim.lease,
@@ -136,7 +140,7 @@ def _lost(claim: Claim, now: int, max_crashes: int) -> Settlement:
         postponed=claim.postponed,
         history=history.append(claim.history, claim.attempt, claim.started_at, now, claim.worker, Verdict.LOST, error),
         error=failure.to_text(error),
-        reason="poison" if poison else f"worker lost ({crashes} of {max_crashes})",
+        reason="poison" if poison else f"{who} ({crashes} of {max_crashes})",
     )
 
 
@@ -171,14 +175,16 @@ def _rate_limited(claim: Claim, outcome: Outcome) -> Settlement:
 
 
 def _returned(claim: Claim, outcome: Outcome) -> Settlement:
+    delay_ms = outcome.delay_ms or 0
     return Settlement(
         id=claim.id,
         lease=claim.lease,
-        state=State.QUEUED,
+        state=State.SCHEDULED if delay_ms else State.QUEUED,
         attempt=max(claim.attempt - 1, 0),
         crashes=claim.crashes,
         postponed=claim.postponed,
         history=claim.history,
+        delay_ms=delay_ms,
         reason=cut(outcome.reason or outcome.verdict, _REASON_BYTES),
     )
 

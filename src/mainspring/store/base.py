@@ -7,7 +7,7 @@ open transaction. The twelfth, `watch`, is not a request but a listener, and bel
 
     insert      jobs → inserted or existing            claim       queues with room → claims, next due time
     settle      settlements → applied ids              beat        worker → alive?, cancelled jobs, command
-    reap        limit → claims of dead workers' jobs   note        progress, log → still mine?
+    reap        limit → claims of dead workers' jobs   note        progress, checkpoint, log → still mine?
     alter       verb, selection → count                prune       retention → count
     find        filter → page of jobs                  count       filter, grouping → numbers
     configure   changes → queues, schedules, workers   watch       topics → hints
@@ -25,8 +25,8 @@ Rules that hold for every store:
 - A child is released by the very request that ends its last parent, and a bad end passes down its edges in that request
   too: a store does so for 1,000 jobs at least, and for the rest with the next requests of any worker.
 - Live and finished jobs are kept apart, so that the cost of the live ones never depends on the history.
-- Text other than `args`, `result`, `error`, `history` and `options` (reasons, names, progress and log lines) reaches a
-  store clean of NUL and lone surrogates; those five are JSON, where such characters are escapes.
+- Text other than `args`, `result`, `error`, `history`, `options` and `checkpoint` (reasons, names, progress and log
+  lines) reaches a store clean of NUL and lone surrogates; those six are JSON, where such characters are escapes.
 - Priorities are -1000 to 1000, times 0 to 2**43: together they fit one exact sort key on every store.
 - Every request has one effect, however often it is sent: inserts by id, settlements by lease, log lines by lease and
   number, ticks by the schedule's `next_at`, the others by being absolute.
@@ -205,8 +205,8 @@ class ClaimRequest(Request[ClaimReply]):
     rooms: tuple[Room, ...]
     limit: int
     held: frozenset[str] | None = None
-    """After a claim or a reap whose reply was lost: the jobs that the worker knows to be its own. What else runs in its
-    name is given to it once more, as it stands and before anything new, however much that is."""
+    """Where a reply may have been lost: the jobs that the worker knows to be its own. What else runs in its name is
+    given to it once more, as it stands and before anything new, however much that is; also where `limit` is 0."""
     now: int | None = None
 
 
@@ -222,6 +222,8 @@ class SettleRequest(Request[frozenset[str]]):
     A job that goes back (QUEUED, SCHEDULED) while somebody asks to cancel it is due at once, whatever its delay: the
     request stays with it, and the next claim brings it to a worker that ends it. Until then, and when it is CANCELLED,
     `reason` stays that of the request.
+
+    A job's checkpoint stays, whatever becomes of it, until it is COMPLETED.
     """
 
     operation: ClassVar[str] = "settle"
@@ -241,6 +243,9 @@ class NoteRequest(Request[frozenset[str]]):
     A log line is known by its job, its lease and its number: one that is there is not written again. They stand in the
     order of leases, and of numbers within each; a job keeps its last `LOG_LINES_KEPT` lines. Numbers are given without
     gaps: missing, once a note is written, are at most lines that would not be kept any more.
+
+    A checkpoint takes the place of the one before, and comes with every claim of the job from then on; a job that takes
+    a waiting one's place (`Conflict.REPLACE`) begins without.
     """
 
     operation: ClassVar[str] = "note"
@@ -342,11 +347,11 @@ class Verb(StrEnum):
     """Waiting jobs become cancelled; running ones are asked to (`cancel_requested`); final ones stay. Jobs that go
     down with a cancelled parent are not counted."""
     REVIVE = "revive"
-    """Final jobs become queued again: attempt, crashes and postponed 0, result, error, reason, progress gone, history
-    and lease kept. Scheduled ones become due now. Others stay. What was cancelled because the job had ended badly is
-    revived too, all the way down, and is blocked again, once none of its parents stands in the way any more; such jobs
-    are not counted. Children that are blocked still wait for it anew. A job that is itself revived alone, while its
-    parent is as it was, no longer waits for anything; in one batch with its parent it waits for that one."""
+    """Final jobs become queued again: attempt, crashes and postponed 0, result, error, reason, progress gone, history,
+    lease and checkpoint kept. Scheduled ones become due now. Others stay. What was cancelled because the job had ended
+    badly is revived too, all the way down, and is blocked again, once none of its parents stands in the way any more;
+    such jobs are not counted. Children that are blocked still wait for it anew. A job that is itself revived alone,
+    while its parent is as it was, no longer waits for anything; in one batch with its parent it waits for that one."""
     RESCHEDULE = "reschedule"
     """Waiting jobs (scheduled, queued) get `value` as their run_at, and the state that follows from it."""
     REPRIORITISE = "reprioritise"

@@ -321,19 +321,13 @@ class _ThisThread(Threads):
     def serve(self) -> None:
         """Call what comes in, until `close`."""
         while (call := self._calls.get()) is not None:
-            context, function, future = call
-            if future.cancelled():
+            if call.future.cancelled():
                 continue
-            result: Any = None
-            error: BaseException | None = None
-            try:
-                result = context.run(function)
-            except BaseException as raised:  # noqa: BLE001 - foreign code; the future brings it to who asked
-                error = raised
+            call.perform()
             with suppress(RuntimeError):  # the loop is closed: nobody waits for this any more
-                future.get_loop().call_soon_threadsafe(self._done, future, result, error)
-            if isinstance(error, KeyboardInterrupt):
-                raise error
+                call.future.get_loop().call_soon_threadsafe(self._done, call)
+            if isinstance(call.error, KeyboardInterrupt):
+                raise call.error
 
     def close(self) -> None:
         self._calls.put(None)

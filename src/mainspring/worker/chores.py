@@ -24,6 +24,7 @@ from mainspring.store.base import (
     ScheduleRecord,
     Tick,
 )
+from mainspring.worker.pump import Pump
 
 __all__ = ["Chore", "Prune", "Reap", "Tend", "keep_doing"]
 
@@ -65,23 +66,26 @@ class Reap:
         driver: AsyncDriver,
         worker: Callable[[], str],
         lost: Callable[[Claim], None],
-        doubt: Callable[[], None],
+        pump: Pump,
+        seconds: float = REAP_MS / 1000,
     ) -> None:
         self._driver = driver
+        self._seconds = seconds
         self._worker = worker
         self._lost = lost
-        self._doubt = doubt
+        self._pump = pump
 
     async def __call__(self) -> float:
-        try:
-            claims = await self._driver.run(ReapRequest(self._worker(), self.LIMIT))
-        except StoreError:
-            self._doubt()
-            raise
-        for claim in claims:
-            logger.warning("job %s (%s): worker %s died with it", claim.id, claim.task, claim.worker)
-            self._lost(claim)
-        return 0.0 if len(claims) == self.LIMIT else REAP_MS / 1000
+        async with self._pump.alone:
+            try:
+                claims = await self._driver.run(ReapRequest(self._worker(), self.LIMIT))
+            except BaseException:
+                self._pump.doubt()
+                raise
+            for claim in claims:
+                logger.warning("job %s (%s): worker %s died with it", claim.id, claim.task, claim.worker)
+                self._lost(claim)
+        return 0.0 if len(claims) == self.LIMIT else self._seconds
 
 
 class Tend:

@@ -87,6 +87,19 @@ class Context:
         return self._run.interruption is not None
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the worker stops. From when it is told to until its grace period is over a run may end as it likes:
+        complete, or save what it has with `checkpoint` and `raise HandBack`. After that it is cancelled as well (see
+        `cancelled`), and handed back as it is."""
+        return self._run.stopping
+
+    @property
+    def state(self) -> Any:
+        """What the job saved last with `checkpoint` in a run before this one, as JSON has it. None: nothing."""
+        text = self._run.claim.checkpoint
+        return None if text is None else json.loads(text)
+
+    @property
     def parents(self) -> tuple[ParentView, ...]:
         """The jobs that this one waited for, as they ended. With `on_failure="run"` one may have ended badly."""
         return tuple(
@@ -138,6 +151,28 @@ class Context:
     async def acomplete(self, result: Any = None, *, tx: object) -> None:
         """The same with an async connection or session: `await ctx.acomplete("paid", tx=session)`."""
         await self._completer.acomplete(self._run, result, tx)
+
+    def checkpoint(self, state: Any) -> None:
+        """Save how far the job has come, for its next run, whatever ends this one: a hand-back, a failure, the worker's
+        death. There `ctx.state` gives it. The latest one counts; None begins anew.
+
+            @app.task
+            def total(ctx: Context, pages: int) -> int:
+                page, sum = ctx.state or (0, 0)
+                while page < pages:
+                    sum += count(page)
+                    page += 1
+                    ctx.checkpoint((page, sum))
+                    if ctx.interrupted:
+                        raise HandBack
+                return sum
+
+        It is any value that JSON can carry, up to 1 MiB; written a few times a second, and before the job is handed
+        back or settled otherwise. Raises `Unserialisable`, `PayloadTooLarge`, `PayloadTooDeep`.
+        """
+        from mainspring.model.codec import encode_checkpoint  # it loads pydantic, which most importers need not
+
+        self._notebook.checkpoint(self._run, encode_checkpoint(state))
 
     def progress(self, percent: float, text: str | None = None) -> None:
         """Say how far the job is, from 0 to 100. The latest one wins; written a few times a second at most."""

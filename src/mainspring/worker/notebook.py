@@ -1,4 +1,4 @@
-"""What running jobs say about themselves, gathered, and written a few times a second.
+"""What running jobs say about themselves, and save of their work: gathered, and written a few times a second.
 
 Tasks write from any thread and never wait. What is not known to be written when a job is settled goes along with its
 settlement, so that a final "100 %" is never lost. Writing something twice is no harm: a run numbers its log lines, and
@@ -18,17 +18,20 @@ from mainspring.errors import InvalidOption
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim, LogLine, Note
 from mainspring.model.text import cut, quote
-from mainspring.store.base import LOG_LINES_KEPT, AsyncDriver, NoteRequest
+from mainspring.store.base import LOG_LINES_KEPT, AsyncDriver, NoteRequest, in_portions, portions
 from mainspring.worker.outage import Outage
 from mainspring.worker.run import Run
 
-__all__ = ["Notebook"]
+__all__ = ["LINE_BYTES", "PORTIONS", "PROGRESS_TEXT_BYTES", "Notebook", "checked_percent", "size"]
 
 WRITE_SECONDS = 0.1
 """The shortest time between two writes."""
 
-_PROGRESS_TEXT_BYTES = 1024
-_LINE_BYTES = 8 * 1024
+PORTIONS = 500
+"""How large one write may be: 16 MiB or so."""
+
+PROGRESS_TEXT_BYTES = 1024
+LINE_BYTES = 8 * 1024
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class _Page:
     run: Run
     percent: float | None = None
     text: str | None = None
+    checkpoint: str | None = None
     lines: list[LogLine] = field(default_factory=list)
     """The last ones of the run."""
     held: bool = False
@@ -49,11 +53,11 @@ class _Page:
 
     @property
     def is_empty(self) -> bool:
-        return not self.lines and self.percent is None and self.text is None
+        return not self.lines and self.percent is None and self.text is None and self.checkpoint is None
 
     def note(self) -> Note:
         first = self.run.logged - len(self.lines)
-        return Note(self.run.claim.id, self.lease, self.percent, self.text, tuple(self.lines), first)
+        return Note(self.run.claim.id, self.lease, self.percent, self.text, tuple(self.lines), first, self.checkpoint)
 
     def acknowledge(self, note: Note) -> None:
         """The store has that much; more may have come since it was sent."""
@@ -63,6 +67,13 @@ class _Page:
             self.percent = None
         if self.text == note.progress_text:
             self.text = None
+        if self.checkpoint == note.checkpoint:
+            self.checkpoint = None
+
+
+def size(note: Note) -> int:
+    """How many portions of a request it takes up."""
+    return portions(note.checkpoint, *(line.text for line in note.lines))
 
 
 class Notebook:
@@ -81,21 +92,25 @@ class Notebook:
         self._dirty: Callable[[], object] = lambda: None
 
     def progress(self, run: Run, percent: float, text: str | None) -> None:
-        if not isinstance(percent, int | float) or (isinstance(percent, float) and not math.isfinite(percent)):
-            raise InvalidOption(f"progress {quote(percent)} is not a number from 0 to 100")
+        percent = checked_percent(percent)
         with self._lock:
             if page := self._page(run):
-                page.percent = float(min(100, max(0, percent)))
+                page.percent = percent
                 if text is not None:
-                    page.text = cut(str(text), _PROGRESS_TEXT_BYTES)
+                    page.text = cut(str(text), PROGRESS_TEXT_BYTES)
 
     def log(self, run: Run, text: str) -> None:
-        line = LogLine(self._clock.now(), cut(str(text), _LINE_BYTES))
+        line = LogLine(self._clock.now(), cut(str(text), LINE_BYTES))
         with self._lock:
             if page := self._page(run):
                 page.lines.append(line)
                 del page.lines[:-LOG_LINES_KEPT]
                 run.logged += 1
+
+    def checkpoint(self, run: Run, text: str) -> None:
+        with self._lock:
+            if page := self._page(run):
+                page.checkpoint = text
 
     def hold(self, run: Run) -> tuple[Note, ...]:
         """The notes of a run, those under way included, for somebody to write who may not come to it; until they are
@@ -148,7 +163,8 @@ class Notebook:
                 return False
             self._sent = frozenset(note.id for note in notes)
             try:
-                self._acknowledge(notes, await self._driver.run(NoteRequest(notes)))
+                for some in in_portions(notes, PORTIONS, size):
+                    self._acknowledge(some, await self._driver.run(NoteRequest(some)))
             finally:
                 self._sent = frozenset()
             return True
@@ -189,3 +205,10 @@ class Notebook:
     def _close_if_empty(self, page: _Page) -> None:
         if page.is_empty and not page.held:
             del self._pages[page.run.claim.id]
+
+
+def checked_percent(percent: float) -> float:
+    """How far a job says that it is, brought between 0 and 100. Raises `InvalidOption` for what is no number."""
+    if not isinstance(percent, int | float) or (isinstance(percent, float) and not math.isfinite(percent)):
+        raise InvalidOption(f"progress {quote(percent)} is not a number from 0 to 100")
+    return float(min(100, max(0, percent)))

@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import (
     Bury,
     Cancel,
+    HandBack,
     JobTimeout,
     MainspringError,
     NotCommitted,
+    ProcessCrashed,
     RateLimited,
     RetryAfter,
     Snooze,
+    TaskFailed,
     ValidationError,
 )
 from mainspring.model import failure
-from mainspring.model.durations import format_ms, to_ms
-from mainspring.model.holes import fill
+from mainspring.model.durations import to_ms
 from mainspring.model.job import Claim
-from mainspring.model.options import JobOptions, TaskOptions
-from mainspring.model.outcome import Outcome
-from mainspring.model.text import quote
+from mainspring.model.options import TASK_GRACE_MS, JobOptions, TaskOptions
+from mainspring.model.outcome import ErrorRecord, Outcome
+from mainspring.worker.calls import call_of, filled, reason_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.executors import Threads
+from mainspring.worker.processes.ends import Stored, Unfit
+from mainspring.worker.processes.pool import Processes
 from mainspring.worker.run import Interruption, Run
 
 if TYPE_CHECKING:
@@ -38,13 +42,25 @@ Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Goes around every run: `async def m(ctx, proceed): ...; return await proceed()`."""
 
 
-class Runner:
-    """Runs claims of known tasks: async functions on the loop, plain ones on threads."""
+YIELD_MS = 1000
+"""For how long a job lets others go first that is handed back by its own run while the worker goes on."""
 
-    def __init__(self, tasks: Mapping[str, Task[..., Any]], middleware: Sequence[Middleware], threads: Threads) -> None:
+
+class Runner:
+    """Runs claims of known tasks: async functions on the loop, plain ones on threads, either in processes where their
+    tasks say so and there are any."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[..., Any]],
+        middleware: Sequence[Middleware],
+        threads: Threads,
+        processes: Processes | None = None,
+    ) -> None:
         self._tasks = tasks
         self._middleware = tuple(reversed(middleware))
         self._threads = threads
+        self._processes = processes
 
     async def run(self, run: Run, context: Context) -> Outcome:
         """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
@@ -68,24 +84,30 @@ class Runner:
         claim = run.claim
         overrides = JobOptions.from_text(claim.options)
         options = task.options if claim.options is None else overrides.over(task.options)
-        if overrides.timeout_ms is not None and not task.is_async:
-            # Where jobs are enqueued from SQL, nobody before us knows what kind of function it is.
-            raise Bury(
-                f"its timeout of {format_ms(overrides.timeout_ms)} cannot be kept: {task.name!r} is a plain function, "
-                "which runs on a thread, and a thread cannot be stopped"
-            )
-        call = _call_of(task, claim, overrides, run, context)
+        if (claim.options is not None or options.deadline_ms is not None) and _is_late(claim, overrides, options):
+            return Outcome.cancelled("its deadline had passed")
+        text = filled(claim, overrides)
         _current.set(context)
-        proceed = call if task.is_async else partial(self._on_thread, call, run)
+        proceed: Callable[[], Awaitable[Any]]
+        if options.executor == "process" and self._processes is not None:
+            # Its time runs from when the process begins with it.
+            proceed = partial(self._in_process, self._processes, task, run, options, text, each=overrides.each)
+        else:
+            call = call_of(task, text, run, context, each=overrides.each)
+            proceed = call if task.is_async else partial(self._on_thread, call, run)
+            if options.timeout_ms is not None or options.grace_ms != TASK_GRACE_MS:
+                run.limit(options)
         for middleware in self._middleware:
             proceed = partial(middleware, context, proceed)
-        value = await (proceed() if options.timeout_ms is None else _limited(proceed, options))
+        value = await proceed()
         if run.completion is not None:
             # This is what it comes to if the store knows nothing of that.
             raise NotCommitted(
                 f"the task completed job {claim.id} in a transaction of its own, and returned without committing it: "
                 "what it did there is undone"
             )
+        if isinstance(value, Stored):
+            return Outcome.completed(value.text, run.follow_ups)
         try:
             codec = task.result_codec
             result = codec.encode_each(value) if overrides.each else codec.encode(value)
@@ -95,56 +117,35 @@ class Runner:
         return Outcome.completed(result, run.follow_ups)
 
     async def _on_thread(self, call: Callable[[], Any], run: Run) -> Any:
-        run.on_thread = True
+        body = run.body = self._threads.call(call)
         try:
-            return await self._threads.run(call)
+            return await body.future
+        except asyncio.CancelledError:
+            if body.future.cancelled():
+                # Given up. It may see that for itself, and is made to end if it does not.
+                raise_inside = partial(body.raise_inside, asyncio.CancelledError, "the job's run was given up")
+                asyncio.get_running_loop().call_later(run.grace_ms / 1000, raise_inside)
+            raise
         finally:
-            run.on_thread = False
+            run.body = None
+
+    async def _in_process(
+        self, processes: Processes, task: Task[..., Any], run: Run, options: TaskOptions, text: str, *, each: bool
+    ) -> Any:
+        body = run.body = processes.assign(task, run, options, text, each=each)
+        try:
+            stored = await body.future
+        finally:
+            run.body = None
+        if not self._middleware:
+            return stored
+        return task.result_codec.decode_each(stored.text) if each else task.result_codec.decode(stored.text)
 
 
-def _call_of(
-    task: Task[..., Any], claim: Claim, overrides: JobOptions, run: Run, context: Context
-) -> Callable[[], Any]:
-    """What the job does, its arguments decoded. Raises `ValidationError` for those that do not fit the function, and
-    `Bury` for those that never will."""
-    text, codec = claim.args, task.codec
-    if overrides.holes:
-        if len(claim.parents) < overrides.parents:
-            raise Bury(
-                f"it takes the results of {overrides.parents} jobs, but some of these turned out to be one and the "
-                "same unique job, so nobody can tell which is which"
-            )
-        text = fill(text, overrides.holes, claim.parents)
-    given = {} if codec.injected_name is None else {codec.injected_name: context}
-    if not overrides.each:
-        args, kwargs = codec.decode(text)
-        return partial(task.function, *args, **kwargs, **given)
-    calls = [partial(task.function, *args, **kwargs, **given) for args, kwargs in codec.decode_each(text)]
-    return partial(_each_awaited if task.is_async else _each, calls, run)
-
-
-async def _each_awaited(calls: Sequence[Callable[[], Awaitable[Any]]], run: Run) -> list[Any]:
-    return [await call() for call in calls]
-
-
-def _each(calls: Sequence[Callable[[], Any]], run: Run) -> list[Any]:
-    results: list[Any] = []
-    for call in calls:
-        if run.interruption is not None:
-            raise Cancel(f"after {len(results)} of {len(calls)} items")
-        results.append(call())
-    return results
-
-
-async def _limited(proceed: Callable[[], Awaitable[Any]], options: TaskOptions) -> Any:
-    timeout_ms = options.timeout_ms or 0
-    try:
-        async with asyncio.timeout(timeout_ms / 1000) as limit:
-            return await proceed()
-    except TimeoutError as error:
-        if limit.expired():
-            raise JobTimeout(f"the job ran longer than its timeout of {format_ms(timeout_ms)}") from error
-        raise
+def _is_late(claim: Claim, overrides: JobOptions, options: TaskOptions) -> bool:
+    """Whether it was claimed too late to be worth starting."""
+    deadline = overrides.deadline(options, claim.created_at)
+    return deadline is not None and claim.started_at > deadline
 
 
 def _outcome_of(error: BaseException, run: Run) -> Outcome:
@@ -152,31 +153,43 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
     if isinstance(error, asyncio.CancelledError):
         if run.interruption is Interruption.CANCELLED:
             return Outcome.cancelled("while it ran")
+        if run.interruption is Interruption.TIMED_OUT:
+            timeout = JobTimeout(run.overtime)
+            timeout.__cause__ = error
+            return Outcome.failed(failure.describe(timeout), timeout)
         if run.interruption is not None:
             return Outcome.returned()
         error = MainspringError("the task raised CancelledError, though nobody had cancelled it")
     match error:
         case Bury():
-            return Outcome.buried(_reason(error))
+            return Outcome.buried(reason_of(error))
         case Cancel():
-            return Outcome.cancelled(_reason(error))
+            return Outcome.cancelled(reason_of(error))
+        case HandBack():
+            return Outcome.handed_back(reason_of(error), 0 if run.stopping else YIELD_MS)
         case RetryAfter() | Snooze() | RateLimited():
             try:
                 delay_ms = to_ms(error.retry_after if isinstance(error, RateLimited) else error.delay)
             except MainspringError as invalid:
                 return Outcome.failed(failure.describe(invalid), invalid)
             if isinstance(error, Snooze):
-                return Outcome.snoozed(delay_ms, _reason(error))
+                return Outcome.snoozed(delay_ms, reason_of(error))
             if isinstance(error, RateLimited):
-                return Outcome.rate_limited(delay_ms, _reason(error))
-            return Outcome.failed(failure.describe(error.__cause__ or error), error, delay_ms=delay_ms)
+                return Outcome.rate_limited(delay_ms, reason_of(error))
+            return Outcome.failed(_described(error.__cause__ or error), error, delay_ms=delay_ms)
+        case TaskFailed() if run.interruption is not Interruption.RETURNED:
+            return Outcome.failed(_described(error), error, delay_ms=error.delay_ms, again=error.again)
+        case ProcessCrashed():
+            return Outcome.lost(failure.describe(error))
+        case Unfit():
+            return Outcome.buried(f"its result cannot be stored: {error}", error.record)
     if run.interruption is Interruption.RETURNED:
         # What the cancellation turned into on its way out of the task: not the job's failure.
         return Outcome.returned()
     return Outcome.failed(failure.describe(error), error)
 
 
-def _reason(directive: Bury | Cancel | Snooze | RateLimited) -> str:
-    """What the task gave as the reason, which may be anything, as text."""
-    reason: object = directive.reason
-    return str.__str__(reason) if isinstance(reason, str) else quote(reason)
+def _described(error: BaseException) -> ErrorRecord:
+    if isinstance(error, TaskFailed):
+        return ErrorRecord(error.type, error.message, error.traceback)
+    return failure.describe(error)

@@ -14,13 +14,21 @@ from mainspring.batch import Batcher
 from mainspring.errors import NotCommitted
 from mainspring.model.backoff import Retry
 from mainspring.model.clock import StoreClock
-from mainspring.model.job import Claim, JobRecord
+from mainspring.model.job import Claim, JobRecord, Note
 from mainspring.model.outcome import Outcome, Verdict
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
 from mainspring.model.transitions import decide
-from mainspring.store.base import AsyncDriver, Filter, FindRequest, SettleRequest, portions
-from mainspring.worker.notebook import Notebook
+from mainspring.store.base import (
+    AsyncDriver,
+    Filter,
+    FindRequest,
+    NoteRequest,
+    SettleRequest,
+    in_portions,
+    portions,
+)
+from mainspring.worker.notebook import PORTIONS, Notebook, size
 from mainspring.worker.outage import Outage
 
 __all__ = ["Settled", "Settler"]
@@ -61,6 +69,15 @@ def _portions(settled: Settled) -> int:
     return size + sum(portions(job.args) for job in written.follow_ups) if written.follow_ups else size
 
 
+def _worth_writing(notes: Sequence[Note], batch: Sequence[Settled]) -> tuple[Note, ...]:
+    """The notes without the checkpoints of jobs that have completed: nobody will want these."""
+    if not any(note.checkpoint for note in notes):
+        return tuple(notes)
+    over = {settled.claim.id for settled in batch if settled.settlement.state is State.COMPLETED}
+    left = (replace(note, checkpoint=None) if note.id in over else note for note in notes)
+    return tuple(note for note in left if note != Note(note.id, note.lease, first=note.first))
+
+
 class Settler:
     """Takes outcomes without ever holding up who brings them; `observe` is told what the store has applied."""
 
@@ -88,6 +105,8 @@ class Settler:
         self.unsettled: set[tuple[str, int]] = set()
         """Ids and leases of the runs that have ended and are not settled yet: a job may come back, under a new lease,
         before it is known here that it was given back."""
+        self._settling = asyncio.Event()
+        """Set whenever a batch is settled."""
         self.backlog = 0
         """Runs that have ended and are not settled yet."""
 
@@ -120,6 +139,13 @@ class Settler:
             settlement = decide(claim, outcome, now)
         return Settled(claim, outcome, settlement, now)
 
+    async def catch_up(self) -> None:
+        """Wait until all that has ended by now is settled, whatever ends meanwhile."""
+        ended = frozenset(self.unsettled)
+        while not self.unsettled.isdisjoint(ended):
+            self._settling.clear()
+            await self._settling.wait()
+
     async def drain(self) -> None:
         """Wait until everything is settled."""
         await self._batches.drain()
@@ -128,19 +154,43 @@ class Settler:
             await asyncio.wait(self._waiting)
 
     async def _settle(self, batch: list[Settled]) -> Sequence[None]:
-        notes = await self._notebook.take([settled.claim for settled in batch])
-        request = SettleRequest(tuple(settled.settlement for settled in batch), notes)
+        given = len(batch)
+        if len({settled.claim.id for settled in batch}) < given:
+            batch = self._without_overtaken(batch)
+        notes = _worth_writing(await self._notebook.take([settled.claim for settled in batch]), batch)
         try:
+            last = await self._write_ahead(notes)
+            request = SettleRequest(tuple(settled.settlement for settled in batch), last)
             applied = await self._outage.outlast(lambda: self._driver.run(request))
             applied |= await self._applied_before([settled for settled in batch if settled.claim.id not in applied])
         except Exception:  # noqa: BLE001 - whatever it is, it must cost one job only
-            batch, applied = await self._settle_singly(batch)
+            batch, applied = await self._settle_singly(batch, notes)
         self._settled(batch, applied)
-        return [None] * len(batch)
+        return [None] * given
+
+    def _without_overtaken(self, batch: Sequence[Settled]) -> list[Settled]:
+        """The batch with each job in it once. Of one that is there twice, this worker lost the lease and then took it
+        over from itself, as it does the jobs of any that died: what the first run came to is nobody's any more. (The
+        reply names jobs, not leases, and could not tell the two apart.)"""
+        newest: dict[str, Settled] = {}
+        for settled in batch:
+            other = newest.setdefault(settled.claim.id, settled)
+            if other.claim.lease < settled.claim.lease:
+                newest[settled.claim.id] = settled
+        self._settled([settled for settled in batch if newest[settled.claim.id] is not settled], ())
+        return list(newest.values())
+
+    async def _write_ahead(self, notes: Sequence[Note]) -> tuple[Note, ...]:
+        """Writes as many of the notes as are too large to go along with the settlements; gives the others."""
+        *ahead, last = in_portions(notes, PORTIONS, size) if notes else [()]
+        for some in ahead:
+            await self._outage.outlast(partial(self._driver.run, NoteRequest(some)))
+        return last
 
     def _settled(self, batch: Sequence[Settled], applied: Collection[str]) -> None:
         self.backlog -= len(batch)
         self.unsettled.difference_update((settled.claim.id, settled.claim.lease) for settled in batch)
+        self._settling.set()
         for settled in batch:
             if settled.claim.id not in applied:
                 logger.warning(
@@ -160,12 +210,14 @@ class Settler:
         page = await self._outage.outlast(lambda: self._driver.run(there))
         return frozenset(job.id for job in page.jobs if job.lease == leases[job.id] and job.state is not State.RUNNING)
 
-    async def _settle_singly(self, batch: list[Settled]) -> tuple[list[Settled], frozenset[str]]:
+    async def _settle_singly(self, batch: list[Settled], notes: Sequence[Note]) -> tuple[list[Settled], frozenset[str]]:
         """Something in this batch cannot be written at all: find it, so that it costs no other job anything."""
+        said = {note.id: note for note in notes}
         written: list[Settled] = []
         applied: set[str] = set()
         for settled in batch:
             try:
+                await self._note_alone(said.get(settled.claim.id))
                 applied |= await self._settle_one(settled.settlement)
             except Exception as error:
                 logger.exception("job %s: its outcome cannot be stored; it goes to the dead letters", settled.claim.id)
@@ -178,6 +230,14 @@ class Settler:
                     logger.exception("job %s: not even that can be stored; it stays as it is", settled.claim.id)
             written.append(settled)
         return written, frozenset(applied)
+
+    async def _note_alone(self, note: Note | None) -> None:
+        if note is None:
+            return
+        try:
+            await self._outage.outlast(lambda: self._driver.run(NoteRequest((note,))))
+        except Exception:
+            logger.exception("job %s: what it has said and saved last cannot be stored", note.id)
 
     async def _settle_one(self, settlement: Settlement) -> frozenset[str]:
         return await self._outage.outlast(lambda: self._driver.run(SettleRequest((settlement,))))
@@ -203,11 +263,12 @@ class Settler:
         """It is not committed, or not yet. The store lets only one of the two settlements be applied, this or the
         run's, so that it decides what happened."""
         settled, claim = doubt.otherwise, doubt.otherwise.claim
-        request = SettleRequest((settled.settlement,), await self._notebook.take([claim]))
+        notes = _worth_writing(await self._notebook.take([claim]), [settled])
+        request = SettleRequest((settled.settlement,), notes)
         try:
             applied = await Outage(f"settling job {claim.id}").outlast(lambda: self._settle_in_turn(request))
         except Exception:  # noqa: BLE001 - whatever it is, it must cost this job only
-            (settled,), applied = await self._settle_singly([settled])
+            (settled,), applied = await self._settle_singly([settled], notes)
         if claim.id in applied:
             self._settled([settled], applied)
         else:

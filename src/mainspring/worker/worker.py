@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import logging
 import os
 import signal
 import socket
-import time
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import InvalidOption, StoreError
+from mainspring.errors import InvalidOption, MainspringError, StoreError
 from mainspring.events import Event, EventName
 from mainspring.job import Job, moment
 from mainspring.model.backoff import Retry
 from mainspring.model.clock import StoreClock
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim
-from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, JobOptions
+from mainspring.model.options import BEAT_MS, GRACE_MS, LEASE_MS, REAP_MS, JobOptions
 from mainspring.model.outcome import Outcome
+from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
-from mainspring.task import new_id
+from mainspring.worker import processes
 from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.executors import Threads
+from mainspring.worker.machine import Machine
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.observers import Observers
 from mainspring.worker.outage import Outage
-from mainspring.worker.pulse import Pulse
+from mainspring.worker.processes.pool import Processes, Wear, checked
+from mainspring.worker.pulse import Beating, Pulse
 from mainspring.worker.pump import Pump
+from mainspring.worker.quarantine import Quarantine
 from mainspring.worker.relay import Relay
 from mainspring.worker.rooms import Rooms
 from mainspring.worker.run import Interruption
 from mainspring.worker.runner import Runner
 from mainspring.worker.runs import Runs
 from mainspring.worker.settler import Settled, Settler
+from mainspring.worker.vitals import Signs, Vitals
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -55,6 +61,8 @@ DEFAULT_CONCURRENCY = 10
 GARBAGE_LOOKED_FOR_EVERY = 20_000
 """New objects, until Python looks for cycles among the youngest."""
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 SETTLE_SECONDS = 15.0
 """How long a stopping worker tries to settle with a store that does not answer."""
 OBSERVE_SECONDS = 5.0
@@ -66,13 +74,14 @@ class _Parts:
     """What a worker is made of, for one working life."""
 
     threads: Threads
+    processes: Processes
     notebook: Notebook
     observers: Observers
     settler: Settler
     runs: Runs
     pump: Pump
     chores: tuple[Chore, ...]
-    pulse: Pulse
+    pulse: Beating
 
 
 class Worker:
@@ -80,8 +89,9 @@ class Worker:
 
     `queues` is a sequence of names, served in strict order, or a mapping of names to weights; None serves all queues
     that the app's tasks name, alike. `concurrency` is how many jobs run at once. `lease` is how long after its last
-    heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. Raises
-    `InvalidOption`, also for a task whose options cannot be honoured.
+    heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. A process
+    that runs jobs (`executor="process"`) is replaced after `process_jobs`, or when it keeps more than `process_memory`
+    between two of them. Raises `InvalidOption`; so does running it for a task that no process could find.
     """
 
     def __init__(
@@ -93,15 +103,21 @@ class Worker:
         lease: Duration = LEASE_MS / 1000,
         grace: Duration = GRACE_MS / 1000,
         name: str | None = None,
+        process_jobs: int | None = None,
+        process_memory: str | int = "512MB",
+        machine: Machine = Machine(),  # noqa: B008 - frozen
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise InvalidOption(f"concurrency={quote(concurrency)} is not a whole number from 1 on")
         if isinstance(queues, str):
             raise InvalidOption(f"queues={quote(queues)} is a single text; give a list: queues=[{quote(queues)}]")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
-        self.id = new_id()
+        self._machine = machine
+        self.id = machine.new_id()
         self._app = app
         self._concurrency = concurrency
+        self._wear = Wear(process_jobs, to_bytes(process_memory))
+        self._apart = checked(app.tasks, app.url)
         self._lease_ms = to_ms(lease)
         self._grace = to_ms(grace) / 1000
         if self._lease_ms < 1000:
@@ -109,12 +125,17 @@ class Worker:
         if queues is None:
             queues = dict.fromkeys(["default", *(queue.name for queue in app.declared_queues)], 1)
         self._rooms = Rooms(queues)
-        _refuse_unenforceable(app)
+        self.vitals = Vitals()
+        self.dismissed = False
+        """True once an operator has told it to stop."""
         self._quiet = False
         self._stop_asked = 0
+        self._signals = 0
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
+        self._renewed_at = float("-inf")
+        """When the renewal of its lease was asked for that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -132,6 +153,11 @@ class Worker:
 
     async def arun(self) -> None:
         """Work until `stop()`, then return when all is settled. Raises `StoreError` if the store cannot be opened."""
+        if processes.in_job_process:
+            raise MainspringError(
+                "a process that is to run jobs has started a worker while it imported your script; put what starts it "
+                'under `if __name__ == "__main__":`'
+            )
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(stop.set)
@@ -150,27 +176,50 @@ class Worker:
         self._stop_asked += 1
         self._wake()
 
+    def stop_at_least(self, times: int) -> None:
+        """As if `stop` had been called so often by now, by whomever."""
+        self._stop_asked = max(self._stop_asked, times)
+        self._wake()
+
+    def signs(self) -> Signs:
+        """How the worker finds itself now. From any thread."""
+        stopping = bool(self._stop_asked)
+        return self.vitals.signs(self.name, self._lease_ms / 1000, quiet=self._quiet, stopping=stopping)
+
     async def _run_with_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
-        await self.arun()
+        try:
+            await self.arun()
+        finally:
+            if self._stop_asked:
+                # Who asks again when all is done already is not to make a failure of it: the loop, as it closes, would
+                # leave the signals to what they do to any process.
+                for number in STOP_SIGNALS:
+                    loop.remove_signal_handler(number)
+                    signal.signal(number, lambda *_: sys.exit(0))
+                # And so does Python as it ends, save for those that are ignored.
+                atexit.register(_ignore_signals)
 
     def _signalled(self, number: signal.Signals) -> None:
-        if self._stop_asked:
+        # Counted by themselves: the first may come just after a supervisor or an operator has said the same.
+        self._signals += 1
+        if self._signals > 1:
             logger.warning("%s again: handing the running jobs back now", number.name)
         else:
             logger.info("%s: stopping; running jobs have %g s to finish", number.name, self._grace)
-        self.stop()
+        self.stop_at_least(self._signals)
 
     # --- one working life ---
 
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
         settings = await driver.run(ConfigureRequest(read=frozenset({"tasks"})))
         await driver.run(ConfigureRequest(self._app.declared(settings)))
-        parts = self._assemble(driver, StoreClock(time.monotonic, settings.now))
+        parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
-        await driver.run(BeatRequest(self._presence(), "join"))
+        self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
+        await self._join(self.id)
         parts.pulse.start()
         # What brings work in stops first, what carries it out goes on until all is settled.
         intake = [
@@ -193,11 +242,14 @@ class Worker:
                 part.result()  # a part that ends by itself has failed: say why, and loudly
         finally:
             self._quiet = True
+            parts.runs.warn()
             await _cancel(*intake, stopped)
             await self._finish(parts)
             await _cancel(*outlet, *filter(None, [self._rejoining]))
+            if parts.processes:
+                await asyncio.to_thread(parts.processes.close)
             # It has beaten until the last settle; only now does the worker leave.
-            await asyncio.to_thread(parts.pulse.stop)
+            await parts.pulse.stop()
             with suppress(StoreError):
                 await driver.run(BeatRequest(self._presence(), "leave"))
             parts.observers.close()
@@ -207,42 +259,70 @@ class Worker:
     def _assemble(self, driver: AsyncDriver, clock: StoreClock) -> _Parts:
         threads = Threads(self._concurrency)
         notebook = Notebook(driver, clock)
+        pool = Processes(self._concurrency, self._wear, self._app.url, notebook, self._apart)
         observers = Observers(self._app.observers, self._event)
 
         def settled(batch: Sequence[Settled]) -> None:
             observers.settled(batch)
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
+        def started(claim: Claim) -> None:
+            self.vitals.begun += 1
+            observers.started(claim)
+
         settler = Settler(driver, clock, notebook, settled, self._retry_of)
         completer = Completer(self._app.store, self._app.tasks, clock, notebook)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
-            Runner(self._app.tasks, self._app.middlewares, threads),
+            Runner(self._app.tasks, self._app.middlewares, threads, pool),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
-            started=observers.started,
+            started=started,
+            quarantine=Quarantine(),
+            owns=self._owns,
+            monotonic=self._machine.monotonic,
         )
-        pump = Pump(driver, clock, self._rooms, runs, worker=self._open_for_work, lost=self._give_up)
+        pump = Pump(
+            driver,
+            clock,
+            self._rooms,
+            runs,
+            worker=lambda: self.id,
+            quiet=lambda: self._quiet,
+            lost=self._give_up,
+            vitals=self.vitals,
+        )
+        runs.claiming = pump.under_way
+        pulse = Pulse(
+            presence=self._presence,
+            heard=self._heard,
+            renewed=self._renewed,
+            running_here=runs.on,
+            beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
+            vitals=self.vitals,
+            monotonic=self._machine.monotonic,
+        )
         return _Parts(
             threads=threads,
+            processes=pool,
             notebook=notebook,
             observers=observers,
             settler=settler,
             runs=runs,
             pump=pump,
             chores=(
-                Reap(driver, lambda: self.id, lambda claim: settler.add(claim, Outcome.lost()), pump.doubt),
+                Reap(
+                    driver,
+                    lambda: self.id,
+                    lambda claim: settler.add(claim, Outcome.lost()),
+                    pump,
+                    seconds=min(REAP_MS, self._lease_ms / 5) / 1000,
+                ),
                 Tend(driver, clock),
                 Prune(driver),
             ),
-            pulse=Pulse(
-                self._app.store.driver(),
-                presence=self._presence,
-                heard=self._heard,
-                running_here=runs.on,
-                beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
-            ),
+            pulse=self._machine.beating(pulse, self._app.store),
         )
 
     async def _finish(self, parts: _Parts) -> None:
@@ -261,9 +341,14 @@ class Worker:
 
     # --- what its parts ask of it and tell it ---
 
-    def _open_for_work(self) -> str | None:
-        """The id to claim under; None: claim nothing."""
-        return None if self._quiet else self.id
+    def _owns(self, claim: Claim) -> bool:
+        """Whether the lease that it was claimed under is surely good still: renewed less than a lease ago, by the clock
+        of this machine."""
+        return claim.worker == self.id and self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+
+    def _renewed(self, worker: str, asked_at: float) -> None:
+        if worker == self.id:
+            self._renewed_at = asked_at
 
     def _presence(self) -> Presence:
         return Presence(
@@ -286,6 +371,7 @@ class Worker:
         self._runs.cancel(reply.cancelled)
         if reply.command is Command.STOP and not self._stop_asked:
             logger.info("an operator asked this worker to stop")
+            self.dismissed = True
             self.stop()
         elif reply.command is Command.QUIET and not self._quiet:
             logger.info("an operator asked this worker to be quiet: it claims no more jobs")
@@ -297,12 +383,19 @@ class Worker:
             return
         logger.warning("worker %s went unheard for longer than its lease; its jobs went to others", self.name)
         self._runs.interrupt_all(Interruption.LOST)
-        self.id = new_id()
         self._rejoining = asyncio.create_task(self._rejoin(), name="mainspring rejoin")
 
     async def _rejoin(self) -> None:
-        await Outage("registering").outlast(lambda: self._driver.run(BeatRequest(self._presence(), "join")))
+        id = self._machine.new_id()
+        await Outage("registering").outlast(lambda: self._join(id))
         self._rejoining = None
+
+    async def _join(self, id: str) -> None:
+        asked_at = self._machine.monotonic()
+        await self._driver.run(BeatRequest(replace(self._presence(), id=id), "join"))
+        # Only now: what the store says of an id that it does not know yet is not to be taken for the end of it.
+        self.id, self._renewed_at = id, asked_at
+        self.vitals.heard(renewed=True)
 
     def _retry_of(self, claim: Claim) -> Retry:
         task = self._app.tasks.get(claim.task)
@@ -322,14 +415,9 @@ class Worker:
         return Event(name, job, moment(settled.at), settled.outcome.error, settled.settlement.reason)
 
 
-def _refuse_unenforceable(app: Mainspring) -> None:
-    """Refuse tasks with options that their executor cannot honour, before anything runs."""
-    for task in app.tasks.values():
-        if task.options.timeout_ms is not None and not task.is_async:
-            raise InvalidOption(
-                f"task {task.name!r} is a plain function, which runs on a thread, and a thread cannot be stopped by a "
-                "timeout; make it an async function or take its timeout away"
-            )
+def _ignore_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -13,6 +13,7 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
 from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
+from .checkpoints import TestCheckpoints, TestCheckpointsEnd
 from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
@@ -59,6 +60,8 @@ __all__ = [
     "TestCancellingFlows",
     "TestCascades",
     "TestChangedLimits",
+    "TestCheckpoints",
+    "TestCheckpointsEnd",
     "TestClaim",
     "TestClock",
     "TestClosing",

@@ -221,6 +221,13 @@ class TestLostReplies:
         assert new.id == "2"
         assert self.ask(scene, "1", "2") == ()
 
+    def test_who_has_no_room_gets_nothing_new(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert("1", "2", "3")
+        lost = scene.claim(limit=2)
+        assert self.ask(scene, limit=0) == lost
+        assert self.ask(scene, "1", "2", limit=0) == ()
+
     def test_others_jobs_stay_theirs(self, scene: Scene) -> None:
         scene.join()
         scene.join("other")

@@ -184,7 +184,7 @@ WITH r AS (
 INSERT INTO mainspring_finished
 SELECT id, task, queue, 'cancelled', args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
        :now, worker, cancel_requested, progress, progress_text, NULL, error, why, history, options, partition, cost,
-       flow
+       flow, checkpoint
 FROM gone;
 
 -- name: break_edges
@@ -271,10 +271,11 @@ WITH back AS (
 )
 INSERT INTO mainspring_jobs (
     id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options,
-    partition, cost, flow, gate
+    partition, cost, flow, checkpoint, gate
 )
 SELECT id, task, queue, 'blocked', args, priority, lease, created_at, :now, started_at, worker, history, options,
-       partition, cost, flow, coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = back.task), '')
+       partition, cost, flow, checkpoint,
+       coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = back.task), '')
 FROM back;
 
 -- name: drop_edges

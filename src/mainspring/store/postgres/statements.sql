@@ -50,7 +50,8 @@ INSERT INTO mainspring_queues (name) VALUES (:queue) ON CONFLICT DO NOTHING;
 SELECT mainspring_insert_plain(:jobs::jsonb, :queues, :now, :channel, :payload);
 
 -- name: claim_plain
--- Takes :worker, :rooms (queue, limit, perhaps its head), :limit, :now, :channel, :payload.
+-- Takes :worker, :rooms (queue, limit, perhaps its head), :limit, :now, :channel, :payload: see
+-- migrations/0006_checkpoints.sql, as for the one below.
 SELECT * FROM mainspring_claim_plain(:worker, :rooms::jsonb, :limit, :now, :channel, :payload);
 
 -- name: settle_plain
@@ -63,9 +64,10 @@ SELECT mainspring_settle_plain(:final::jsonb, :back::jsonb, :now, :channel, :pay
 -- settlement would keep the claim waiting that has come along.
 SELECT set_config('lock_timeout', '50ms', true) AS id, -1 AS lease, '' AS task, '' AS queue, '' AS args, 0 AS priority,
        0 AS attempt, 0 AS crashes, 0 AS postponed, 0::bigint AS created_at, 0::bigint AS run_at, 0::bigint AS started_at,
-       '' AS worker, '' AS history, '' AS options, false AS cancel_requested, '' AS partition, 0 AS cost, '' AS flow
+       '' AS worker, '' AS history, '' AS options, false AS cancel_requested, '' AS partition, 0 AS cost, '' AS flow,
+       '' AS checkpoint
 UNION ALL
-SELECT refused, -1, '', '', '', 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint, '', '', '', false, '', 0, ''
+SELECT refused, -1, '', '', '', 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint, '', '', '', false, '', 0, '', ''
 FROM mainspring_settle_plain(
     :settle_final::jsonb, :settle_back::jsonb, :settle_now, :settle_channel, :settle_payload
 ) AS refused
@@ -145,10 +147,10 @@ ORDER BY name
 ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, expires_at = excluded.expires_at;
 
 -- name: replace_jobs
--- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later.
--- Gives the ids of those that wait still.
+-- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later, and
+-- lose what they have saved. Gives the ids of those that wait still.
 UPDATE mainspring_jobs AS j
-SET args = r.args, priority = r.priority, options = r.options, run_at = r.run_at,
+SET args = r.args, priority = r.priority, options = r.options, run_at = r.run_at, checkpoint = NULL,
     state = CASE WHEN j.state = 'blocked' THEN j.state WHEN r.run_at > :now THEN 'scheduled' ELSE 'queued' END
 FROM json_to_recordset(:doc) AS r (id text, args text, priority integer, options text, run_at bigint)
 WHERE j.id = r.id AND (j.state <> 'running') IS NOT FALSE
@@ -238,7 +240,7 @@ WHERE ctid = ANY(ARRAY(
     ORDER BY priority, run_at, id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 ))
 RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-          history, options, cancel_requested, partition, cost, flow;
+          history, options, cancel_requested, partition, cost, flow, checkpoint;
 
 -- name: finish_jobs
 -- Takes :doc (id, lease, state, attempt, crashes, postponed, result, error, reason, history of final settlements), :now.
@@ -255,7 +257,8 @@ WITH s AS (
               j.created_at, j.run_at, j.started_at, :now AS finished_at, j.worker, j.cancel_requested, j.progress,
               j.progress_text, s.result, s.error,
               coalesce(CASE WHEN j.cancel_requested AND s.state = 'cancelled' THEN j.reason END, s.reason) AS reason,
-              s.history, j.options, j.partition, j.cost, j.flow
+              s.history, j.options, j.partition, j.cost, j.flow,
+              CASE WHEN s.state <> 'completed' THEN j.checkpoint END AS checkpoint
 )
 INSERT INTO mainspring_finished
 SELECT * FROM gone
@@ -281,8 +284,11 @@ RETURNING j.id;
 -- name: write_notes
 -- Takes :doc (Note). Gives ids of those whose lease held.
 UPDATE mainspring_jobs AS j
-SET progress = coalesce(n.progress, j.progress), progress_text = coalesce(n.progress_text, j.progress_text)
-FROM json_to_recordset(:doc) AS n (id text, lease integer, progress double precision, progress_text text)
+SET progress = coalesce(n.progress, j.progress), progress_text = coalesce(n.progress_text, j.progress_text),
+    checkpoint = coalesce(n.checkpoint, j.checkpoint)
+FROM json_to_recordset(:doc) AS n (
+    id text, lease integer, progress double precision, progress_text text, checkpoint text
+)
 WHERE j.id = n.id AND j.lease = n.lease AND (j.state = 'running') IS NOT FALSE
 RETURNING j.id;
 
@@ -322,13 +328,13 @@ ORDER BY id || '' LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED;
 -- name: claims_of
 -- Takes :doc (ids). Gives claims as they stand.
 SELECT id, lease + 1, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-       history, options, cancel_requested, partition, cost, flow
+       history, options, cancel_requested, partition, cost, flow, checkpoint
 FROM mainspring_jobs WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc))) ORDER BY id;
 
 -- name: unheld
 -- Takes :worker, :doc (ids). Gives claims of its running jobs, save these.
 SELECT id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-       history, options, cancel_requested, partition, cost, flow
+       history, options, cancel_requested, partition, cost, flow, checkpoint
 FROM mainspring_jobs
 WHERE state = 'running' AND worker = :worker AND id <> ALL(ARRAY(SELECT json_array_elements_text(:doc)));
 
@@ -371,7 +377,7 @@ WITH gone AS (
 INSERT INTO mainspring_finished
 SELECT id, task, queue, 'cancelled', args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
        :now, worker, cancel_requested, progress, progress_text, NULL, error, :reason, history, options, partition, cost,
-       flow
+       flow, checkpoint
 FROM gone
 RETURNING id;
 
@@ -386,10 +392,11 @@ WITH back AS (
 )
 INSERT INTO mainspring_jobs (
     id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options,
-    partition, cost, flow, gate
+    partition, cost, flow, checkpoint, gate
 )
 SELECT id, task, queue, 'queued', args, priority, lease, created_at, :now, started_at, worker, history, options,
-       partition, cost, flow, coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = back.task), '')
+       partition, cost, flow, checkpoint,
+       coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = back.task), '')
 FROM back
 RETURNING id;
 
@@ -448,14 +455,14 @@ FOR UPDATE SKIP LOCKED;
 -- Takes :doc (ids). Gives records, in no order.
 SELECT id, task, queue, state, args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
        NULL, worker, cancel_requested, progress, progress_text, NULL, error, reason, history, options, partition, cost,
-       flow
+       flow, checkpoint
 FROM mainspring_jobs WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
 -- name: finished_jobs
 -- Takes :doc (ids). Gives records, in no order.
 SELECT id, task, queue, state, args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
        finished_at, worker, cancel_requested, progress, progress_text, result, error, reason, history, options,
-       partition, cost, flow
+       partition, cost, flow, checkpoint
 FROM mainspring_finished WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
 -- name: log_of

@@ -167,6 +167,8 @@ def _note(note: Note) -> dict[str, Any]:
         values["progress"] = note.progress
     if note.progress_text is not None:
         values["progress_text"] = note.progress_text
+    if note.checkpoint is not None:
+        values["checkpoint"] = note.checkpoint
     if note.lines:
         values["lines"] = [[line.at, line.text] for line in note.lines]
         values["first"] = note.first

@@ -54,6 +54,7 @@ def _claim(
         get("partition", ""),
         int(get("cost", 1)),
         get("flow"),
+        get("checkpoint"),
         parents_of(parents) if parents else (),
     )
 
@@ -73,7 +74,7 @@ def record_of(row: Row) -> JobRecord:
     (
         id, task, queue, state, args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
         finished_at, worker, cancel_requested, progress, progress_text, result, error, reason, history, options,
-        partition, cost, flow, log, parents,
+        partition, cost, flow, checkpoint, log, parents,
     ) = row  # fmt: skip
     return JobRecord(
         id=id,
@@ -102,6 +103,7 @@ def record_of(row: Row) -> JobRecord:
         partition=partition or "",
         cost=1 if cost is None else int(cost),
         flow=flow,
+        checkpoint=checkpoint,
         log=tuple(map(_log_line, log or ())),
         parents=parents_of(parents),
     )

@@ -95,7 +95,7 @@ def _by_id(claim: Claim) -> str:
 
 def claim_of(row: Row) -> Claim:
     """A claim from its columns; SQLite has no booleans."""
-    columns: Row = (*row[:-4], bool(row[-4]), *row[-3:])
+    columns: Row = (*row[:-5], bool(row[-5]), *row[-4:])
     return Claim(*columns)
 
 

@@ -102,7 +102,7 @@ WHERE e.policy = 'fail';
 INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, 'cancelled', j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error,
-       json_extract(r.value, '$[1]'), j.history, j.options, j.partition, j.cost, j.flow
+       json_extract(r.value, '$[1]'), j.history, j.options, j.partition, j.cost, j.flow, j.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.id = json_extract(r.value, '$[0]')
 WHERE j.state = 'blocked';
 
@@ -168,10 +168,10 @@ WHERE parent IN (SELECT value FROM json_each(:doc)) AND state IS NOT NULL
 -- Takes :doc (ids), :now. Copies cancelled jobs back among the live ones, blocked.
 INSERT INTO mainspring_jobs (
     id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options,
-    partition, cost, flow, gate
+    partition, cost, flow, checkpoint, gate
 )
 SELECT f.id, f.task, f.queue, 'blocked', f.args, f.priority, f.lease, f.created_at, :now, f.started_at, f.worker,
-       f.history, f.options, f.partition, f.cost, f.flow,
+       f.history, f.options, f.partition, f.cost, f.flow, f.checkpoint,
        coalesce((SELECT name FROM mainspring_tasks WHERE name = f.task), '')
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.id = r.value
 WHERE true;

@@ -118,7 +118,7 @@ SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worke
     gate = coalesce((SELECT name FROM mainspring_tasks WHERE name = task), '')
 WHERE rowid IN (SELECT value FROM json_each(:doc))
 RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-          history, options, cancel_requested, partition, cost, flow;
+          history, options, cancel_requested, partition, cost, flow, checkpoint;
 
 -- name: write_turns
 -- Takes :doc ([name, reached, active, open_at, waiting, spent, counts_until]) of partitions that are there, :queue.

@@ -75,11 +75,11 @@ FROM json_each(:doc) WHERE true
 ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, expires_at = excluded.expires_at;
 
 -- name: replace_jobs
--- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later.
--- Gives the ids of those that wait still.
+-- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later, and
+-- lose what they have saved. Gives the ids of those that wait still.
 UPDATE mainspring_jobs
 SET args = json_extract(r.value, '$.args'), priority = json_extract(r.value, '$.priority'),
-    options = json_extract(r.value, '$.options'), run_at = json_extract(r.value, '$.run_at'),
+    options = json_extract(r.value, '$.options'), run_at = json_extract(r.value, '$.run_at'), checkpoint = NULL,
     state = CASE WHEN state = 'blocked' THEN state
                  WHEN json_extract(r.value, '$.run_at') > :now THEN 'scheduled' ELSE 'queued' END
 FROM json_each(:doc) AS r
@@ -158,7 +158,7 @@ WHERE rowid IN (
     ORDER BY priority, run_at, id LIMIT :limit
 )
 RETURNING id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-          history, options, cancel_requested, partition, cost, flow;
+          history, options, cancel_requested, partition, cost, flow, checkpoint;
 
 -- name: finish_jobs
 -- Takes :doc (id, lease, state, attempt, crashes, postponed, result, error, reason, history of final settlements), :now.
@@ -168,7 +168,7 @@ INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, s.state, j.args, j.priority, s.attempt, s.crashes, s.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, s.result, s.error,
        coalesce(CASE WHEN j.cancel_requested AND s.state = 'cancelled' THEN j.reason END, s.reason), s.history,
-       j.options, j.partition, j.cost, j.flow
+       j.options, j.partition, j.cost, j.flow, CASE WHEN s.state <> 'completed' THEN j.checkpoint END
 FROM (
     SELECT json_extract(value, '$[0]') AS id,
            json_extract(value, '$[1]') AS lease,
@@ -213,7 +213,8 @@ RETURNING mainspring_jobs.id;
 -- Takes :doc (Note). Gives ids of those whose lease held.
 UPDATE mainspring_jobs
 SET progress = coalesce(json_extract(n.value, '$.progress'), progress),
-    progress_text = coalesce(json_extract(n.value, '$.progress_text'), progress_text)
+    progress_text = coalesce(json_extract(n.value, '$.progress_text'), progress_text),
+    checkpoint = coalesce(json_extract(n.value, '$.checkpoint'), checkpoint)
 FROM json_each(:doc) AS n
 WHERE mainspring_jobs.id = json_extract(n.value, '$.id')
   AND lease = json_extract(n.value, '$.lease') AND +state = 'running'
@@ -249,13 +250,14 @@ LIMIT :limit;
 -- name: claims_of
 -- Takes :doc (rowids). Gives claims as they stand.
 SELECT j.id, j.lease + 1, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.created_at,
-       j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost, j.flow
+       j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested, j.partition, j.cost, j.flow,
+       j.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
 
 -- name: unheld
 -- Takes :worker, :doc (ids). Gives claims of its running jobs, save these.
 SELECT id, lease, task, queue, args, priority, attempt, crashes, postponed, created_at, run_at, started_at, worker,
-       history, options, cancel_requested, partition, cost, flow
+       history, options, cancel_requested, partition, cost, flow, checkpoint
 FROM mainspring_jobs INDEXED BY mainspring_jobs_running
 WHERE state = 'running' AND worker = :worker AND id NOT IN (SELECT value FROM json_each(:doc));
 
@@ -282,7 +284,7 @@ RETURNING id;
 INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, 'cancelled', j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, :reason,
-       j.history, j.options, j.partition, j.cost, j.flow
+       j.history, j.options, j.partition, j.cost, j.flow, j.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value
 WHERE j.state <> 'running'
 RETURNING id;
@@ -291,10 +293,10 @@ RETURNING id;
 -- Takes :doc (rowids), :now. Copies final jobs back among the live ones. Gives ids.
 INSERT INTO mainspring_jobs (
     id, task, queue, state, args, priority, lease, created_at, run_at, started_at, worker, history, options,
-    partition, cost, flow, gate
+    partition, cost, flow, checkpoint, gate
 )
 SELECT f.id, f.task, f.queue, 'queued', f.args, f.priority, f.lease, f.created_at, :now, f.started_at, f.worker,
-       f.history, f.options, f.partition, f.cost, f.flow,
+       f.history, f.options, f.partition, f.cost, f.flow, f.checkpoint,
        coalesce((SELECT name FROM mainspring_tasks WHERE name = f.task), '')
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value
 WHERE true
@@ -344,14 +346,14 @@ SELECT rowid FROM mainspring_finished WHERE state = :state AND finished_at < :be
 -- Takes :doc (rowids). Gives records, in no order.
 SELECT j.id, j.task, j.queue, j.state, j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, NULL, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, j.reason,
-       j.history, j.options, j.partition, j.cost, j.flow
+       j.history, j.options, j.partition, j.cost, j.flow, j.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value;
 
 -- name: finished_jobs
 -- Takes :doc (rowids). Gives records, in no order.
 SELECT f.id, f.task, f.queue, f.state, f.args, f.priority, f.attempt, f.crashes, f.postponed, f.lease, f.created_at,
        f.run_at, f.started_at, f.finished_at, f.worker, f.cancel_requested, f.progress, f.progress_text, f.result,
-       f.error, f.reason, f.history, f.options, f.partition, f.cost, f.flow
+       f.error, f.reason, f.history, f.options, f.partition, f.cost, f.flow, f.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value;
 
 -- name: log_of

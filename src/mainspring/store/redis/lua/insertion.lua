@@ -51,7 +51,7 @@ local function last_holder(key, now)
   return longest
 end
 
--- The new job's arguments, priority, options and time take the place of a waiting holder's.
+-- The new job's arguments, priority, options and time take the place of a waiting holder's, and of what it has saved.
 local function replace(new, key, holder_id, now)
   table.insert(steps, function()
     local job = Jobs.load(holder_id)
@@ -60,6 +60,7 @@ local function replace(new, key, holder_id, now)
     local state = job.state == 'blocked' and 'blocked' or Jobs.due_state(at, now)
     Jobs.move(job, state, {
       args = new.args or false, priority = new.priority or false, options = new.options or false, run_at = at,
+      checkpoint = false,
     })
   end)
 end

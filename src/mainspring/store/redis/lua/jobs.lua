@@ -16,7 +16,7 @@ local WAITING = { blocked = true, scheduled = true, queued = true }
 
 -- Where none of these is set, a job has only the places that every job has, and ends without ado.
 local SPECIAL = {
-  flow = true, keys = true, cancel_requested = true, reason = true,
+  flow = true, keys = true, cancel_requested = true, reason = true, checkpoint = true,
 }
 
 local loaded = {}
@@ -131,7 +131,7 @@ end
 -- How a job waits that is to run at `run_at`.
 function Jobs.due_state(run_at, now) return run_at > now and 'scheduled' or 'queued' end
 
--- What is written of a job that is revived: all but its history and its lease is as if new.
+-- What is written of a job that is revived: all but its history, its lease and what it has saved is as if new.
 function Jobs.revived(now)
   return {
     run_at = now, finished_at = false, attempt = false, crashes = false, postponed = false, cancel_requested = false,

@@ -1,5 +1,6 @@
 -- needs: names index jobs
--- Notes: a running job's latest progress, and its log lines. A line is known by its lease and number.
+-- Notes: a running job's latest progress, what it has saved of its work, and its log lines. A line is known by its
+-- lease and number.
 
 local Notes = {}
 local LINES_KEPT = 1000
@@ -12,6 +13,7 @@ function Notes.write(note)
   if stands[1] ~= 'running' or tonumber(stands[2]) ~= note.lease then return false end
   if note.progress then call('HSET', key, 'progress', note.progress) end
   if note.progress_text then call('HSET', key, 'progress_text', note.progress_text) end
+  if note.checkpoint then call('HSET', key, 'checkpoint', note.checkpoint, 'special', 1) end
   if note.lines then
     local log = Names.log(note.id)
     for number, line in ipairs(note.lines) do

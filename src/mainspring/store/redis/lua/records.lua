@@ -1,14 +1,14 @@
 -- needs: names edges
 -- Jobs as people see them: rows of id, task, queue, state, args, priority, attempt, crashes, postponed, lease,
 -- created_at, run_at, started_at, finished_at, worker, cancel_requested, progress, progress_text, result, error,
--- reason, history, options, partition, cost, flow, log, parents. What is at its default is nil.
+-- reason, history, options, partition, cost, flow, checkpoint, log, parents. What is at its default is nil.
 
 local Records = {}
 
 local FIELDS = {
   'task', 'queue', 'state', 'args', 'priority', 'attempt', 'crashes', 'postponed', 'lease', 'created_at', 'run_at',
   'started_at', 'finished_at', 'worker', 'cancel_requested', 'progress', 'progress_text', 'result', 'error', 'reason',
-  'history', 'options', 'partition', 'cost', 'flow', 'parents',
+  'history', 'options', 'partition', 'cost', 'flow', 'checkpoint', 'parents',
 }
 
 -- One job's row; nil: it is not there.

@@ -36,6 +36,7 @@ local function settle(done)
   local fields = { attempt = done.attempt }
   for _, name in ipairs(TEXTS) do fields[name] = done[name] or false end
   if asked and job.reason then fields.reason = nil end
+  if state == 'completed' then fields.checkpoint = false end
   if FINAL[state] then
     ended[#ended + 1] = job
     fields.finished_at = now

@@ -1,0 +1,62 @@
+"""What a job does: its function with the arguments decoded, ready to be called, here or in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import Bury, Cancel, HandBack, RateLimited, Snooze
+from mainspring.model.holes import fill
+from mainspring.model.job import Claim
+from mainspring.model.options import JobOptions
+from mainspring.model.text import quote
+from mainspring.worker.context import Context
+from mainspring.worker.run import Run
+
+if TYPE_CHECKING:
+    from mainspring.task import Task
+
+__all__ = ["call_of", "filled", "reason_of"]
+
+
+def filled(claim: Claim, overrides: JobOptions) -> str:
+    """The job's arguments with the results of its parents in their places. Raises `Bury` where that cannot be done."""
+    if not overrides.holes:
+        return claim.args
+    if len(claim.parents) < overrides.parents:
+        raise Bury(
+            f"it takes the results of {overrides.parents} jobs, but some of these turned out to be one and the "
+            "same unique job, so nobody can tell which is which"
+        )
+    return fill(claim.args, overrides.holes, claim.parents)
+
+
+def call_of(task: Task[..., Any], text: str, run: Run, context: Context, *, each: bool) -> Callable[[], Any]:
+    """The call, its arguments decoded. Raises `ValidationError` for those that do not fit the function."""
+    codec = task.codec
+    given = {} if codec.injected_name is None else {codec.injected_name: context}
+    if not each:
+        args, kwargs = codec.decode(text)
+        return partial(task.function, *args, **kwargs, **given)
+    calls = [partial(task.function, *args, **kwargs, **given) for args, kwargs in codec.decode_each(text)]
+    return partial(_each_awaited if task.is_async else _each, calls, run)
+
+
+def reason_of(directive: Bury | Cancel | HandBack | Snooze | RateLimited) -> str:
+    """What the task gave as the reason, which may be anything, as text."""
+    reason: object = directive.reason
+    return str.__str__(reason) if isinstance(reason, str) else quote(reason)
+
+
+async def _each_awaited(calls: Sequence[Callable[[], Awaitable[Any]]], run: Run) -> list[Any]:
+    return [await call() for call in calls]
+
+
+def _each(calls: Sequence[Callable[[], Any]], run: Run) -> list[Any]:
+    results: list[Any] = []
+    for call in calls:
+        if run.interruption is not None:
+            raise Cancel(f"after {len(results)} of {len(calls)} items")
+        results.append(call())
+    return results

@@ -1,0 +1,32 @@
+"""A short chaos on each store; `make faults` runs it for longer."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from .chaos.__main__ import shown
+from .chaos.run import run
+
+SECONDS = 25.0
+BASE = 6000
+
+
+def seed() -> int:
+    """Other mischief each time; MAINSPRING_TEST_SEED for that of a run that failed."""
+    given = os.environ.get("MAINSPRING_TEST_SEED")
+    return int(given) if given else BASE + random.SystemRandom().randrange(1000)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("store", ["sqlite", "postgres", "redis"])
+@pytest.mark.fault("all of it at once", "sqlite", "postgres", "redis")
+def test_whatever_is_done_to_it_every_promise_is_kept(store: str, tmp_path: Path) -> None:
+    """Workers, programs that enqueue and the server are killed, stopped, cut off and starved, at random moments."""
+    report = run(store, seed(), SECONDS, keep=tmp_path)
+    assert report.is_clean, shown(report)
+    assert report.faults.total() >= 5
+    assert report.states["completed"] > 300
