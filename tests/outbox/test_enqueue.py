@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from transactions.libraries import ASYNC, BLOCKING, AsyncLibrary, AsyncTransaction, Library, Transaction
-from worker.scene import working
+from worker.scene import until, working
 
 from mainspring import (
     InvalidFlow,
@@ -73,10 +73,11 @@ class TestBlocking:
         async def work() -> None:
             async with working(shop.app):
                 assert await job.aresult(timeout=20) == 10
+                await until(lambda: shop.waiting() == 0)
             await shop.app.aclose()
 
         asyncio.run(work())
-        assert (shop.waiting(), shop.jobs()) == (0, 1)
+        assert shop.jobs() == 1
 
     def test_after_a_rollback_it_never_was(self, shop: Shop, begun: Transaction, ship: Task[[int], int]) -> None:
         shop.app.outbox(begun.tx).enqueue(ship.job(1))
@@ -121,7 +122,8 @@ class TestAsync:
         assert (shop.stored(), shop.waiting()) == ([1], 1)
         async with working(shop.app):
             assert await job.aresult(timeout=20) == 10
-        assert (shop.waiting(), shop.jobs()) == (0, 1)
+            await until(lambda: shop.waiting() == 0)
+        assert shop.jobs() == 1
 
     async def test_after_a_rollback_it_never_was(
         self, shop: Shop, abegun: AsyncTransaction, ship: Task[[int], int]

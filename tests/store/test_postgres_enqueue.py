@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -484,15 +485,18 @@ def test_a_partition_that_only_the_program_knows_must_be_said(app: Mainspring, c
     assert app.jobs.get(caller.enqueue("call", {"tenant": "acme"}, queue="api", partition="")).partition == ""
 
 
-async def test_a_timeout_that_a_plain_function_cannot_keep_buries_the_job(app: Mainspring, caller: Caller) -> None:
-    @app.task
-    def plain() -> None: ...
+async def test_a_timeout_holds_for_a_plain_function_too(app: Mainspring, caller: Caller) -> None:
+    @app.task(retry=1)
+    def plain() -> None:
+        while True:
+            time.sleep(0.01)
 
     async with app, working(app):
-        job = app.jobs.get(caller.enqueue("plain", timeout="5s"))
+        job = app.jobs.get(caller.enqueue("plain", timeout="200ms"))
         await ended(job)
     assert job.state == "dead"
-    assert "a plain function" in (job.record.reason or "")
+    assert job.error is not None
+    assert job.error.type == "JobTimeout"
 
 
 # --- the guide -------------------------------------------------------------------------------------------------------

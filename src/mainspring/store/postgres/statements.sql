@@ -233,7 +233,8 @@ RETURNING id;
 -- name: claim_jobs
 -- Takes :queue, :worker, :now, :limit. Gives claims, in no order.
 UPDATE mainspring_jobs
-SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worker, started_at = :now
+SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker = :worker,
+    started_at = greatest(:now, run_at)
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM mainspring_jobs
     WHERE state = 'queued' AND queue = :queue AND partition = '' AND gate = ''

@@ -115,7 +115,8 @@ BEGIN
             rest := rest - taken;
             RETURN QUERY
             UPDATE mainspring_jobs AS j
-            SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by, started_at = time
+            SET state = 'running', lease = j.lease + 1, attempt = j.attempt + 1, worker = by,
+                started_at = greatest(time, j.run_at)  -- it may have come since, by a clock that was read later
             WHERE j.ctid = ANY(found)
             RETURNING j.id, j.lease, j.task, j.queue, j.args, j.priority, j.attempt, j.crashes, j.postponed,
                       j.created_at, j.run_at, j.started_at, j.worker, j.history, j.options, j.cancel_requested,
