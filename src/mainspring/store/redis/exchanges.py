@@ -66,7 +66,9 @@ def _called(name: str, document: str, tag: str, confirmed_by: float | None) -> E
         commands += (("WAITAOF", 1, 0, max(1, round((confirmed_by - time.monotonic()) * 1000))),)
     replies = yield commands
     if isinstance(replies[0], NoScriptError):
-        replies = (yield (("SCRIPT", "LOAD", text.text), *commands))[1:]
+        loaded, *replies = yield (("SCRIPT", "LOAD", text.text), *commands)
+        if isinstance(loaded, Exception):
+            raise loaded
     if isinstance(replies[0], Exception):
         raise replies[0]
     if confirmed_by is not None:

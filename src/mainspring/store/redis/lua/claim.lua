@@ -36,7 +36,7 @@ if request.held then
   local held = {}
   for _, id in ipairs(request.held) do held[id] = true end
   local running = call('ZRANGE', Names.running_by(worker), 0, -1)
-  table.sort(running)
+  table.sort(running, bytes_before)
   for _, id in ipairs(running) do
     if not held[id] then rows[#rows + 1] = (Claims.running(id, true)) end
   end

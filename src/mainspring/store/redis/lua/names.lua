@@ -111,3 +111,12 @@ local function in_pieces(command, key, arguments)
     call(command, key, unpack(arguments, from, math.min(from + 3999, #arguments)))
   end
 end
+
+-- Texts are compared by their bytes, whatever language the server speaks.
+local function bytes_before(one, other)
+  for at = 1, math.min(#one, #other) do
+    local a, b = string.byte(one, at), string.byte(other, at)
+    if a ~= b then return a < b end
+  end
+  return #one < #other
+end

@@ -11,7 +11,7 @@ Selection.SIDES = {
 local CHUNK = 64
 
 local function before(time, id, other_time, other_id)
-  return time < other_time or (time == other_time and id < other_id)
+  return time < other_time or (time == other_time and bytes_before(id, other_id))
 end
 
 -- How many members of a sorted set stand at (time, id) or after it: the rank, from the newest, at which to go on.

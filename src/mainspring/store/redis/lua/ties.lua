@@ -94,7 +94,7 @@ local function circle(later)
       end
     end
   end
-  table.sort(later)
+  table.sort(later, bytes_before)
   for _, callback in ipairs(later) do
     if waits_for_itself(callback, below) then return callback end
   end

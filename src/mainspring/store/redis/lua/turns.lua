@@ -20,15 +20,6 @@ local function share(cost, weight)
   return math.max(1, whole)
 end
 
--- Texts are compared by their bytes, whatever language the server speaks.
-local function bytes_before(one, other)
-  for at = 1, math.min(#one, #other) do
-    local a, b = string.byte(one, at), string.byte(other, at)
-    if a ~= b then return a < b end
-  end
-  return #one < #other
-end
-
 local function before(one, other)
   if one.score ~= other.score then return one.score < other.score end
   return bytes_before(one.id, other.id)
