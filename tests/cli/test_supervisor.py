@@ -193,7 +193,7 @@ def test_sighup_rolls_in_new_code_without_a_gap(project: Project, processes: int
 
 def test_a_terminal_that_is_closed_takes_its_workers_along(project: Project) -> None:
     ours, theirs = pty.openpty()
-    Fleet(project)  # another one, on the same store
+    Fleet(project).ready()  # another one, on the same store
     process = project.start("worker", "fleet:app", "-p", "2", stdout=theirs, stderr=theirs)
     os.close(theirs)
     until(lambda: len(project.json("workers", "list", "--app", "fleet:app")) == 3)

@@ -85,6 +85,26 @@ def put(shop: Shop, app: Mainspring, count: int) -> None:
         begun.commit()
 
 
+def stop(process: subprocess.Popen[bytes], shop: Shop) -> None:
+    """SIGSTOP where it holds no lock on the file: with one, nobody could write there until it goes on."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        if isinstance(shop, PostgresShop) or not has_locked(process.pid, Path(shop.address)):
+            return
+        process.send_signal(signal.SIGCONT)
+
+
+def has_locked(pid: int, path: Path) -> bool:
+    """Whether the process has one of SQLite's locks on that file. See proc_locks(5)."""
+    inode = path.stat().st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        _, kind, *_, holder, file, _, _ = line.split()
+        if kind == "POSIX" and int(holder) == pid and int(file.rpartition(":")[2]) == inode:
+            return True
+    return False
+
+
 @contextmanager
 def nothing_deleted(shop: Shop) -> Iterator[None]:
     """Meanwhile rows can be read and locked, and a DELETE waits."""
