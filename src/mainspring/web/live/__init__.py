@@ -1,0 +1,7 @@
+"""Jobs as they happen: Server-Sent Events and WebSocket."""
+
+from fastapi import APIRouter
+
+__all__ = ["router"]
+
+router = APIRouter()
