@@ -62,7 +62,7 @@ class ReferenceStore(Configured):
         super().__init__()
         self.bell = Bell()
 
-    def driver(self) -> ReferenceDriver:
+    def driver(self, patience: float | None = None) -> ReferenceDriver:
         return ReferenceDriver(self, self.bell)
 
     def async_driver(self) -> AsyncReferenceDriver:
