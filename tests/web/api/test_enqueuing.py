@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from pydantic_core import core_schema
 
 from mainspring import Mainspring
 from mainspring.web import Identity, Role
@@ -139,17 +141,18 @@ async def test_hostile_bodies_are_refused(api: Api, content: bytes, status: int)
     await api.refused("POST", "/tasks/mail%2Fwelcome/jobs", status, content=content, headers=headers)
 
 
+class Odd:
+    """A type that fails in a way that pydantic does not know."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        def validate(value: object) -> object:
+            raise RuntimeError("unforeseen")
+
+        return core_schema.no_info_plain_validator_function(validate)
+
+
 async def test_what_an_annotation_raises_is_a_refusal(api: Api, app: Mainspring) -> None:
-    class Odd:
-        @classmethod
-        def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
-            from pydantic_core import core_schema
-
-            def validate(value: object) -> object:
-                raise RuntimeError("unforeseen")
-
-            return core_schema.no_info_plain_validator_function(validate)
-
     @app.task
     def odd(value: Odd) -> None: ...
 
