@@ -4,13 +4,14 @@ The command line, the web and the user's own code all come in here: `app.jobs`, 
 `app.schedules`, `app.workers`. Every verb has an async twin whose name begins with `a`.
 """
 
-from mainspring.admin.flows import Flows, FlowView
+from mainspring.admin.flows import FlowPage, Flows, FlowView
 from mainspring.admin.jobs import JobPage, Jobs
 from mainspring.admin.queues import PartitionView, Queues, QueueView, TaskView
 from mainspring.admin.schedules import Schedules, ScheduleView
 from mainspring.admin.workers import Workers, WorkerView
 
 __all__ = [
+    "FlowPage",
     "FlowView",
     "Flows",
     "JobPage",
