@@ -267,8 +267,9 @@ class Worker:
             observers.settled(batch)
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
-        settler = Settler(driver, clock, notebook, settled, self._retry_of)
-        completer = Completer(self._app.store, self._app.tasks, clock, notebook)
+        told = self._app.webhooks.told
+        settler = Settler(driver, clock, notebook, settled, self._retry_of, told=told)
+        completer = Completer(self._app.store, self._app.tasks, clock, notebook, told)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads, pool),
