@@ -217,6 +217,12 @@ class Job(Generic[R_co]):
         """Its newest log lines. Filled by `app.jobs.get(id)`; lists of jobs and `refresh()` leave them out."""
         return tuple(LogLine(moment(line.at), line.text) for line in self.record.log)
 
+    @property
+    def output(self) -> str:
+        """What its latest run that put something out with `ctx.output` has put out so far. Filled by
+        `app.jobs.get(id)`, as its log is."""
+        return "".join(piece.text for piece in self.record.output)
+
     # --- looking again ---
 
     def _refresh(self) -> Steps[Job[R_co]]:

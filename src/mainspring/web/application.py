@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from mainspring.app import Mainspring
 from mainspring.web import api, live, pages
+from mainspring.web.auth import AuthCheck, HostApplication, Loopback, Way
+from mainspring.web.files import static_files
+from mainspring.web.guard import Guard, Rules
+from mainspring.web.headers import SafeHeaders
+from mainspring.web.origin import Hosts, Origins
+from mainspring.web.problems import Unexpected, handle_problems
 from mainspring.web.site import Site
 
 __all__ = ["create_app"]
 
+MAX_BODY = 4 * 1024 * 1024
 
-def create_app(app: Mainspring, *, title: str = "Mainspring") -> FastAPI:
-    """The web of an app, as an ASGI app: `/` the dashboard, `/api/v1` the API, `/static` what browsers load."""
-    web = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-    web.state.site = Site(app, title)
+
+def create_app(
+    app: Mainspring,
+    *,
+    title: str = "Mainspring",
+    auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None = None,
+    hosts: Iterable[str] = (),
+    origins: Iterable[str] = (),
+    secret: str | None = None,
+    max_body: int = MAX_BODY,
+) -> FastAPI:
+    """The web of an app, as an ASGI app: `/` the dashboard, `/api/v1` the API, `/static` what browsers load.
+
+        shop.mount("/jobs", create_app(app, auth=who, hosts=["shop.example"]))
+
+    `auth` says who asks and what he may: a function of your application, which gets the request and gives an
+    `Identity`, a role's name, or None; or one of the ways of `mainspring.web.auth`, or several of those, asked in turn.
+    Without any, only browsers on this machine are answered.
+
+    `hosts` are the names under which the site is reached; requests that name another one are refused. `origins` are
+    other sites whose pages may follow jobs by ticket. `secret` signs sessions and tickets ($MAINSPRING_SECRET if
+    none is given): processes that serve the same site need the same one; without one, a new one is made at each start.
+    """
+    ways = _ways(auth)
+    web = FastAPI(
+        title=title,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        middleware=[
+            Middleware(SafeHeaders),
+            Middleware(Unexpected),
+            Middleware(Guard, rules=Rules(ways, Hosts(hosts), Origins(origins), max_body)),
+        ],
+    )
+    web.state.site = Site(app, title, secret or os.environ.get("MAINSPRING_SECRET") or secrets.token_urlsafe(32))
+    handle_problems(web)
     web.include_router(api.router, prefix="/api/v1")
     web.include_router(live.router, prefix="/api/v1")
     web.include_router(pages.router)
+    web.mount("/static", static_files(), name="static")
     return web
+
+
+def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way, ...]:
+    if auth is None:
+        return (Loopback(),)
+    given = auth if isinstance(auth, Sequence) else (auth,)
+    return tuple(HostApplication(each) if callable(each) else each for each in given)

@@ -138,7 +138,7 @@ class RedisAsyncDriver:
     async def watch(self, topics: tuple[str, ...]) -> RedisAsyncWatch:
         if self._listener is None:
             self._listener = AsyncListener(self._route)
-        watch = RedisAsyncWatch(self._listener, _channels(self._location, topics))
+        watch = RedisAsyncWatch(self._listener, self._location, topics)
         await self._listener.open(watch)
         return watch
 
