@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal comes; gives the exit code."""
     options = _parser().parse_args(arguments)
     # SIGINT too: whoever is started in the background without a terminal finds it ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    _on_signals(_leave)
     out = Path(options.out).absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -70,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--concurrency", type=int, default=max(1, (os.cpu_count() or 2) // PROCESSES), metavar="N",
                         help=f"how many photos at once in each of {PROCESSES} processes")  # fmt: skip
     return parser
+
+
+def _on_signals(do: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, do)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -102,9 +106,11 @@ def _serve(listening: socket.socket, out: Path, concurrency: int) -> None:
     with app, run_worker(out / "worker.log", settings, concurrency, JOBS_APP, processes) as worker:
         watch = Watch(worker, server)
         with watch:
+            _on_signals(server.handle_exit)  # an exception would end it in the middle of anything
             print(f"Photos: http://{HOST}:{listening.getsockname()[1]}/", flush=True)
             print(f"Everything is kept in {out}. Ctrl-C ends it.", flush=True)
             server.run([listening])
+            _on_signals(_leave)
         watch.check()
 
 

@@ -106,6 +106,5 @@ def shown_name(name: str) -> str:
     last = PureWindowsPath(PurePosixPath(name).name).name
     text = "".join(letter for letter in unicodedata.normalize("NFC", last) if letter.isprintable()).strip()
     if len(text) > LONGEST_NAME:
-        stem, suffix = text[: LONGEST_NAME - 8], text[-7:]
-        text = f"{stem}…{suffix}"
+        text = f"{text[: LONGEST_NAME - 8]}…{text[-7:]}"
     return text or "photo"

@@ -4,10 +4,15 @@
 
 Each photo that is done leaves a job behind which draws the contact sheet. It is debounced: one for a dozen photos, when
 it has been quiet for a moment. So the PDF comes to be without anybody waiting for it, also where the tab was closed.
+
+Besides what `examples.photos.app` is told by its environment (`PHOTOS_OUT` is the folder of all albums):
+
+    PHOTOS_CAMERA      width and height of the photos that it takes itself; 3200x2400 if not set
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,7 +29,7 @@ __all__ = ["ALBUM_QUEUE", "CAMERA_ROLL", "SHEET_QUEUE", "add_photo", "albums", "
 ALBUM_QUEUE, SHEET_QUEUE = "albums", "sheets"
 CAMERA_ROLL = (*NAMES, BROKEN)
 """What the photos are called that the example takes itself; the last one is broken."""
-CAMERA_SIZE = (3200, 2400)
+CAMERA_WIDTH, CAMERA_HEIGHT = map(int, os.environ.get("PHOTOS_CAMERA", "3200x2400").split("x"))
 
 albums = Albums(OUTPUT)
 
@@ -80,7 +85,7 @@ def _take(original: Path, name: str, seed: int) -> None:
     number = CAMERA_ROLL.index(name)
     scratch = original.with_name(f".{uuid4().hex}{Path(name).suffix}")  # seen by nobody until it is whole
     try:
-        point_and_shoot(scratch, seed, number % len(NAMES), CAMERA_SIZE)
+        point_and_shoot(scratch, seed, number % len(NAMES), (CAMERA_WIDTH, CAMERA_HEIGHT))
         if name == BROKEN:
             break_file(scratch)
         scratch.replace(original)
