@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
+from mainspring.admin.followed import Followed
 from mainspring.clock import aware_ms, now_ms
 from mainspring.errors import InvalidOption, JobNotFound
 from mainspring.job import Job, LogLine, alter, cancel_reason
@@ -73,6 +75,11 @@ class Jobs(Door):
     `partition`, `task`, `flow` (its parts included), `since` and `until`, which are an aware `datetime` or how long
     ago. Verbs that change jobs want at least one of all these, so that none can hit all jobs by an oversight.
     """
+
+    @cached_property
+    def followed(self) -> Followed:
+        """For those who follow many jobs at once."""
+        return Followed(self._app)
 
     def _find(
         self, ids: Ids | None = None, *, limit: int = 50, cursor: str | None = None, **where: Unpack[Where]

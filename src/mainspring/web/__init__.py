@@ -7,6 +7,7 @@ Needs the extra `web`: `pip install 'mainspring[web]'`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,17 @@ from mainspring.errors import ConfigurationError
 if TYPE_CHECKING:
     from mainspring.web.application import create_app
     from mainspring.web.identity import Identity, Role
+    from mainspring.web.tickets import job_url, ticket
 
-__all__ = ["Identity", "Role", "create_app"]
+__all__ = ["Identity", "Role", "create_app", "job_url", "ticket"]
 
+WHERE = {
+    "Identity": "identity",
+    "Role": "identity",
+    "create_app": "application",
+    "job_url": "tickets",
+    "ticket": "tickets",
+}
 NEEDED = ("argon2", "fastapi", "httpx", "itsdangerous", "jinja2", "multipart", "sse_starlette", "uvicorn", "websockets")
 
 
@@ -25,9 +34,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     require_extra()
-    from mainspring.web import application, identity
-
-    return getattr(application if name == "create_app" else identity, name)
+    return getattr(import_module(f"mainspring.web.{WHERE[name]}"), name)
 
 
 def require_extra() -> None:

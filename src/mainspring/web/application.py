@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Sequence
 
 from fastapi import FastAPI
@@ -15,8 +13,10 @@ from mainspring.web.auth import AuthCheck, HostApplication, Loopback, Way
 from mainspring.web.files import static_files
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
+from mainspring.web.live.desk import Desk
 from mainspring.web.origin import Hosts, Origins
 from mainspring.web.problems import Unexpected, handle_problems
+from mainspring.web.secret import site_secret
 from mainspring.web.site import Site
 
 __all__ = ["create_app"]
@@ -43,8 +43,9 @@ def create_app(
     Without any, only browsers on this machine are answered.
 
     `hosts` are the names under which the site is reached; requests that name another one are refused. `origins` are
-    other sites whose pages may follow jobs by ticket. `secret` signs sessions and tickets ($MAINSPRING_SECRET if
-    none is given): processes that serve the same site need the same one; without one, a new one is made at each start.
+    other sites whose pages may follow jobs by ticket. `secret` signs sessions and tickets ($MAINSPRING_WEB_SECRET
+    if none is given): processes that serve the same site, or make tickets for it, need the same one; without one, a new
+    one is made at each start.
     """
     ways = _ways(auth)
     web = FastAPI(
@@ -58,7 +59,9 @@ def create_app(
             Middleware(Guard, rules=Rules(ways, Hosts(hosts), Origins(origins), max_body)),
         ],
     )
-    web.state.site = Site(app, title, secret or os.environ.get("MAINSPRING_SECRET") or secrets.token_urlsafe(32))
+    secret = site_secret(secret)
+    web.state.site = Site(app, title, secret)
+    web.state.desk = Desk(app, secret)
     handle_problems(web)
     web.include_router(api.router, prefix="/api/v1")
     web.include_router(live.router, prefix="/api/v1")
