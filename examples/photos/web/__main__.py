@@ -96,7 +96,7 @@ def _serve(listening: socket.socket, out: Path, concurrency: int) -> None:
     from examples.photos.web.jobs import app
     from examples.photos.web.site import site
 
-    pages = site(app)
+    pages = site(app, secret=_secret(out / "secret"))
     server = uvicorn.Server(
         uvicorn.Config(
             pages, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=GRACE_SECONDS, lifespan="on"

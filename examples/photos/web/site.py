@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -25,7 +25,7 @@ from examples.photos.web.guard import Guard
 from examples.photos.web.jobs import CAMERA_ROLL, add_photo, albums, take_photo
 from examples.photos.web.view import PhotoView, see_album, see_photo
 from mainspring import Job, Mainspring
-from mainspring.web import create_app
+from mainspring.web import create_app, job_url
 
 __all__ = ["site"]
 
@@ -38,8 +38,8 @@ templates = Jinja2Templates(HERE / "templates")
 router = APIRouter(default_response_class=HTMLResponse)
 
 
-def site(app: Mainspring, **web_options: Any) -> FastAPI:
-    """The page as an ASGI app; `web_options` are those of `mainspring.web.create_app`."""
+def site(app: Mainspring, *, secret: str | None = None, **web_options: Any) -> FastAPI:
+    """The page as an ASGI app; `secret` and `web_options` are those of `mainspring.web.create_app`."""
 
     @asynccontextmanager
     async def life(pages: FastAPI) -> AsyncIterator[None]:
@@ -48,10 +48,10 @@ def site(app: Mainspring, **web_options: Any) -> FastAPI:
 
     pages = FastAPI(title="Photos", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     pages.add_exception_handler(StarletteHTTPException, _complain)
-    pages.state.jobs = app
+    pages.state.jobs, pages.state.secret = app, secret
     pages.include_router(router)
     pages.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    pages.mount(JOBS, create_app(app, title="Photos", **web_options))
+    pages.mount(JOBS, create_app(app, title="Photos", secret=secret, **web_options))
     pages.add_middleware(Guard, elsewhere=JOBS)
     return pages
 
@@ -72,24 +72,6 @@ def _jobs(request: Request) -> Mainspring:
 
 
 Jobs = Annotated[Mainspring, Depends(_jobs)]
-
-
-def watch(job: Job[Any]) -> str:
-    """Where a browser hears of that job, and of no other."""
-    return f"/stub/{job.id}"
-
-
-@router.get("/stub/{job}")
-async def stub(job: str, jobs: Jobs) -> JSONResponse:
-    found = await jobs.jobs.aget(job)
-    return JSONResponse(
-        {
-            "state": found.state,
-            "progress": found.progress,
-            "text": found.record.progress_text,
-            "done": found.finished_at is not None,
-        }
-    )
 
 
 @router.get("/")
@@ -219,5 +201,10 @@ def _address(album: Album) -> str:
 
 
 def _render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    def watch(job: Job[Any]) -> str:
+        """Where whoever sees this page hears of that job, and of no other."""
+        secret: str | None = request.app.state.secret
+        return job_url(job, JOBS, TICKET_LIFE, secret=secret, log=False, result=False)
+
     values |= {"watch": watch, "most": MAX_PHOTOS, "most_bytes": MAX_BYTES}
     return templates.TemplateResponse(request, template, values, status)
