@@ -14,9 +14,19 @@ from mainspring.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mainspring.web.application import create_app
+    from mainspring.web.auth import Passwords, ProxyUser, Tokens, hash_password, make_token
     from mainspring.web.identity import Identity, Role
 
-__all__ = ["Identity", "Role", "create_app"]
+__all__ = [
+    "Identity",
+    "Passwords",
+    "ProxyUser",
+    "Role",
+    "Tokens",
+    "create_app",
+    "hash_password",
+    "make_token",
+]
 
 NEEDED = ("argon2", "fastapi", "httpx", "itsdangerous", "jinja2", "multipart", "sse_starlette", "uvicorn", "websockets")
 
@@ -25,9 +35,9 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     require_extra()
-    from mainspring.web import application, identity
+    from mainspring.web import application, auth, identity
 
-    return getattr(application if name == "create_app" else identity, name)
+    return next(getattr(part, name) for part in (application, identity, auth) if name in part.__all__)
 
 
 def require_extra() -> None:

@@ -5,18 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Identity", "Role"]
+from mainspring.errors import InvalidOption
+from mainspring.model.text import quote
+
+__all__ = ["GUEST", "Identity", "Role"]
 
 
 class Role(IntEnum):
     """What somebody may do; each may what those before may."""
 
+    GUEST = 0
+    """Nothing, but for what a ticket allows."""
     VIEWER = 1
     """Look."""
     OPERATOR = 2
     """Change jobs, queues, schedules, workers; enqueue."""
     ADMIN = 3
     """Change what holds for everybody: limits, and what is deleted for good."""
+
+    @classmethod
+    def named(cls, name: str) -> Role:
+        """The role of that name, `viewer`, `operator` or `admin`. Raises `InvalidOption`."""
+        for role in (cls.VIEWER, cls.OPERATOR, cls.ADMIN):
+            if role.name.lower() == name:
+                return role
+        raise InvalidOption(f"there is no role {quote(name)}; it is viewer, operator or admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +39,7 @@ class Identity:
     name: str
     """As the audit log shows it."""
     role: Role
+
+
+GUEST = Identity("guest", Role.GUEST)
+"""Whoever is not known. Only what takes tickets, or is open to all, ever meets him."""

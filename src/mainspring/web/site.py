@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,8 +11,9 @@ from starlette.requests import HTTPConnection
 from mainspring.app import Mainspring
 from mainspring.web.identity import Identity, Role
 from mainspring.web.problems import Forbidden
+from mainspring.web.sessions import Sessions
 
-__all__ = ["AtSite", "By", "Site", "may"]
+__all__ = ["AtSite", "By", "Nonce", "Site", "may"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,12 @@ class Site:
 
     app: Mainspring
     title: str
+    secret: str
+    """What sessions and tickets are signed with."""
+    sessions: Sessions
+    """Of those who have signed in."""
+    signs_in: bool = False
+    """Whether people sign in here, by name and password, and so out again: `login` and `logout` are there."""
 
 
 def site_of(connection: HTTPConnection) -> Site:
@@ -33,6 +39,12 @@ def identity_of(connection: HTTPConnection) -> Identity:
     """Who the guard has found to be asking."""
     identity: Identity = connection.scope["mainspring.identity"]
     return identity
+
+
+def nonce_of(connection: HTTPConnection) -> str:
+    """What `<script>`, `<style>` and `<link>` of this page must carry as their `nonce` for a browser to heed them."""
+    nonce: str = connection.scope["mainspring.nonce"]
+    return nonce
 
 
 def may(role: Role) -> Any:
@@ -48,4 +60,4 @@ def may(role: Role) -> Any:
 
 AtSite = Annotated[Site, Depends(site_of)]
 By = Annotated[Identity, Depends(identity_of)]
-Check = Callable[[Identity], Identity]
+Nonce = Annotated[str, Depends(nonce_of)]

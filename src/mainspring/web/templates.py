@@ -1,0 +1,31 @@
+"""Pages from templates: everything that is put into one is text, whatever it contains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import HTTPConnection
+
+from mainspring.web.where import base_path
+
+__all__ = ["environment", "render"]
+
+environment = Environment(
+    loader=PackageLoader("mainspring.web.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render(connection: HTTPConnection, template: str, **values: Any) -> str:
+    """One page. Each template also has `base` (where the web is mounted), `nonce` and `title` (of the site)."""
+    site = getattr(getattr(connection.scope.get("app"), "state", None), "site", None)
+    return environment.get_template(template).render(
+        base=base_path(connection.scope),
+        nonce=connection.scope.get("mainspring.nonce", ""),
+        title=site.title if site is not None else "Mainspring",
+        **values,
+    )
