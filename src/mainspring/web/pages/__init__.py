@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from mainspring.web.pages import assets, job, jobs, overview, settings
+from mainspring.web.pages import deeds, job, jobs, overview, settings
 
 __all__ = ["router"]
 
 router = APIRouter()
-for family in (assets, overview, jobs, job, settings):
+for family in (overview, jobs, job, settings, deeds):
     router.include_router(family.router)

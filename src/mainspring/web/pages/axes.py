@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from math import ceil, floor, log10
 
-from mainspring.web.pages.words import THIN, amount, percent
+from mainspring.web.pages.words import THIN, amount
 
 __all__ = ["Scale", "Tick", "counts", "durations", "shares", "time_ticks"]
 
@@ -39,7 +39,9 @@ def counts(largest: float, steps: int = 4) -> Scale:
 def shares(largest: float) -> Scale:
     """From 0 % to a round share that `largest` fits under, at least 1 %."""
     step = _round_up(max(largest, 0.01) / 4)
-    return _linear(step, min(1.0, step * ceil(max(largest, 0.01) / step - 1e-9)), percent)
+    top = min(1.0, step * ceil(max(largest, 0.01) / step - 1e-9))
+    places = 0 if step >= 0.01 else 1
+    return _linear(step, top, lambda share: f"{100 * (share or 0):.{places}f}{THIN}%")
 
 
 _MARKS = (

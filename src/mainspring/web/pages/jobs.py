@@ -13,8 +13,9 @@ from starlette.responses import Response
 
 from mainspring.errors import ConfigurationError
 from mainspring.job import Job
-from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.states import State
 from mainspring.web.identity import Role
+from mainspring.web.pages.deeds import deeds_for
 from mainspring.web.pages.filters import Chosen
 from mainspring.web.pages.reads import reads_of
 from mainspring.web.pages.rendering import Page, after, page_of
@@ -105,32 +106,6 @@ def _situation(job: Job[Any]) -> str:
     return ": ".join(each for each in (job.reason, error.message if error else None) if each)
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """Something that can be done to several jobs."""
-
-    name: str
-    label: str
-    danger: bool
-    states: frozenset[State]
-    """To jobs in which states it does something."""
-    role: Role = Role.OPERATOR
-
-
-DEEDS = (
-    Deed("retry", "Retry", False, FINAL | {State.SCHEDULED}),
-    Deed("cancel", "Cancel", True, LIVE),
-    Deed("reschedule", "Reschedule", False, frozenset({State.QUEUED, State.SCHEDULED})),
-    Deed("delete", "Delete", True, frozenset(set(State) - {State.RUNNING}), Role.ADMIN),
-)
-
-
-def deeds_for(chosen: Chosen, role: Role) -> tuple[Deed, ...]:
-    """What may be done to jobs that were chosen so, by whoever has that role."""
-    states = frozenset(State(each) for each in chosen.state) or frozenset(State)
-    return tuple(deed for deed in DEEDS if deed.role <= role and deed.states & states)
-
-
 @router.get("/jobs", include_in_schema=False)
 async def jobs(page: AtPage) -> Response:
     """Search and list."""
@@ -160,6 +135,6 @@ async def jobs(page: AtPage) -> Response:
         problem=problem,
         counts=await reads.counts(),
         states=list(State),
-        deeds=deeds_for(chosen, page.identity.role),
+        deeds=deeds_for(frozenset(map(State, chosen.state)) or frozenset(State), page.identity.role),
         tasks=sorted(page.site.app.tasks),
     )

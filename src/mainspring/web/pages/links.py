@@ -10,6 +10,8 @@ from urllib.parse import quote, urlencode
 
 from starlette.requests import HTTPConnection
 
+from mainspring.web.where import base_path
+
 __all__ = ["Links"]
 
 
@@ -22,7 +24,7 @@ class Links:
     @classmethod
     def of(cls, connection: HTTPConnection) -> Links:
         """Those of the site that a request came to."""
-        return cls(str(connection.scope.get("root_path", "")).rstrip("/"))
+        return cls(base_path(connection.scope))
 
     def __call__(self, path: str = "", /, **query: object) -> str:
         """`links("jobs", state="dead")`; what is None or "" is left out, several values are repeated."""

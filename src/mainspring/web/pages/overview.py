@@ -92,20 +92,27 @@ def tiles_of(
     oldest = max((queue.oldest_waiting for queue in queues if queue.oldest_waiting is not None), default=None)
     alive = [worker for worker in workers if worker.alive]
     slots = sum(worker.concurrency for worker in alive)
-    tiles: list[Tile] = [*(_of_history(history) if history is not None else ())]
-    tiles += [
+    tiles = [
         Tile(
-            "Waiting now",
+            "Queued",
             amount(counts[State.QUEUED]),
-            "queued",
-            f"oldest {seconds(oldest)}" if oldest is not None else "nothing is due",
+            "due",
+            f"{number(counts[State.SCHEDULED])} scheduled, {number(counts[State.BLOCKED])} blocked",
             links("jobs", state="queued"),
             spark=None if history is None else spark(history.backlog(counts.waiting)),
             points=1 if history is None else history.span.points,
             key="c3",
         ),
         Tile(
-            "Running now",
+            "Oldest",
+            seconds(oldest),
+            "waits" if oldest is not None else "",
+            "of the jobs that are due" if oldest is not None else "nothing is due",
+            links("queues"),
+            "bad" if oldest is not None and oldest > OLD_SECONDS else "",
+        ),
+        Tile(
+            "Running",
             amount(counts[State.RUNNING]),
             f"of {amount(slots)} slots" if slots else "",
             f"on {counted(len(alive), 'worker')}",
@@ -123,7 +130,7 @@ def tiles_of(
             key="c2",
         ),
     ]
-    return tuple(tiles)
+    return (*tiles, *(_of_history(history) if history is not None else ()))
 
 
 def _of_history(history: History) -> tuple[Tile, ...]:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from mainspring.web.files import mark_of
 from mainspring.web.identity import Identity, Role
 from mainspring.web.pages import text, words
-from mainspring.web.pages.assets import versioned
 from mainspring.web.pages.links import Links
 from mainspring.web.pages.notices import notice
-from mainspring.web.site import Site, identity_of, site_of
+from mainspring.web.site import Site, identity_of, nonce_of, site_of
+from mainspring.web.templates import environment
+from mainspring.web.where import inner_path
 
 __all__ = ["Page", "after", "page_of"]
 
-TEMPLATES = Path(__file__).parent / "templates"
 THEMES = ("light", "dark")
 THEME_COOKIE = "mainspring-theme"
 ZONE_COOKIE = "mainspring-zone"
@@ -33,30 +32,18 @@ class _Html(HTMLResponse):
         return str(content).encode("utf-8", "replace")
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "line": text.line,
-        "block": text.block,
-        "json_block": text.json_block,
-        "plain": text.plain,
-        "short_id": text.short_id,
-        "number": words.number,
-        "amount": words.amount,
-        "percent": words.percent,
-        "seconds": words.seconds,
-    }
-    environment.globals |= {"counted": words.counted, "Role": Role}
-    return environment
-
-
-_TEMPLATES = _environment()
+environment.filters |= {
+    "line": text.line,
+    "block": text.block,
+    "json_block": text.json_block,
+    "plain": text.plain,
+    "short_id": text.short_id,
+    "number": words.number,
+    "amount": words.amount,
+    "percent": words.percent,
+    "seconds": words.seconds,
+}
+environment.globals |= {"counted": words.counted, "Role": Role}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +57,10 @@ class Page:
     now: words.Now
     theme: str | None
 
+    def asset(self, name: str) -> str:
+        """The address of a script, a style or a picture of ours, that tells its content."""
+        return self.links(f"static/{name}", v=mark_of(name))
+
     def may(self, role: Role) -> bool:
         """Whether whoever asks may do what takes that role."""
         return self.identity.role >= role
@@ -81,7 +72,7 @@ class Page:
     def html(self, template: str, **values: Any) -> str:
         """The same as text."""
         request = self.request
-        return _TEMPLATES.get_template(template).render(
+        return environment.get_template(template).render(
             {
                 "page": self,
                 "site": self.site,
@@ -90,10 +81,10 @@ class Page:
                 "links": self.links,
                 "now": self.now,
                 "theme": self.theme,
-                "nonce": request.scope.get("mainspring.nonce", ""),
+                "nonce": nonce_of(request),
                 "notice": notice(request.query_params),
-                "asset": versioned,
-                "here": request.url.path.removeprefix(self.links.root).strip("/"),
+                "asset": self.asset,
+                "here": inner_path(request.scope).strip("/"),
                 "this_page": f"{request.url.path}{'?' if request.url.query else ''}{request.url.query}",
                 **values,
             }

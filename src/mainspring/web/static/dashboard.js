@@ -1,0 +1,1 @@
+// The dashboard's own script: makes what is there already nicer. Everything works without it.
