@@ -132,8 +132,10 @@ def _nodes(flow: FlowView, this: str | None) -> dict[str, _Node]:
     nodes: dict[str, _Node] = {}
     node_of: dict[str, str] = {}
     for group in groups.values():
-        alike = [group] if len(group) >= ALIKE and not any(job.id == this for job in group) else [[job] for job in group]
-        for some in alike:
+        marked = [job for job in group if job.id == this]
+        others = [job for job in group if job.id != this]
+        alike = [others] if len(others) >= ALIKE else [[job] for job in others]
+        for some in [*([marked] if marked else []), *alike]:
             node = _Node(some[0].id, some, part=parts[some[0].id])
             nodes[node.key] = node
             node_of |= {job.id: node.key for job in some}

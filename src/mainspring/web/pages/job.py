@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -19,8 +20,7 @@ from mainspring.web.identity import Role
 from mainspring.web.pages.graph import Graph, graph_of
 from mainspring.web.pages.reads import Reads, reads_of
 from mainspring.web.pages.rendering import Page, page_of
-from mainspring.web.pages.text import BLOCK, pretty
-from mainspring.web.pages.words import counted
+from mainspring.web.pages.text import BLOCK, pretty, short_id
 from mainspring.web.site import may
 
 __all__ = ["Event", "Shown", "Try", "router", "timeline", "tries"]
@@ -71,26 +71,29 @@ class Shown:
         return self.length > BLOCK
 
 
-def timeline(job: Job[Any]) -> tuple[Event, ...]:
-    """What happened and when, oldest first."""
+def timeline(job: Job[Any], names: Mapping[str, str] = MappingProxyType({})) -> tuple[Event, ...]:
+    """What happened and when, oldest first; `names` are those of the workers by their ids."""
+
+    def on(worker: str | None) -> str:
+        return "?" if worker is None else names.get(worker, short_id(worker))
+
     events = [Event(job.created_at, "enqueued", "queued")]
     for attempt in job.attempts:
         number = attempt.number
-        events.append(Event(attempt.started_at, f"try {number} began on {attempt.worker}", "running"))
+        events.append(Event(attempt.started_at, f"try {number} began on {on(attempt.worker)}", "running"))
         events.append(Event(attempt.ended_at, f"try {number} {attempt.verdict}{_because(attempt)}", _kind(attempt)))
     if job.state is State.RUNNING and job.started_at is not None:
-        events.append(Event(job.started_at, f"try {job.attempt} began on {job.worker}", "running"))
+        events.append(Event(job.started_at, f"try {job.attempt} began on {on(job.worker)}", "running"))
     if job.state is State.SCHEDULED:
         events.append(Event(job.run_at, "is to run", "scheduled"))
     elif job.state is State.QUEUED and job.run_at > job.created_at:
         events.append(Event(job.run_at, "waits for a worker", "queued"))
     if job.finished_at is not None:
         events.append(Event(job.finished_at, str(job.state), job.state.value))
-    # Enqueued comes first even where another machine's clock says otherwise.
-    events[1:] = sorted(events[1:], key=lambda event: event.at)
     told = [events[0]]
     for before, event in pairwise(events):
-        told.append(Event(event.at, event.what, event.kind, (event.at - before.at).total_seconds()))
+        # In the order in which it happened; clocks of several machines may say otherwise.
+        told.append(Event(event.at, event.what, event.kind, max(0.0, (event.at - before.at).total_seconds())))
     return tuple(told)
 
 
@@ -114,7 +117,7 @@ def tries(job: Job[Any]) -> tuple[Try, ...]:
     told = []
     for index, attempt in enumerate(job.attempts):
         trace = attempt.error.traceback if attempt.error else ""
-        took = (attempt.ended_at - attempt.started_at).total_seconds()
+        took = max(0.0, (attempt.ended_at - attempt.started_at).total_seconds())
         told.append(Try(attempt, took, _told(attempt), trace, f"try-{index}", len(trace) > BLOCK))
     return tuple(reversed(told))
 
@@ -177,6 +180,7 @@ async def job(page: AtPage, id: str = "") -> Response:
     except JobNotFound:
         return page.show("gone.html", status=404, section="jobs", kind="job", id=id)
     texts = parts(found, found.args)
+    names = {worker.id: worker.name for worker in await reads.workers()}
     return page.show(
         "job.html",
         job=found,
@@ -187,12 +191,11 @@ async def job(page: AtPage, id: str = "") -> Response:
         checkpoint=shown(texts, "checkpoint"),
         options=shown(texts, "options"),
         error=shown(texts, "error") if not any(attempt.error for attempt in found.attempts) else None,
-        timeline=timeline(found),
+        timeline=timeline(found, names),
         tries=tries(found),
         log=found.log[-200:],
         log_more=max(0, len(found.log) - 200),
-        tries_word=counted(found.attempt, "try", "tries"),
-        worker=next((each for each in await reads.workers() if each.id == found.worker), None),
+        worker=names.get(found.worker or "", short_id(found.worker or "")),
         graph=await _graph(reads, page, found),
         is_final=found.state in FINAL,
     )
@@ -203,6 +206,8 @@ async def _graph(reads: Reads, page: Page, job: Job[Any]) -> Graph | None:
         return None
     try:
         flow = await reads.flow(job.flow_id)
+        while flow.parent is not None:
+            flow = await reads.flow(flow.parent)
     except FlowNotFound:
         return None
     return graph_of(flow, page.links, this=job.id) if flow.total <= GRAPH_MOST else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, TypeVar
 
-from mainspring.admin import FlowView, JobPage, QueueView, ScheduleView, WorkerView
+from mainspring.admin import FlowView, JobPage, PartitionView, QueueView, ScheduleView, WorkerView
 from mainspring.admin.jobs import Where
 from mainspring.app import Mainspring
 from mainspring.job import Job
@@ -17,6 +17,8 @@ from mainspring.web.pages.rendering import Page
 from mainspring.web.pages.statistics import History
 
 __all__ = ["Counts", "Reads", "reads_of"]
+
+T = TypeVar("T")
 
 COUNTS_PATIENCE = 0.05
 """For so many seconds a page waits for numbers that it can do without."""
@@ -100,6 +102,14 @@ class Reads:
         if stats is None:
             return {}
         return await self._glance.at(("totals", span), lambda: stats.atotals(span, by="task"), 5.0)
+
+    async def partitions(self, queue: str) -> list[PartitionView]:
+        """The partitions of a queue that have settings of their own."""
+        return await self._glance.at(("partitions", queue), lambda: self._app.queues.apartitions(queue))
+
+    async def once(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        """Whatever else is to be read once for all tabs."""
+        return await self._glance.at(key, read)
 
     async def jobs(self, where: Where, limit: int, cursor: str | None = None) -> JobPage:
         """A page of jobs."""

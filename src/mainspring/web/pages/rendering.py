@@ -42,6 +42,7 @@ environment.filters |= {
     "amount": words.amount,
     "percent": words.percent,
     "seconds": words.seconds,
+    "sentence": words.sentence,
 }
 environment.globals |= {"counted": words.counted, "Role": Role}
 

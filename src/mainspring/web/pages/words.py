@@ -11,7 +11,7 @@ from markupsafe import Markup
 from mainspring.clock import moment, now_ms
 from mainspring.model.durations import span
 
-__all__ = ["Now", "amount", "counted", "number", "percent", "rate", "seconds", "zone_named"]
+__all__ = ["Now", "amount", "counted", "number", "percent", "rate", "seconds", "sentence", "zone_named"]
 
 THIN = "\u202f"
 """A narrow space that no line is broken at: it parts thousands, and numbers from their units."""
@@ -60,6 +60,16 @@ def seconds(value: float | None) -> str:
 def counted(count: int, one: str, many: str | None = None) -> str:
     """`1 job`, `12 345 jobs`."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """What is said about something, as a sentence of its own: "is due in 3 h" becomes "It is due in 3 h."."""
+    subject = "It " if text.partition(" ")[0] in _VERBS else ""
+    told = f"{subject}{text}" if subject else f"{text[:1].upper()}{text[1:]}"
+    return told if told.endswith((".", "!", "?")) else f"{told}."
+
+
+_VERBS = {"is", "has", "was", "waits", "runs"}
 
 
 def zone_named(name: str | None) -> tzinfo:
