@@ -69,6 +69,7 @@ from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
+from mainspring.model.stats import Histogram, Point, Series
 from mainspring.nodes import Node, Part
 from mainspring.outbox import Outbox
 from mainspring.shapes import chain, chord, group, previous
@@ -91,6 +92,7 @@ __all__ = [
     "FlowProgress",
     "FlowView",
     "HandBack",
+    "Histogram",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -118,6 +120,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "Point",
     "ProcessCrashed",
     "QueueFull",
     "QueueView",
@@ -129,6 +132,7 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleView",
     "SchemaMismatch",
+    "Series",
     "Snooze",
     "State",
     "StoreBusy",
