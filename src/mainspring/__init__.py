@@ -81,6 +81,7 @@ from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
+from mainspring.model.stats import Histogram, Point, Series
 from mainspring.nodes import Node, Part
 from mainspring.outbox import Outbox
 from mainspring.shapes import chain, chord, group, previous
@@ -104,6 +105,7 @@ __all__ = [
     "FlowProgress",
     "FlowView",
     "HandBack",
+    "Histogram",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -132,6 +134,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "Point",
     "ProcessCrashed",
     "QueueFull",
     "QueueView",
@@ -143,6 +146,7 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleView",
     "SchemaMismatch",
+    "Series",
     "Snooze",
     "State",
     "StoreBusy",

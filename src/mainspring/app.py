@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Flows, Jobs, Queues, Schedules, Webhooks, Workers
+from mainspring.admin import Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
@@ -119,6 +119,8 @@ class Mainspring:
         """Look at workers and command them: `list`, `quiet`, `stop`."""
         self.webhooks = Webhooks(self)
         """Look at webhooks and try them: `list`, `test`."""
+        self.stats = Stats(self)
+        """See how much happened and how long it took: `series`, `totals`."""
 
     def __repr__(self) -> str:
         return f"<Mainspring {self.url}>"

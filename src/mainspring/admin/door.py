@@ -1,4 +1,4 @@
-"""What the four parts of the operators' door share."""
+"""What the parts of the operators' door share."""
 
 from __future__ import annotations
 

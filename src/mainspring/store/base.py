@@ -29,7 +29,7 @@ Rules that hold for every store:
   lines) reaches a store clean of NUL and lone surrogates; those six are JSON, where such characters are escapes.
 - Priorities are -1000 to 1000, times 0 to 2**43: together they fit one exact sort key on every store.
 - Every request has one effect, however often it is sent: inserts by id, settlements by lease, log lines by lease and
-  number, ticks by the schedule's `next_at`, the others by being absolute.
+  number, ticks by the schedule's `next_at`, reports by source and number, the others by being absolute.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note, Policy
 from mainspring.model.limits import KEEP, NO_LIMITS, Keep, Limits, Rate
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
+from mainspring.model.stats import Numbers, Report
 
 Reply = TypeVar("Reply")
 Item = TypeVar("Item")
@@ -299,11 +300,17 @@ class BeatReply:
 @dataclass(frozen=True, slots=True)
 class BeatRequest(Request[BeatReply]):
     """`join` registers the worker, `stay` renews its lease if it still has one, `look` only reads, `leave` takes it off
-    the list."""
+    the list.
+
+    `stats` is what it has counted, whether it is alive or not; not with `look`. A report that the store has already, by
+    its source and number, is not counted again.
+    """
 
     operation: ClassVar[str] = "beat"
     presence: Presence
     phase: Literal["join", "stay", "look", "leave"] = "stay"
+    stats: tuple[Report, ...] = ()
+    """In the order of their numbers."""
     now: int | None = None
 
 
@@ -397,11 +404,15 @@ class PruneRequest(Request[int]):
 
     A store may keep completed jobs by the day (UTC): then they go with their day, up to a day later and all at once,
     whatever the limit.
+
+    Where `stats`, no jobs: instead statistics are rolled up (`stats.ROLLS`), and those older than `stats.KEEP_MS`
+    deleted, about `limit` at most; gives how many were looked at.
     """
 
     operation: ClassVar[str] = "prune"
     keep_ms: Mapping[State, int]
     limit: int = 1000
+    stats: bool = False
     now: int | None = None
 
 
@@ -478,19 +489,48 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Which statistics: of the last stretches of `step_ms` that make up `span_ms`, the present one included."""
+
+    span_ms: int
+    step_ms: int
+    by: Literal["queue", "task"] | None = None
+    """One sum for each queue, or task, over all of it. None: one for each stretch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What was counted in one stretch of time, or about one queue or task."""
+
+    at: int
+    """When the stretch begins; where it is about a queue or task, the first of all."""
+    name: str
+    """The queue or task; else ""."""
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
 class CountReply:
     """Numbers by queue and state; combinations with no job are left out."""
 
     tallies: tuple[Tally, ...]
     now: int
+    stats: tuple[Sum, ...] = ()
+    """By time, or by name. Stretches, queues and tasks of which nothing was counted are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountRequest(Request[CountReply]):
-    """How many jobs fit, exactly, by queue and state."""
+    """How many jobs fit, exactly, by queue and state.
+
+    Where `stats`, no jobs are counted: it is what was counted as it happened. Of `filter` only `queue` and `task` count
+    then. What is enqueued is there at once, and so is what is cancelled without a worker; what workers do comes with
+    their beats.
+    """
 
     operation: ClassVar[str] = "count"
     filter: Filter
+    stats: Window | None = None
     now: int | None = None
 
 

@@ -42,6 +42,7 @@ from .room import TestAllOrNone, TestKeysAndRoom, TestPartitionsRoom, TestRoom, 
 from .sequence import TestDeadHeads, TestKilledHeads, TestSequence
 from .settle import TestFence, TestFollowUps, TestSettle
 from .slots import TestSlots
+from .stats import TestCancelled, TestEnqueued, TestReading, TestReports, TestRollingUp
 from .task_gates import TestTaskGates
 from .texts import TestTexts
 from .turns import TestTurns
@@ -57,6 +58,7 @@ __all__ = [
     "TestBeat",
     "TestCallbacks",
     "TestCancel",
+    "TestCancelled",
     "TestCancellingFlows",
     "TestCascades",
     "TestChangedLimits",
@@ -74,6 +76,7 @@ __all__ = [
     "TestDelete",
     "TestDrivers",
     "TestDuplicates",
+    "TestEnqueued",
     "TestFence",
     "TestFilter",
     "TestFind",
@@ -106,8 +109,10 @@ __all__ = [
     "TestQueues",
     "TestRandomGraphs",
     "TestRates",
+    "TestReading",
     "TestReap",
     "TestReplacing",
+    "TestReports",
     "TestReprioritise",
     "TestReschedule",
     "TestRevive",
@@ -116,6 +121,7 @@ __all__ = [
     "TestRevivingMany",
     "TestRevivingOneOfTwo",
     "TestRevivingParents",
+    "TestRollingUp",
     "TestRoom",
     "TestSchedules",
     "TestSeats",

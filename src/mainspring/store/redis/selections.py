@@ -26,6 +26,7 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
+from mainspring.store.redis import stats
 from mainspring.store.redis.documents import document
 from mainspring.store.redis.passing import pass_on
 from mainspring.store.redis.rows import flow_of, record_of
@@ -79,6 +80,8 @@ class Selections:
         return Page(tuple(map(record_of, rows)), cursor)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
+        if request.stats is not None:
+            return (yield from stats.read(request, request.stats))
         chosen = {"filter": _filter(request.filter), "states": request.filter.states or tuple(State)}
         counts: defaultdict[tuple[str, State], int] = defaultdict(int)
         oldest: dict[tuple[str, State], int] = {}
@@ -115,6 +118,8 @@ class Selections:
         return AlterReply(count, cursor)
 
     def prune(self, request: PruneRequest) -> Operation[int]:
+        if request.stats:
+            return (yield from stats.roll_up(request))
         gone, more = 0, True
         final = {state: keep_ms for state, keep_ms in request.keep_ms.items() if state in _FINAL}
         while more:

@@ -26,7 +26,7 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
-from mainspring.store.sql import edges, endings, flows, gates, sayings
+from mainspring.store.sql import edges, endings, flows, gates, sayings, stats
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_of
 
@@ -186,6 +186,8 @@ def _record(row: Row) -> JobRecord:
 
 
 def count(request: CountRequest) -> Operation[CountReply]:
+    if request.stats is not None:
+        return (yield from stats.read(request, request.stats))
     yield READ
     filter = request.filter
     parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
@@ -238,6 +240,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
             moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
             yield sql("forget_finished", doc=_ids(moved))
+            yield from stats.cancelled([row[0] for row in moved], now)
             yield from endings.ended([row[0] for row in moved], now)
             changed += moved
         case Verb.REVIVE:
@@ -267,6 +270,8 @@ def _ids(rows: Sequence[Row]) -> str:
 
 
 def prune(request: PruneRequest) -> Operation[int]:
+    if request.stats:
+        return (yield from stats.roll_up(request))
     yield WRITE
     now = yield from time_of(request.now)
     outdated: list[int] = []

@@ -48,7 +48,7 @@ _IN_MEMORY = ("journal_mode = MEMORY", "synchronous = OFF")
 
 DIALECT = Dialect(
     "mainspring.store.sqlite",
-    ("statements.sql", "gates.sql", "edges.sql"),
+    ("statements.sql", "gates.sql", "edges.sql", "stats.sql"),
     {
         "place": "rowid",
         # Keeps the planner off the index of that column.
@@ -62,6 +62,7 @@ DIALECT = Dialect(
         *("unknown_queues", "lock_gates", "add_queues", "lock_tasks", "lock_gates_of_tasks", "lock_room", "busy_jobs"),
         *("take_arrivals", "admit", "lock_arrived"),
         *("open_day", "forget_days"),
+        *("set_aside", "set_aside_since", "any_set_aside", "fold", "lock_stats"),
     ),
 )
 
