@@ -90,7 +90,8 @@ class _Subject:
         self.streams: set[Stream] = set()
         self.version = 0
         """How often it has been read, or was found to have changed since."""
-        self.stamp: str | None = None
+        self.stamp: str | None = ""
+        """As it was when all were compared last. None: it was not there."""
         self.is_missing = False
 
     @property
@@ -248,7 +249,7 @@ class Hub:
             await self._read_some(wanted[first : first + READ_AT_ONCE])
 
     async def _compare_stamps(self) -> None:
-        doubtful = [subject for subject in self._subjects.values() if subject.id not in self._changed]
+        doubtful = list(self._subjects.values())
         stamps = await self._followed.astamps([subject.id for subject in doubtful])
         for subject in doubtful:
             stamp = stamps.get(subject.id)
