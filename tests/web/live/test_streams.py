@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -197,6 +198,18 @@ class TestComingBack:
             await other.heard("output")
         assert one.lines + other.lines == ["a", "b"]
         assert [event.name for event in other.events] == ["log", "output"]
+
+
+@pytest.mark.parametrize("id", ["\x00", "x" * 256, "..\x1b[0m"])
+async def test_what_cannot_be_an_id_is_no_job(app: Mainspring, base: str, id: str) -> None:
+    """No store is asked for it, and other streams go on."""
+    job = app.tasks["work"].enqueue(1)
+    async with listening(job_url(job, base)) as listener, httpx.AsyncClient() as client:
+        name = quote(id, safe="")
+        response = await client.get(f"{base}/api/v1/jobs/{name}/events")
+        assert response.status_code == 404
+        app.jobs.cancel(job.id)
+        await listener.heard("done")
 
 
 class TestTheWay:

@@ -134,6 +134,11 @@ class Hub:
             self._task = asyncio.create_task(self._run(), name="mainspring hub")
         return stream
 
+    @property
+    def streams(self) -> int:
+        """How many there are."""
+        return sum(len(subject.streams) for subject in self._subjects.values())
+
     def feed(self, stream: Stream) -> None:
         """A stream has passed on what it was given, or is new."""
         subject = self._subjects.get(stream.job)
@@ -178,6 +183,10 @@ class Hub:
                 if not failing:
                     logger.warning("live streams: the store does not answer, trying on: %s", error)
                 failing = True
+                await asyncio.sleep(OUTAGE_SECONDS)
+            except Exception:
+                # Whatever it is, it must not end the streams: nobody would start them again.
+                logger.exception("live streams: something failed; it is tried again")
                 await asyncio.sleep(OUTAGE_SECONDS)
             else:
                 failing = False
