@@ -283,6 +283,9 @@ class Operations(SideBySide):
                 lines=tuple(LogLine(self.now, f"{remark.percent} {number}") for number in range(remark.lines)),
                 first=remark.first,
                 checkpoint=f"[{remark.percent}]" if remark.percent % 5 else None,
+                pieces=tuple(f"{remark.percent}.{number}" for number in range(remark.lines // 2)),
+                first_piece=remark.first,
+                kept_from=remark.first // 2,
             )
         for _ in range(1 + noted[0].again):
             self.ask(NoteRequest(tuple(notes.values()), now=self.now))

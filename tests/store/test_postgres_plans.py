@@ -25,6 +25,7 @@ from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
+    Bookmark,
     Callback,
     ClaimRequest,
     Command,
@@ -307,7 +308,7 @@ def ended(state: State, **changes: Any) -> tuple[Settlement, ...]:
 
 ROOMS = ("bulk", "parted", "gated", "lanes", "sequence", "children", "nobody's")
 QUEUES = tuple(Room(name, BATCH) for name in ROOMS)
-NOTES = tuple(Note(id, 1, 50.0, "half", lines("a", "b")) for id in named("busy"))
+NOTES = tuple(Note(id, 1, 50.0, "half", lines("a", "b"), pieces=("c", "d"), kept_from=1) for id in named("busy"))
 PLAIN = tuple(NewJob(f"new {n}", "task 1") for n in range(BATCH))
 PLACED = tuple(NewJob(f"new {n}", "task 1", ("parted", "full")[n % 2], partition=f"p{n % 10}") for n in range(BATCH))
 LEAVES = tuple(NewJob(f"leaf {n}", "t", flow="flow 3", parents=(Edge(f"busy {n + 1}"),)) for n in range(BATCH))
@@ -427,6 +428,10 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
         FindRequest(filter, with_log=True, with_parents=True, now=T0)
         for filter in (*FILTERS, Filter(ids=(*named("bulk"), *named("done"))))
     ],
+    "find what is beyond bookmarks": [
+        FindRequest(Filter(ids=named("busy")), with_log=True, bookmarks=tuple(map(Bookmark, named("busy"))), now=T0)
+    ],
+    "find stamps": [FindRequest(Filter(ids=(*named("busy"), *named("done"))), stamps=True, now=T0)],
     "find the next page": [FindRequest(Filter(), 50, f"mainspring_jobs:{T0 - 1000}:bulk", now=T0)],
     "find old ones": [FindRequest(Filter(), 50, f"mainspring_finished:{T0 - 900_000}:done", now=T0)],
     "find flows": [FindRequest(Filter(), flows=True, now=T0), FindRequest(Filter(flow="flow 3"), flows=True, now=T0)],

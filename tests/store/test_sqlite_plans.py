@@ -22,6 +22,7 @@ from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
+    Bookmark,
     Callback,
     ClaimRequest,
     ConfigureRequest,
@@ -300,7 +301,8 @@ class TestSelections:
     @pytest.mark.parametrize("states", [(), (State.QUEUED,), tuple(State)])
     def test_what_is_named_by_id_is_found_by_id(self, machine: Machine, states: tuple[State, ...]) -> None:
         by_id = Filter(BY_ID.ids, states)
-        requests: list[Request[Any]] = [FindRequest(by_id, with_log=True), CountRequest(by_id)]
+        marks = tuple(map(Bookmark, by_id.ids))
+        requests: list[Request[Any]] = [FindRequest(by_id, with_log=True, bookmarks=marks), CountRequest(by_id)]
         requests += [AlterRequest(verb, by_id, value) for verb, value in ALTERATIONS.items() if not states]
         for request in requests:
             for read in self.reads_of(machine.plans(request)):
@@ -357,7 +359,7 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
     follow_ups = (NewJob("follow-up", "task"),)
     ended = tuple(settlement(claim, follow_ups=follow_ups[: n == 0]) for n, claim in enumerate(claims))
     returned = tuple(settlement(claim, State.SCHEDULED, delay_ms=5) for claim in claims)
-    notes = tuple(Note(claim.id, claim.lease, 50.0, "half", lines("a", "b")) for claim in claims)
+    notes = tuple(Note(claim.id, claim.lease, 50.0, "half", lines("a", "b"), pieces=("c",)) for claim in claims)
     claim = {
         "what is queued": ("queue 0", now),
         "nothing: the queue is empty": ("empty", now),
@@ -398,6 +400,7 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
         "find a page": FindRequest(Filter(), now=now),
         "find dead ones": FindRequest(Filter(states=(State.DEAD,)), now=now),
         "find by id": FindRequest(by_id, with_log=True, now=now),
+        "find stamps": FindRequest(by_id, stamps=True, now=now),
         "find what is not there": FindRequest(nobodys, now=now),
         "count by id": CountRequest(by_id, now=now),
         **{f"{verb} by id": AlterRequest(verb, by_id, value, now=now) for verb, value in ALTERATIONS.items()},

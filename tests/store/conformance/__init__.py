@@ -28,6 +28,7 @@ from .insert import TestInsert, TestTicks
 from .keys import TestConflicts, TestGivingBack, TestKeys, TestReplacing, TestSeats, TestTicksKeys, TestTogether
 from .note import TestLog, TestNote
 from .opening import TestClosing, TestOpening
+from .output import TestBookmarks, TestOutput, TestStamps
 from .partitions import TestPartitionLimits, TestPausedPartitions, TestPlaces
 from .prune import TestPrune
 from .reap import TestReap
@@ -56,6 +57,7 @@ __all__ = [
     "TestAsyncWatch",
     "TestAtomicity",
     "TestBeat",
+    "TestBookmarks",
     "TestCallbacks",
     "TestCancel",
     "TestCancelled",
@@ -96,6 +98,7 @@ __all__ = [
     "TestNextDue",
     "TestNote",
     "TestOpening",
+    "TestOutput",
     "TestParentsInserted",
     "TestParentsSeen",
     "TestPartitionLimits",
@@ -129,6 +132,7 @@ __all__ = [
     "TestSequence",
     "TestSettle",
     "TestSlots",
+    "TestStamps",
     "TestTaskGates",
     "TestTexts",
     "TestTicks",

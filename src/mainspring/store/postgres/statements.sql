@@ -481,12 +481,12 @@ SELECT id, task, queue, state, args, priority, attempt, crashes, postponed, leas
 FROM mainspring_finished WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
 -- name: log_of
--- Takes :doc (job, first and last seq wanted). Gives job, seq, at, text, in order.
+-- Takes :doc (job, first and last seq wanted). Gives job, seq, at, text, in no order.
 SELECT said.job, said.seq, said.at, said.text FROM json_array_elements(:doc) AS value CROSS JOIN LATERAL (
     SELECT l.job, l.seq, l.at, l.text FROM mainspring_log AS l
     WHERE l.job = value ->> 0 AND l.seq BETWEEN (value ->> 1)::bigint AND (value ->> 2)::bigint
     OFFSET 0
-) AS said ORDER BY said.job, said.seq;
+) AS said;
 
 -- name: stamps
 -- Takes :doc (ids). Gives ids and stamps of those that are there.
