@@ -146,6 +146,7 @@ async def test_several_webhooks_hear_of_one_event_by_one_id(app: Mainspring, rec
     assert sorted("result" in event["job"] for event in events) == [False, True]
 
 
+@pytest.mark.filterwarnings("ignore::mainspring.model.codec.PayloadWarning")
 async def test_a_large_result_is_left_out(app: Mainspring, receiver: Receiver) -> None:
     tell(app, receiver, "completed", include_result=True)
 

@@ -26,7 +26,17 @@ from mainspring.webhooks.webhook import FLOW_EVENTS, QUEUE, Webhook
 from mainspring.worker.observers import event_name
 from mainspring.worker.settler import Settled
 
-__all__ = ["DELIVERY", "FLOW_WITNESS", "OWN_TASKS", "WITNESS", "Occurrence", "Telling"]
+__all__ = [
+    "DELIVERY",
+    "FLOW_WITNESS",
+    "OWN_TASKS",
+    "WITNESS",
+    "Occurrence",
+    "Telling",
+    "deliveries",
+    "flow_witness",
+    "witness",
+]
 
 DELIVERY = "mainspring.webhook"
 WITNESS = "mainspring.webhook.cancelled"
@@ -126,7 +136,7 @@ class Telling:
         for flow in flows:
             if flow.parent is None:
                 args = json.dumps({"flow": flow.id, "name": flow.name})
-                seer = NewJob(_id("flow", flow.id), FLOW_WITNESS, QUEUE, args)
+                seer = NewJob(flow_witness(flow.id), FLOW_WITNESS, QUEUE, args)
                 added.append(seer)
                 flow = replace(flow, callbacks=(*flow.callbacks, Callback(seer.id, Policy.RUN)))
             watched.append(flow)
@@ -164,6 +174,11 @@ def witness(job: str, lease: int, again: str = "") -> NewJob:
     """A job that waits for another one, whose lease is that now, to see whether it ends cancelled without a run."""
     args = json.dumps({"job": job, "lease": lease})
     return NewJob(_id("witness", job, lease, again), WITNESS, QUEUE, args, parents=(Edge(job, Policy.RUN),))
+
+
+def flow_witness(flow: str) -> str:
+    """The id of the job that sees that flow end, where there is one."""
+    return _id("flow", flow)
 
 
 def _of_run(name: str, settled: Settled) -> Occurrence:
