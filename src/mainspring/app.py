@@ -50,6 +50,7 @@ from mainspring.store.outbox.opening import Outboxes, open_outbox, refuse_same_p
 from mainspring.store.outbox.table import OutboxTable
 from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
+from mainspring.webhooks.webhook import CONCURRENCY
 from mainspring.webhooks.webhook import QUEUE as DELIVERIES
 
 if TYPE_CHECKING:
@@ -433,7 +434,7 @@ class Mainspring:
         """The queues of the code: those declared by `queue`, and the others that tasks name."""
         named = {task.options.queue: DefineQueue(task.options.queue) for task in self._tasks.values()}
         if self.webhooks.declared:
-            named[DELIVERIES] = self.webhooks.queue()
+            named[DELIVERIES] = DefineQueue(DELIVERIES, CONCURRENCY)
         return tuple((named | self._queues).values())
 
     def declared_tasks(self, gated: Iterable[str] = ()) -> tuple[DefineTask, ...]:
@@ -470,7 +471,6 @@ class Mainspring:
         allow_private: bool = False,
         timeout: Duration = "10s",
         retry: Retry | int | None = None,
-        concurrency: int | None = 5,
     ) -> None:
         """Tell a server what happens to jobs and flows: `app.webhook("https://example.com/jobs", on="dead",
         secret=SECRET)`.
@@ -483,8 +483,7 @@ class Mainspring:
         ("flow.completed", "flow.failed"); `task` and `queue` say of which jobs. `secret` is what both sides know, or
         the new and the old one while they are changed. With `include_result` the results of completed jobs go along.
         Private addresses are refused, whatever name leads to them, unless `allow_private`. A delivery may take
-        `timeout`, and `concurrency` of them are under way at once. `name` (default: the URL's host) is what is stored;
-        the URL and the secret never are.
+        `timeout`. `name` (default: the URL's host) is what is stored; the URL and the secret never are.
 
         Raises `InvalidOption`, `InvalidURL`, `InvalidDuration`.
         """
@@ -503,7 +502,6 @@ class Mainspring:
             allow_private=allow_private,
             timeout=timeout,
             retry=retry,
-            concurrency=concurrency,
         )
         if not self.webhooks.declared:
             for own in own_tasks(self, lambda new: JobDraft(new, self)):

@@ -11,7 +11,8 @@ import pytest
 from .conftest import Project
 
 COMMANDS = [
-    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "web", "migrate", "doctor", "bench",
+    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "webhooks", "web", "migrate",
+    "doctor", "bench",
 ]  # fmt: skip
 DEEPER = {
     "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],
@@ -19,6 +20,7 @@ DEEPER = {
     "queues": ["list", "show", "pause", "resume", "limit"],
     "schedules": ["list", "pause", "resume", "run", "remove"],
     "workers": ["list", "quiet", "stop"],
+    "webhooks": ["list", "test"],
 }
 ALL = [(name,) for name in COMMANDS] + [(name, inner) for name, inners in DEEPER.items() for inner in inners]
 

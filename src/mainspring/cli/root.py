@@ -10,7 +10,21 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from mainspring.cli import bench, dev, doctor, enqueue, flows, jobs, migrate, queues, schedules, web, worker, workers
+from mainspring.cli import (
+    bench,
+    dev,
+    doctor,
+    enqueue,
+    flows,
+    jobs,
+    migrate,
+    queues,
+    schedules,
+    web,
+    webhooks,
+    worker,
+    workers,
+)
 from mainspring.cli.output import block, say
 from mainspring.cli.target import Place
 from mainspring.cli.usage import Commands
@@ -30,6 +44,7 @@ PARTS: dict[str, typer.Typer | Callable[..., None]] = {
     "queues": queues.commands,
     "schedules": schedules.commands,
     "workers": workers.commands,
+    "webhooks": webhooks.commands,
     "web": web.web,
     "migrate": migrate.migrate,
     "doctor": doctor.doctor,
@@ -114,7 +129,7 @@ def root(
     mainspring jobs list --state dead --since 2h
     mainspring jobs retry --state dead --queue email
 
-    worker, dev and enqueue run your code and are told the app. The others look at a store: the one of --app
+    worker, dev, enqueue and webhooks run your code and are told the app. The others look at a store: the one of --app
     MODULE:APP, or of --url, or of $MAINSPRING_APP, or $MAINSPRING_URL, else the file mainspring.db in the current
     folder. Exit codes: 0 done, 1 failed, 2 wrong usage.
     """

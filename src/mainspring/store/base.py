@@ -66,7 +66,10 @@ class Request(Generic[Reply]):
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A job of a flow that waits for all others of it, also for those that come later, as long as it is blocked."""
+    """A job that waits for all others of a flow, also for those that come later, as long as it is blocked.
+
+    It belongs to the flow, or to none: then it is not counted with it, and stays when that is cancelled.
+    """
 
     job: str
     policy: Policy
