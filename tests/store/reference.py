@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import inf
 
 from mainspring.errors import DuplicateJob, MainspringError, QueueFull, UnusableTransaction
+from mainspring.model.cursors import read_cursor
 from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Piece, Until
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
@@ -63,7 +64,7 @@ class ReferenceStore(Configured):
         super().__init__()
         self.bell = Bell()
 
-    def driver(self) -> ReferenceDriver:
+    def driver(self, patience: float | None = None) -> ReferenceDriver:
         return ReferenceDriver(self, self.bell)
 
     def async_driver(self) -> AsyncReferenceDriver:
@@ -408,10 +409,10 @@ class ReferenceStore(Configured):
     def _flow_page(self, request: FindRequest) -> Page:
         flows = sorted(self.flows.values(), key=lambda flow: (flow[1], flow[0].id), reverse=True)
         flows = [flow for flow in flows if request.filter.flow in (None, flow[0].id)]
-        start = int(request.cursor or 0)
+        start = 0 if request.cursor is None else read_cursor(request.cursor)[1]
         page = tuple(self._flow_record(*flow) for flow in flows[start : start + request.limit])
         end = start + len(page)
-        return Page((), cursor=str(end) if end < len(flows) else None, flows=page)
+        return Page((), cursor=f"{end}:" if end < len(flows) else None, flows=page)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
         yield from ()
@@ -433,10 +434,10 @@ class ReferenceStore(Configured):
 
 def cursor_at(job: JobRecord) -> str:
     live, at, id = place(job)
-    return f"{int(live)} {at} {id}"
+    return f"{'live' if live else 'final'}:{at}:{id}"
 
 
 def place_in(cursor: str) -> tuple[bool, int, str]:
     """The place at which a cursor stands."""
-    live, at, id = cursor.split(" ", 2)
-    return live == "1", int(at), id
+    side, at, id = read_cursor(cursor, ("live", "final"))
+    return side == "live", at, id

@@ -840,8 +840,9 @@ class Store(Protocol):
     def count(self, request: CountRequest) -> Operation[CountReply]: ...
     def configure(self, request: ConfigureRequest) -> Operation[Settings]: ...
 
-    def driver(self) -> Driver:
-        """A new blocking driver."""
+    def driver(self, patience: float | None = None) -> Driver:
+        """A new blocking driver; `patience` is after how many seconds it takes a server's silence for an answer, where
+        that is to be sooner than the store's deadline."""
 
     def async_driver(self) -> AsyncDriver:
         """A new driver for the running event loop."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.web.auth.check import Way
+from mainspring.web.auth.proxies import Proxies
 from mainspring.web.identity import GUEST, Identity, Role
 from mainspring.web.origin import Hosts, Origins, comes_from_elsewhere, host_of
 from mainspring.web.problems import Forbidden, Problem, of_problem, refuse
@@ -28,12 +30,12 @@ MAX_HEADERS = 100
 MAX_TARGET_BYTES = 16 * 1024
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-OPEN = re.compile(r"/static/[^/]+(/[^/]+)*|/login")
-"""What is the same for everybody, and what one needs in order to become known."""
-TICKETED = re.compile(r"/api/v1/(jobs/[^/]+/events|ws)")
+PUBLIC = re.compile(r"/static/[^/]+")
+"""What is the same for everybody, under any name."""
+SIGN_IN = re.compile(r"/login")
+SIGN_OUT = re.compile(r"/logout")
+TICKETED = re.compile(r"/api/v1/(jobs/.+/events|ws)")
 """What looks at tickets itself; it meets strangers as `GUEST`."""
-FOR_ALL_WHO_ARE_KNOWN = re.compile(r"/logout")
-"""What a viewer may do although it changes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Rules:
     ways: tuple[Way, ...]
     hosts: Hosts
     origins: Origins
+    proxies: Proxies
     max_body: int
 
 
@@ -85,7 +88,9 @@ class Guard:
         except Problem as problem:
             await refuse(connection, of_problem(problem), receive, send)
             return
-        await self._app(scope, self._bounded(receive), send)
+        origin = connection.headers.get("origin")
+        told = _shown_to(send, origin) if origin and self._rules.origins.admit(origin) else send
+        await self._app(scope, self._bounded(receive), told)
 
     def _check_size(self, scope: Scope) -> None:
         headers = scope["headers"]
@@ -104,21 +109,21 @@ class Guard:
         """Who asks, if he may. Raises `Problem`."""
         scope, headers = connection.scope, connection.headers
         path = inner_path(scope)
-        peer = connection.client.host if connection.client else ""
-        scope["mainspring.client"] = peer
+        scope["mainspring.client"] = client = self._rules.proxies.client_of(connection)
+        scope["scheme"] = self._rules.proxies.scheme_of(connection)
         named = host_of(headers)
         if named is None:
             raise Problem("The request names no host, or no valid one.")
-        is_read = scope["type"] == "http" and scope["method"] in SAFE_METHODS
-        if is_read and OPEN.fullmatch(path):
+        is_read = scope["type"] == "websocket" or scope["method"] in SAFE_METHODS
+        if is_read and PUBLIC.fullmatch(path):
             return GUEST
-        if TICKETED.fullmatch(path) and self._rules.origins.admit(headers.get("origin")):
+        if is_read and TICKETED.fullmatch(path) and self._rules.origins.admit(headers.get("origin")):
             return GUEST
         if not self._rules.hosts.admit(named[0]):
             raise Misdirected(f'This site does not answer to the name {named[0]}. Is it its own? hosts=["{named[0]}"]')
-        if comes_from_elsewhere(headers) and not (is_read and _is_followed_link(connection)):
+        if comes_from_elsewhere(headers) and not _is_followed_link(connection):
             raise Forbidden("A page of another site has sent this; only pages of this one may.")
-        return await self._known(connection, peer, path, is_read)
+        return await self._known(connection, client, path, is_read)
 
     async def _known(self, connection: HTTPConnection, client: str, path: str, is_read: bool) -> Identity:
         for way in self._rules.ways:
@@ -126,10 +131,10 @@ class Guard:
             if identity is not None:
                 break
         else:
-            if OPEN.fullmatch(path) or TICKETED.fullmatch(path):
+            if SIGN_IN.fullmatch(path) or (is_read and TICKETED.fullmatch(path)):
                 return GUEST
             raise self._rules.ways[-1].missing(connection)
-        if not is_read and identity.role < Role.OPERATOR and not _is_for_viewers(connection, path):
+        if not is_read and identity.role < Role.OPERATOR and not (SIGN_IN.fullmatch(path) or SIGN_OUT.fullmatch(path)):
             raise Forbidden(f"{identity.name} may look, and change nothing.")
         return identity
 
@@ -149,13 +154,23 @@ class Guard:
         return bounded
 
 
+def _shown_to(send: Send, origin: str) -> Send:
+    """The same answers, which a page of that site may read."""
+
+    async def shown(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Access-Control-Allow-Origin"] = origin
+            headers.add_vary_header("Origin")
+        await send(message)
+
+    return shown
+
+
 def _is_followed_link(connection: HTTPConnection) -> bool:
     """Whether somebody has followed a link from another site to a page here. Nothing else is shown to pages of other
     sites: no picture, frame or script, by which they could tell what is here."""
-    headers = connection.headers
+    headers, scope = connection.headers, connection.scope
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
     return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-
-
-def _is_for_viewers(connection: HTTPConnection, path: str) -> bool:
-    """A WebSocket tells, and changes nothing."""
-    return connection.scope["type"] == "websocket" or FOR_ALL_WHO_ARE_KNOWN.fullmatch(path) is not None

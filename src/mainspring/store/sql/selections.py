@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mainspring.model.cursors import read_cursor
 from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.store.base import (
@@ -63,12 +64,12 @@ class _Walk:
 def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
     """Up to `limit` jobs that fit, from `cursor` on."""
     found: dict[str, tuple[int, ...]] = {_LIVE.table: (), _FINISHED.table: ()}
-    start = cursor.split(":", 2) if cursor else None
+    start = read_cursor(cursor, (_LIVE.table, _FINISHED.table)) if cursor is not None else None
     parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
     for side in (_LIVE, _FINISHED):
         if start and start[0] != side.table:
             continue
-        after = (int(start[1]), start[2]) if start else None
+        after = start[1:] if start else None
         start = None
         states = side.states & set(filter.states or side.states)
         room = limit - sum(len(rowids) for rowids in found.values())
