@@ -128,6 +128,17 @@ def test_a_file_that_is_no_photo_says_so(
     expect(refused).to_contain_text("<img src=x onerror=alert(1)>.jpg")
 
 
+def test_photos_that_wait_keep_no_others_from_coming(
+    site: PhotoSite, page: Callable[..., Page], photos: list[Path], paused: Mainspring
+) -> None:
+    """A browser has six connections to a server: a dozen bars leave room for the next photo, and the next page."""
+    shown = page(site.url)
+    choose(shown, photos[:3] * 4)
+    expect(shown.locator(".tile.working")).to_have_count(12)
+    expect(shown.get_by_text("0 of 12 developed")).to_be_visible()
+    shown.context.new_page().goto(site.url)
+
+
 def test_the_tab_is_closed_and_opened_again(
     site: PhotoSite, context: Callable[..., BrowserContext], photos: list[Path], paused: Mainspring
 ) -> None:
