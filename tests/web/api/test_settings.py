@@ -41,8 +41,8 @@ async def test_pausing_and_limiting_a_queue(api: Api) -> None:
     [{}, {"concurrency": 0}, {"concurrency": 10**30}, {"concurrency": 1.5}, {"rates": ["fast"]}, {"rates": "50/m"},
      {"rates": ["1/m"] * 11}, {"weight": 2}, {"max_queued": True}, {"rates": [f"{10**19}/m"]}, {"rates": ["1/99999d"]}],
 )  # fmt: skip
-async def test_limits_that_cannot_be_are_refused(api: Api, limits: dict[str, Any]) -> None:
-    await api.refused("PATCH", "/queues/email/limits", 422, json=limits)
+async def test_limits_that_cannot_be_are_refused(front: Api, limits: dict[str, Any]) -> None:
+    await front.refused("PATCH", "/queues/email/limits", 422, json=limits)
 
 
 async def test_partitions(api: Api, app: Mainspring) -> None:
@@ -96,9 +96,9 @@ async def test_schedules_are_put_paused_run_and_removed(api: Api) -> None:
         ({"task": "add", "args": {"a": 1}, "evry": 60}, 422),
     ],
 )
-async def test_schedules_that_cannot_be_are_refused(api: Api, put: dict[str, Any], status: int) -> None:
-    await api.refused("PUT", "/schedules/x", status, json=put)
-    assert (await api("GET", "/schedules"))["items"] == []
+async def test_schedules_that_cannot_be_are_refused(front: Api, put: dict[str, Any], status: int) -> None:
+    await front.refused("PUT", "/schedules/x", status, json=put)
+    assert (await front("GET", "/schedules"))["items"] == []
 
 
 async def test_workers(api: Api, hands: Hands) -> None:

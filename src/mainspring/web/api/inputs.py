@@ -44,6 +44,8 @@ __all__ = [
 LAST_AT = moment(2**43 - 1)
 """Stores keep times up to here, in the year 2248."""
 MAX_IDS = 1000
+MAX_IDS_IN_QUERY = 50
+"""More of the longest would be more than an address may have."""
 
 
 class Ask(BaseModel):
@@ -179,6 +181,8 @@ class Page(Ask):
 
 class JobQuery(JobConditions, Page):
     """Which jobs, and how many of them."""
+
+    id: list[Condition] = Field(default=[], max_length=MAX_IDS_IN_QUERY, description="One of these.")
 
 
 Conditions = Annotated[JobQuery, Query()]

@@ -70,7 +70,7 @@ async def get_job(site: AtSite, id: NamePath) -> WholeJobShape:
 @router.post(
     "/jobs/{id:name}/cancel",
     dependencies=[may(Role.OPERATOR)],
-    responses=problems(404, 409, 413)
+    responses=problems(404, 409)
     | {202: {"model": WholeJobShape, "description": "It runs; its worker is asked to end it."}},
 )
 async def cancel_job(response: Response, site: AtSite, id: NamePath, ask: CancelAsk | None = None) -> WholeJobShape:
@@ -86,7 +86,7 @@ async def cancel_job(response: Response, site: AtSite, id: NamePath, ask: Cancel
 @router.post(
     "/jobs/{id:name}/retry",
     dependencies=[may(Role.OPERATOR)],
-    responses=problems(404, 409, 413, 429, 507)
+    responses=problems(404, 409, 429, 507)
     | {201: {"model": WholeJobShape, "description": "A new job was made, with the other arguments."}},
 )
 async def retry_job(
@@ -107,7 +107,7 @@ async def retry_job(
     return await _whole(site, id)
 
 
-@router.post("/jobs/{id:name}/reschedule", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409, 413))
+@router.post("/jobs/{id:name}/reschedule", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409))
 async def reschedule_job(site: AtSite, id: NamePath, ask: RescheduleAsk) -> WholeJobShape:
     """Let a waiting job run at another time."""
     if not await site.app.jobs.areschedule(id, delay=ask.delay, at=ask.at):
@@ -115,7 +115,7 @@ async def reschedule_job(site: AtSite, id: NamePath, ask: RescheduleAsk) -> Whol
     return await _whole(site, id)
 
 
-@router.post("/jobs/{id:name}/reprioritise", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409, 413))
+@router.post("/jobs/{id:name}/reprioritise", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409))
 async def reprioritise_job(site: AtSite, id: NamePath, ask: ReprioritiseAsk) -> WholeJobShape:
     """Give a waiting job another priority."""
     if not await site.app.jobs.areprioritise(ask.priority, id):

@@ -70,7 +70,7 @@ async def get_schedule(site: AtSite, name: NamePath) -> ScheduleShape:
 @router.put(
     "/schedules/{name:name}",
     dependencies=CHANGE,
-    responses=problems(404, 413) | {201: {"model": ScheduleShape, "description": "There was none of that name."}},
+    responses=problems(404) | {201: {"model": ScheduleShape, "description": "There was none of that name."}},
 )
 async def put_schedule(
     request: Request, response: Response, site: AtSite, name: NamePath, ask: ScheduleAsk

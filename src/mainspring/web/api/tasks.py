@@ -52,7 +52,7 @@ async def get_task(site: AtSite, name: NamePath) -> WholeTaskShape:
     "/tasks/{name:name}/jobs",
     dependencies=[may(Role.OPERATOR)],
     status_code=201,
-    responses=problems(404, 409, 413, 429, 507)
+    responses=problems(404, 409, 429, 507)
     | {200: {"model": JobShape, "description": "A job of that id or key is there already; it is this one."}},
 )
 async def enqueue_job(
