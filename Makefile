@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 export PHOTOS ?=
+export PORT ?=
 
 .PHONY: help
 help: ## Show this list
@@ -12,10 +13,21 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet and a mail (PHOTOS=folder for your own)
 	$(RUN)/python -m examples.photos.demo
 
+.PHONY: demo-web
+demo-web: $(VENV)/.demo-web ## The same as a web page, until Ctrl-C: drop photos, watch them, come back later (PORT=8000)
+	@$(RUN)/python -m examples.photos.web
+
 .PHONY: test
 test: check ## Set up, check the code, run all tests
-	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(RUN)/python -m pytest -m alone
+	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not browser"
+	$(RUN)/python -m pytest -m "alone and not browser"
+
+.PHONY: test-web
+test-web: $(VENV)/.dev ## Run the tests that need a browser (Debian's Chromium; root has it installed)
+	@command -v chromium > /dev/null || [ -n "$$MAINSPRING_TEST_CHROMIUM" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
+	  || { echo "There is no Chromium: apt-get install chromium as root, or set MAINSPRING_TEST_CHROMIUM to one." >&2; exit 1; }
+	$(RUN)/python -m pytest -m browser tests/web tests/examples
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the model
@@ -85,6 +97,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml examples/photos/requirements.txt
 	$(RUN)/pip install --quiet --disable-pip-version-check -e . -r examples/photos/requirements.txt
+	@touch $@
+
+$(VENV)/.demo-web: $(VENV)/bin/python pyproject.toml examples/photos/requirements.txt
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[web]' -r examples/photos/requirements.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements-dev.lock

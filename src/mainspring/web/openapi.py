@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from mainspring.app import Mainspring
-from mainspring.web.api.route import ProblemShape
+from mainspring.web.api.route import PROBLEM, ProblemShape
 
 __all__ = ["describe", "document"]
 
@@ -21,6 +21,8 @@ Times are RFC 3339 in UTC; durations are given in seconds, or as text such as "9
 `{"items": [...], "cursor": ...}`: give the cursor back for the next items; null means that there are no more. What goes
 wrong is told as problem details (RFC 9457). Names in paths are percent-encoded, slashes too.
 """
+REPLACED = ("HTTPValidationError", "ValidationError")
+"""How the framework would tell of requests that are not as they should be."""
 TAGS = {
     "tasks": "What there is to enqueue.",
     "jobs": "Durable requests to run a task.",
@@ -47,14 +49,26 @@ def describe(web: FastAPI) -> None:
 
 def complete(found: dict[str, Any]) -> None:
     """Add what all operations share."""
+    for item in found["paths"].values():
+        for operation in item.values():
+            _complete_problems(operation["responses"])
     found["info"] |= {"version": version("mainspring"), "description": DESCRIPTION}
     found["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     template = "#/components/schemas/{model}"
     _, shared = models_json_schema([(ProblemShape, "validation")], ref_template=template)
     components = found.setdefault("components", {})
-    components["schemas"] = dict(sorted((components.get("schemas", {}) | shared["$defs"]).items()))
+    schemas = components.get("schemas", {}) | shared["$defs"]
+    components["schemas"] = {name: schemas[name] for name in sorted(schemas) if name not in REPLACED}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     found["security"] = [{"token": []}, {}]
+
+
+def _complete_problems(responses: dict[str, Any]) -> None:
+    """Whatever goes wrong is told as a problem, also what the framework describes in a way of its own."""
+    responses.setdefault("default", {"description": "Any other problem"})
+    for status, response in responses.items():
+        if not status.startswith(("1", "2", "3")):
+            response["content"] = PROBLEM["content"]
 
 
 def document() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mainspring.web.where import base_path
 __all__ = ["environment", "render"]
 
 environment = Environment(
-    loader=PackageLoader("mainspring.web.pages"),
+    loader=PackageLoader("mainspring.web", "pages/templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

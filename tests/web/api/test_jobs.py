@@ -102,6 +102,7 @@ async def test_one_job_with_everything(api: Api, app: Mainspring, hands: Hands) 
     assert whole["attempts"][0]["error"]["type"] == "OSError"
     assert RFC3339.fullmatch(whole["finished_at"])
     assert RFC3339.fullmatch(whole["log"][0]["at"])
+    assert whole["output"] == ""
     child = await api("GET", f"/jobs/{second.job.id}")
     assert child["parents"] == [{"id": claim.id, "policy": "fail", "state": "completed", "reason": None}]
     assert "completed" in whole["why"]

@@ -60,6 +60,9 @@ class Selections:
             asked = document(flow=request.filter.flow, limit=request.limit, cursor=request.cursor)
             rows, cursor = yield Call("flow_page", asked)
             return Page((), cursor, tuple(map(flow_of, rows)))
+        if request.stamps:
+            flat = yield Call("stamps", document(ids=request.filter.ids))
+            return Page((), None, stamps=tuple(zip(flat[::2], flat[1::2], strict=True)))
         states = request.filter.states or tuple(State)
         rows, cursor = yield Call(
             "find",
@@ -69,6 +72,7 @@ class Selections:
                 limit=request.limit,
                 cursor=request.cursor,
                 with_log=request.with_log or None,
+                bookmarks={mark.job: (mark.line, mark.piece) for mark in request.bookmarks} or None,
                 with_parents=request.with_parents or None,
             ),
         )

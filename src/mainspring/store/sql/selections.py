@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mainspring.model.cursors import read_cursor
-from mainspring.model.job import JobRecord, LogLine
+from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.store.base import (
     AlterReply,
@@ -26,7 +26,7 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
-from mainspring.store.sql import edges, endings, flows, gates
+from mainspring.store.sql import edges, endings, flows, gates, sayings
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_of
 
@@ -164,6 +164,8 @@ def find(request: FindRequest) -> Operation[Page]:
     yield READ
     if request.flows:
         return (yield from flows.page(request))
+    if request.stamps:
+        return Page((), None, stamps=tuple((yield sql("stamps", doc=document(request.filter.ids)))))
     walk: _Walk = yield from _walk(request.filter, request.limit, request.cursor)
     jobs: list[JobRecord] = []
     for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
@@ -172,7 +174,7 @@ def find(request: FindRequest) -> Operation[Page]:
             key = "created_at" if side is _LIVE else "finished_at"
             jobs += sorted(records, key=lambda job, key=key: (getattr(job, key), job.id), reverse=True)  # type: ignore[misc]
     if request.with_log and jobs:
-        jobs = _with_log(jobs, (yield sql("log_of", doc=document([job.id for job in jobs]))))
+        jobs = yield from sayings.with_sayings(jobs, request.bookmarks)
     if request.with_parents:
         jobs = yield from edges.with_parents(jobs)
     return Page(tuple(jobs), walk.cursor)
@@ -181,13 +183,6 @@ def find(request: FindRequest) -> Operation[Page]:
 def _record(row: Row) -> JobRecord:
     record = JobRecord(*row)
     return replace(record, state=State(record.state), cancel_requested=bool(record.cancel_requested))
-
-
-def _with_log(jobs: Sequence[JobRecord], rows: Sequence[Row]) -> list[JobRecord]:
-    lines: dict[str, list[LogLine]] = {}
-    for job, at, text in rows:
-        lines.setdefault(job, []).append(LogLine(at, text))
-    return [replace(job, log=tuple(lines.get(job.id, ()))) for job in jobs]
 
 
 def count(request: CountRequest) -> Operation[CountReply]:

@@ -17,7 +17,7 @@ from mainspring.web.problems import Problem
 from mainspring.web.shapes.base import Shape
 from mainspring.web.where import base_path
 
-__all__ = ["PREFIX", "Conflict", "NotFound", "ProblemShape", "new_router", "problems", "put_location"]
+__all__ = ["PREFIX", "PROBLEM", "Conflict", "NotFound", "ProblemShape", "new_router", "problems", "put_location"]
 
 PREFIX = "/api/v1"
 
@@ -99,7 +99,7 @@ def new_router(tag: str, **options: Any) -> APIRouter:
     return APIRouter(
         tags=[tag],
         default_response_class=AsciiJson,
-        responses=problems(401, 403, 422, 503) | {"default": {"description": "Any other problem", **PROBLEM}},
+        responses=problems(401, 403, 422, 503),
         generate_unique_id_function=lambda route: route.name,
         **options,
     )

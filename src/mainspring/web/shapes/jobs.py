@@ -118,6 +118,7 @@ class WholeJobShape(JobShape):
     options: JobOptionsShape
     parents: list[ParentShape]
     attempts: list[AttemptShape] = Field(description="Oldest first; the newest 50 are kept.")
+    output: str = Field(description="What its latest run that put something out has put out so far.")
     log: list[LogLineShape] = Field(description="Oldest first; the newest 1,000 lines are kept.")
 
 
@@ -138,6 +139,7 @@ def whole_job_shape(job: Job[Any], why: str) -> WholeJobShape:
         options=_options(JobOptions.from_text(record.options)),
         parents=[_parent(parent) for parent in record.parents],
         attempts=[_attempt(attempt) for attempt in job.attempts],
+        output=job.output,
         log=[LogLineShape(at=line.at, text=line.text) for line in job.log],
     )
 

@@ -1,0 +1,24 @@
+"""What is done from a page: in whose name, and that the pages then show what has become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mainspring.web.pages.glance import glance_of
+from mainspring.web.pages.rendering import Page
+
+try:
+    from mainspring.admin import acting
+except ImportError:  # until the audit log is there
+    from contextlib import nullcontext as acting  # type: ignore[assignment]
+
+__all__ = ["in_the_name_of"]
+
+
+@contextmanager
+def in_the_name_of(page: Page) -> Iterator[None]:
+    """Whatever is done inside is told to the audit log as done by whoever asks."""
+    with acting(page.identity.name):
+        yield
+    glance_of(page.request).forget()

@@ -1,0 +1,36 @@
+"""What a reader sets for himself, kept in cookies: light or dark."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form
+from starlette.responses import Response
+
+from mainspring.web.pages.rendering import THEME_COOKIE, THEMES, Page, after, page_of
+
+__all__ = ["router"]
+
+YEAR = 366 * 86_400
+
+router = APIRouter()
+
+
+@router.post("/theme", include_in_schema=False)
+async def theme(
+    page: Annotated[Page, Depends(page_of)],
+    theme: Annotated[str, Form()] = "",
+    back: Annotated[str, Form()] = "",
+) -> Response:
+    """Light or dark from now on. "other", which a page says that does not know what it looks like, means dark."""
+    answer = after(_inside(page, back))
+    chosen = theme if theme in THEMES else "dark"
+    answer.set_cookie(THEME_COOKIE, chosen, YEAR, path=page.links.root or "/", samesite="lax")
+    return answer
+
+
+def _inside(page: Page, address: str) -> str:
+    """The address, if it is one of ours; else the overview's."""
+    home = page.links()
+    fits = address.startswith(home) and not address.startswith(("//", "/\\")) and "\\" not in address
+    return address if fits and all(character.isprintable() for character in address) else home
