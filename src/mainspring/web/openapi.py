@@ -24,6 +24,7 @@ wrong is told as problem details (RFC 9457). Names in paths are percent-encoded,
 REPLACED = ("HTTPValidationError", "ValidationError")
 """How the framework would tell of requests that are not as they should be."""
 TAGS = {
+    "about": "What this is, and who asks.",
     "tasks": "What there is to enqueue.",
     "jobs": "Durable requests to run a task.",
     "queues": "Where jobs wait; limits and pauses.",

@@ -48,6 +48,17 @@ async def test_finding(api: Api, app: Mainspring, hands: Hands) -> None:
     assert await found("until=2099-01-01T00:00:00+01:00") == everything
 
 
+async def test_counting(api: Api, app: Mainspring, hands: Hands) -> None:
+    await app.tasks["add"].aenqueue(1)
+    hands.kill(OSError("no disk"))
+    await app.tasks["add"].using(queue="email").aenqueue(2)
+    counted = await api("GET", "/counts")
+    assert (counted["total"], counted["counts"]["dead"], counted["counts"]["queued"]) == (2, 1, 1)
+    assert counted["counts"]["running"] == 0
+    assert (await api("GET", "/counts?queue=email&state=dead"))["total"] == 0
+    await api.refused("GET", "/counts?limit=5", 422)
+
+
 async def test_pages_follow_each_other(api: Api, app: Mainspring) -> None:
     jobs = await app.aenqueue_many(app.tasks["add"].job(n) for n in range(7))
     seen: list[str] = []

@@ -13,6 +13,13 @@ from mainspring.web import Identity, Role
 from .conftest import Api, Hands
 
 
+async def test_who_one_is(api: Api, app: Mainspring) -> None:
+    api.who = Identity("eve", Role.VIEWER)
+    about = await api("GET", "/about")
+    assert (about["title"], about["store"]) == ("Mainspring", app.url)
+    assert about["caller"] == {"name": "eve", "role": "viewer"}
+
+
 async def test_queues(api: Api, app: Mainspring) -> None:
     await app.tasks["add"].aenqueue(1)
     await app.tasks["mail/welcome"].aenqueue("a@b.c")

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import Field
 
-from mainspring.admin.jobs import Where
 from mainspring.errors import InvalidOption
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.web.api.inputs import Ask, JobConditions, where_of
@@ -112,18 +111,16 @@ async def _do(
     states = [state for state in able if state in meant]
     if not states:
         raise InvalidOption(f"only jobs that are {' or '.join(able)} can be {done}")
-    counts = {state.value: await _count(site, ids, {**where, "state": state}) for state in states}
+    where["state"] = states
+    found = await site.app.jobs.acounts(ids, **where)
+    counts = {state.value: found.get(state, 0) for state in states}
     matched = sum(counts.values())
     changed = 0
     if matched and not ask.dry_run:
-        changed = await act(ids=ids, **how, **{**where, "state": states})
+        changed = await act(ids=ids, **how, **where)
     return ManyShape(
         matched=matched, changed=changed, dry_run=ask.dry_run, counts=counts, told=_told(ask, counts, changed, done)
     )
-
-
-async def _count(site: Site, ids: list[str] | None, where: Where) -> int:
-    return await site.app.jobs.acount(ids, **where)
 
 
 def _told(ask: ManyAsk, counts: Mapping[str, int], changed: int, done: str) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Cursor",
     "Delay",
     "JobConditions",
+    "JobCountQuery",
     "Limit",
     "Name",
     "NamePath",
@@ -172,6 +173,12 @@ class JobConditions(Ask):
     until: When | None = Field(default=None, description="The same, until then.")
 
 
+class JobCountQuery(JobConditions):
+    """Which jobs."""
+
+    id: list[Condition] = Field(default=[], max_length=MAX_IDS_IN_QUERY, description="One of these.")
+
+
 class Page(Ask):
     """How much of a list, and from where."""
 
@@ -179,10 +186,8 @@ class Page(Ask):
     cursor: Cursor | None = None
 
 
-class JobQuery(JobConditions, Page):
+class JobQuery(JobCountQuery, Page):
     """Which jobs, and how many of them."""
-
-    id: list[Condition] = Field(default=[], max_length=MAX_IDS_IN_QUERY, description="One of these.")
 
 
 Conditions = Annotated[JobQuery, Query()]

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from mainspring.job import Job
 from mainspring.model.states import FINAL, State
 from mainspring.web.api.enqueuing import read_arguments
-from mainspring.web.api.inputs import Ask, At, Conditions, Delay, NamePath, Priority, Text, where_of
+from mainspring.web.api.inputs import Ask, At, Conditions, Delay, JobCountQuery, NamePath, Priority, Text, where_of
 from mainspring.web.api.route import Conflict, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, WholeJobShape, job_shape, whole_job_shape
+from mainspring.web.shapes.base import Counts, Shape, counts_of
 from mainspring.web.site import AtSite, Site, may
 
 __all__ = ["router"]
 
 router = new_router("jobs")
+
+
+class CountShape(Shape):
+    """How many jobs there are of a kind."""
+
+    total: int
+    counts: Counts
 
 
 class CancelAsk(Ask):
@@ -59,6 +67,14 @@ async def list_jobs(site: AtSite, conditions: Conditions) -> Listing[JobShape]:
     ids, where = where_of(conditions)
     page = await site.app.jobs.afind(ids, limit=conditions.limit, cursor=conditions.cursor, **where)
     return Listing(items=[job_shape(job) for job in page], cursor=page.cursor)
+
+
+@router.get("/counts", dependencies=[may(Role.VIEWER)])
+async def count_jobs(site: AtSite, conditions: Annotated[JobCountQuery, Query()]) -> CountShape:
+    """How many jobs fit, exactly, by state."""
+    ids, where = where_of(conditions)
+    counts = await site.app.jobs.acounts(ids, **where)
+    return CountShape(total=sum(counts.values()), counts=counts_of(counts))
 
 
 @router.get("/jobs/{id:job_id}", dependencies=[may(Role.VIEWER)], responses=problems(404))
