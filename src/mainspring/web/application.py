@@ -51,6 +51,8 @@ def create_app(
     client's address and of https is believed. `secret` signs sessions and tickets ($MAINSPRING_WEB_SECRET if none is
     given): processes that serve the same site, or make tickets for it, need the same one; without one, a new one is
     made at each start.
+
+    Raises `ConfigurationError`.
     """
     ways = _ways(auth)
     web = FastAPI(
