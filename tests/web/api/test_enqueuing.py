@@ -141,6 +141,15 @@ async def test_hostile_bodies_are_refused(front: Api, content: bytes, status: in
     await front.refused("POST", "/tasks/mail%2Fwelcome/jobs", status, content=content, headers=headers)
 
 
+async def test_a_body_that_is_no_json_is_refused(front: Api) -> None:
+    problem = await front.refused("POST", "/tasks/add/jobs", 415, data={"a": "1"})
+    assert "application/json" in problem["detail"]
+    for options in ({"content": b'{"args": {"a": 1}}'}, {"content": b"x", "headers": {"content-type": "text/plain"}}):
+        await front.refused("POST", "/tasks/add/jobs", 415, **options)
+    typed = {"content-type": "application/merge-patch+json; charset=utf-8"}
+    await front("POST", "/tasks/add/jobs", 201, content=b'{"args": {"a": 1}}', headers=typed)
+
+
 class Odd:
     """A type that fails in a way that pydantic does not know."""
 

@@ -94,6 +94,16 @@ async def test_what_cannot_be_asked_for_is_refused(api: Api, query: str, told: s
     assert told in (await api.refused("GET", f"/jobs?{query}", 422))["detail"]
 
 
+async def test_lists_stay_small_however_large_the_jobs_are(api: Api, app: Mainspring, hands: Hands) -> None:
+    await app.tasks["add"].aenqueue(1)
+    hands.kill(OSError("x" * 5000))
+    large = await app.tasks["mail/welcome"].aenqueue("a" * 20_000)
+    live, dead = (await api("GET", "/jobs"))["items"]
+    assert (live["id"], live["args"]) == (large.id, None)
+    assert (dead["args"], len(dead["error"]["message"])) == ({"a": 1}, 1000 - len(" … ".encode()) + len(" … "))
+    assert (await api("GET", f"/jobs/{large.id}"))["args"] == {"to": "a" * 20_000}
+
+
 async def test_one_job_with_everything(api: Api, app: Mainspring, hands: Hands) -> None:
     flow = Flow("sum")
     first = flow.add(app.tasks["add"].job(1))

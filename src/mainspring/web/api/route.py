@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -34,6 +34,22 @@ class Conflict(Problem):
 
     status = 409
     title = "Conflict"
+
+
+class NotJson(Problem):
+    """A body of a kind that is not read here."""
+
+    status = 415
+    title = "Not JSON"
+
+
+def only_json(request: Request) -> None:
+    """Refuses bodies that do not say they are JSON: a form's would be taken for nothing."""
+    headers = request.headers
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if has_body and not (kind == "application/json" or kind.endswith("+json")):
+        raise NotJson(f"the body is of type {kind or 'none'}; send JSON, with Content-Type: application/json")
 
 
 class NameConvertor(Convertor[str]):
@@ -98,6 +114,7 @@ def new_router(tag: str, **options: Any) -> APIRouter:
     """A router for one noun; every one of its operations may meet these problems."""
     return APIRouter(
         tags=[tag],
+        dependencies=[Depends(only_json)],
         default_response_class=AsciiJson,
         responses=problems(401, 403, 422, 503),
         generate_unique_id_function=lambda route: route.name,
