@@ -27,6 +27,7 @@ TAGS = {
     "about": "What this is, and who asks.",
     "tasks": "What there is to enqueue.",
     "jobs": "Durable requests to run a task.",
+    "live": "A job as it happens, for whoever has a ticket for it too.",
     "queues": "Where jobs wait; limits and pauses.",
     "schedules": "What is done at which times.",
     "workers": "Who works.",
