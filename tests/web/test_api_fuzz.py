@@ -70,6 +70,7 @@ def furnish(app: Mainspring) -> dict[str, list[str]]:
         "schedules": ["nightly"],
         "flows": [flow.id],
         "workers": ["w"],
+        "webhooks": ["hook"],
     }
 
 

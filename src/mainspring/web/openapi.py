@@ -32,6 +32,7 @@ TAGS = {
     "schedules": "What is done at which times.",
     "workers": "Who works.",
     "flows": "Jobs that belong together.",
+    "webhooks": "Who is told of what happens.",
     "stats": "How much was done, and how long it took.",
     "audit": "What operators did.",
 }

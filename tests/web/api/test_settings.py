@@ -160,6 +160,34 @@ async def test_pages_of_flows(api: Api, app: Mainspring) -> None:
     await api.refused("GET", "/flows?cursor=live:1:a", 422)
 
 
+async def test_webhooks(api: Api, app: Mainspring) -> None:
+    app.webhook("https://example.com/hook?key=s3cret", on=("completed",), secret="x" * 32, name="shop/told")
+    run = await api.ask("POST", "/webhooks/shop%2Ftold/test")
+    assert run.status_code == 201
+    (webhook,) = (await api("GET", "/webhooks"))["items"]
+    assert (webhook["name"], webhook["url"], webhook["on"]) == (
+        "shop/told",
+        "https://example.com/hook?…",
+        ["completed"],
+    )
+    assert [job["id"] for job in webhook["last"]] == [run.json()["id"]]
+    await api.refused("POST", "/webhooks/none/test", 404)
+
+
+async def test_nobody_can_have_webhooks_tell_what_has_not_happened(api: Api, app: Mainspring) -> None:
+    app.webhook("https://example.com/hook", on=("completed",), secret="x" * 32, name="told")
+    assert "mainspring.webhook" in app.tasks
+    assert [task["name"] for task in (await api("GET", "/tasks"))["items"]] == ["add", "mail/welcome"]
+    forged = {"webhook": "told", "event": {"type": "completed"}}
+    await api.refused("POST", "/tasks/mainspring.webhook/jobs", 403, json={"args": forged})
+    put = {"task": "mainspring.webhook", "every": 60, "args": forged}
+    await api.refused("PUT", "/schedules/forged", 403, json=put)
+    job = await api("POST", "/webhooks/told/test", 201)
+    await api("POST", f"/jobs/{job['id']}/cancel")
+    await api.refused("POST", f"/jobs/{job['id']}/retry", 403, json={"args": forged})
+    await api("POST", f"/jobs/{job['id']}/retry")
+
+
 async def test_who_may_only_look_changes_nothing(api: Api) -> None:
     api.who = Identity("eve", Role.VIEWER)
     for method, path, body in (

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mainspring.job import Job
 from mainspring.model.states import FINAL, State
-from mainspring.web.api.enqueuing import read_arguments
+from mainspring.web.api.enqueuing import read_arguments, task_to_enqueue
 from mainspring.web.api.inputs import Ask, At, Conditions, Delay, JobCountQuery, NamePath, Priority, Text, where_of
 from mainspring.web.api.route import Conflict, new_router, problems, put_location
 from mainspring.web.identity import Role
@@ -160,6 +160,6 @@ async def _refusal(site: Site, id: str, why: str) -> Conflict:
 async def _edited(site: Site, job: Job[Any], args: dict[str, Any]) -> Job[Any]:
     if job.state not in FINAL:
         raise Conflict(f"job {job.id} is {job.state}: only one that has ended can be tried with other arguments")
-    task = site.app.task_named(job.task)
+    task = task_to_enqueue(site.app, job.task)
     read_arguments(task, task.again(job.record), args)
     return await site.app.jobs.aretry_with(job.id, args)
