@@ -127,7 +127,7 @@ def fill(app: Mainspring, *, many: int = 160) -> None:
     """Let it have worked for some hours, and have much to do."""
     tasks = app.tasks
     chance = random.Random(7)
-    start = datetime.now(UTC) - timedelta(hours=3)
+    start = datetime.now(UTC) - timedelta(hours=6, minutes=40)
     with freeze(start) as clock:
         for _ in range(12):
             for _ in range(many // 12):
@@ -173,7 +173,7 @@ def _workers(app: Mainspring) -> None:
             lease_ms=30_000 if number == 3 else 24 * hour,
             quiet=number == 2,
         )
-        driver.run(BeatRequest(presence, "join", now=now_ms() - (2 - number) * hour if number == 3 else None))
+        driver.run(BeatRequest(presence, "join", now=now_ms() - 2 * hour if number == 3 else None))
     reply = driver.run(ClaimRequest(worker="0198c0de-0000-7000-8000-000000000000", rooms=(Room("email", 6),), limit=6))
     notes = [
         Note(

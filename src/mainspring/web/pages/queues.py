@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -39,11 +40,20 @@ def limits_words(
     """What holds, each limit in words: "at most 5 at once", "50 per 1m"."""
     parts = [
         "" if concurrency is None else f"{number(concurrency)} at once",
-        *(f"{number(rate.limit)} per {str(rate.per).removeprefix('1') or rate.per}" for rate in rates),
+        *(f"{number(rate.limit)} per {_length(str(rate.per))}" for rate in rates),
         "" if max_queued is None else f"{number(max_queued)} waiting at most",
         "" if weight == 1 else f"weight {weight:g}",
     ]
     return tuple(part for part in parts if part)
+
+
+def _length(per: str) -> str:
+    """`1m` as "min", `5m` as "5 min"; what has several units stays as it is."""
+    found = re.fullmatch(r"(\d+)([a-z]+)", per)
+    if not found:
+        return per
+    unit = "min" if found[2] == "m" else found[2]
+    return unit if found[1] == "1" else f"{found[1]} {unit}"
 
 
 def _of(limits: Limits) -> tuple[str, ...]:
