@@ -12,12 +12,22 @@
 and, in another terminal, `mainspring worker path.to.module:app`.
 """
 
-from mainspring.admin import FlowView, JobPage, PartitionView, QueueView, ScheduleView, TaskView, WorkerView
+from mainspring.admin import (
+    FlowView,
+    JobPage,
+    PartitionView,
+    QueueView,
+    ScheduleView,
+    TaskView,
+    WebhookView,
+    WorkerView,
+)
 from mainspring.app import Mainspring
 from mainspring.errors import (
     Bury,
     Cancel,
     ConfigurationError,
+    DeliveryFailed,
     DuplicateJob,
     DuplicateTask,
     FlowNotFound,
@@ -26,6 +36,7 @@ from mainspring.errors import (
     InvalidDuration,
     InvalidFlow,
     InvalidOption,
+    InvalidSignature,
     InvalidURL,
     JobCancelled,
     JobFailed,
@@ -60,6 +71,7 @@ from mainspring.errors import (
     UnsuitableStore,
     UnusableTransaction,
     ValidationError,
+    WebhookNotFound,
 )
 from mainspring.events import Event
 from mainspring.flow import Flow, FlowProgress
@@ -82,6 +94,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Debounce",
+    "DeliveryFailed",
     "DuplicateJob",
     "DuplicateTask",
     "ErrorRecord",
@@ -95,6 +108,7 @@ __all__ = [
     "InvalidDuration",
     "InvalidFlow",
     "InvalidOption",
+    "InvalidSignature",
     "InvalidURL",
     "Job",
     "JobCancelled",
@@ -149,6 +163,8 @@ __all__ = [
     "UnsuitableStore",
     "UnusableTransaction",
     "ValidationError",
+    "WebhookNotFound",
+    "WebhookView",
     "WorkerView",
     "chain",
     "chord",

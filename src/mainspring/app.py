@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Flows, Jobs, Queues, Schedules, Workers
+from mainspring.admin import Flows, Jobs, Queues, Schedules, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
@@ -50,11 +50,13 @@ from mainspring.store.outbox.opening import Outboxes, open_outbox, refuse_same_p
 from mainspring.store.outbox.table import OutboxTable
 from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
+from mainspring.webhooks.webhook import QUEUE as DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from mainspring.model.schedule import CatchUp, Timing
+    from mainspring.webhooks.webhook import WebhookEvent
     from mainspring.worker.context import Context
     from mainspring.worker.runner import Middleware
     from mainspring.worker.worker import Worker
@@ -115,6 +117,8 @@ class Mainspring:
         """Look at schedules and change them: `list`, `put`, `pause`, `resume`, `remove`, `run_now`."""
         self.workers = Workers(self)
         """Look at workers and command them: `list`, `quiet`, `stop`."""
+        self.webhooks = Webhooks(self)
+        """Look at webhooks and try them: `list`, `test`."""
 
     def __repr__(self) -> str:
         return f"<Mainspring {self.url}>"
@@ -426,6 +430,8 @@ class Mainspring:
     def declared_queues(self) -> tuple[DefineQueue, ...]:
         """The queues of the code: those declared by `queue`, and the others that tasks name."""
         named = {task.options.queue: DefineQueue(task.options.queue) for task in self._tasks.values()}
+        if self.webhooks.declared:
+            named[DELIVERIES] = self.webhooks.queue()
         return tuple((named | self._queues).values())
 
     def declared_tasks(self, gated: Iterable[str] = ()) -> tuple[DefineTask, ...]:
@@ -445,6 +451,62 @@ class Mainspring:
         """
         gated = [task.name for task in settings.tasks]
         return (*self.declared_queues, *self.declared_tasks(gated), *self.declared_schedules(settings.now))
+
+    # --- being told ---
+
+    def webhook(
+        self,
+        url: str,
+        /,
+        *,
+        on: WebhookEvent | Iterable[WebhookEvent],
+        secret: str | Iterable[str],
+        name: str | None = None,
+        task: str | Task[..., Any] | Iterable[str | Task[..., Any]] = (),
+        queue: str | Iterable[str] = (),
+        include_result: bool = False,
+        allow_private: bool = False,
+        timeout: Duration = "10s",
+        retry: Retry | int | None = None,
+        concurrency: int | None = 5,
+    ) -> None:
+        """Tell a server what happens to jobs and flows: `app.webhook("https://example.com/jobs", on="dead",
+        secret=SECRET)`.
+
+        Each event is a POST of a signed JSON document, and a job of its own (task "mainspring.webhook" in the queue
+        "webhooks"), stored with what it tells of: none is lost, and one may come twice, with the same id. The receiver
+        checks it by `mainspring.webhooks.verify`. It is tried 12 times over some 23 hours, or as `retry` says.
+
+        `on` names one or several events of jobs ("completed", "dead", "cancelled", "retried", "crashed" …) or flows
+        ("flow.completed", "flow.failed"); `task` and `queue` say of which jobs. `secret` is what both sides know, or
+        the new and the old one while they are changed. With `include_result` the results of completed jobs go along.
+        Private addresses are refused, whatever name leads to them, unless `allow_private`. A delivery may take
+        `timeout`, and `concurrency` of them are under way at once. `name` (default: the URL's host) is what is stored;
+        the URL and the secret never are.
+
+        Raises `InvalidOption`, `InvalidURL`, `InvalidDuration`.
+        """
+        from mainspring.webhooks.tasks import own_tasks
+        from mainspring.webhooks.webhook import declare
+
+        tasks = (task,) if isinstance(task, str | Task) else tuple(task)
+        declared = declare(
+            url,
+            on=on,
+            secret=secret if isinstance(secret, str) else tuple(secret),
+            name=name,
+            tasks=[each.name if isinstance(each, Task) else each for each in tasks],
+            queues=(queue,) if isinstance(queue, str) else tuple(queue),
+            include_result=include_result,
+            allow_private=allow_private,
+            timeout=timeout,
+            retry=retry,
+            concurrency=concurrency,
+        )
+        if not self.webhooks.declared:
+            for own in own_tasks(self, lambda new: JobDraft(new, self)):
+                self._register(make_task(self, own.function, own.name, own.options))
+        self.webhooks.declare(declared)
 
     # --- around the runs ---
 

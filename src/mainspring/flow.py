@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
+from mainspring.altering import cancel
 from mainspring.clock import new_id
 from mainspring.draft import JobDraft, insert
 from mainspring.errors import FlowNotFound, InvalidFlow, JobNotFound, ResultTimeout
-from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job, alter, cancel_reason
+from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.holes import Pending
 from mainspring.model.job import JobRecord, NewJob, Policy
@@ -25,7 +26,7 @@ from mainspring.model.options import check_name
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.model.text import quote
 from mainspring.nodes import After, Entry, Node, OnFailure, Part, ids_of, policies_of, refuse_cycles, refuse_oddities
-from mainspring.store.base import Callback, CountRequest, Filter, FindRequest, NewFlow, Verb
+from mainspring.store.base import Callback, CountRequest, Filter, FindRequest, NewFlow
 from mainspring.twin import Steps, Wait, Watching, ask, twins
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ class Flow(Generic[R_co]):
         """Cancel all its jobs that have not ended, those of its parts and its callbacks too; what runs is asked to end.
         False: there was none."""
         where = Filter(flow=self._stored_id())
-        return bool((yield from alter(Verb.CANCEL, where, reason=cancel_reason(reason))))
+        return bool((yield from cancel(self._app, where, reason)))
 
     cancel, acancel = twins(_cancel)
 

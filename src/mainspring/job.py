@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from mainspring.altering import alter, cancel
 from mainspring.clock import moment, now_ms
 from mainspring.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from mainspring.model import failure, history
@@ -22,13 +23,13 @@ from mainspring.model.outcome import ErrorRecord, Verdict
 from mainspring.model.states import FINAL, State
 from mainspring.model.why import explain
 from mainspring.situation import find_out
-from mainspring.store.base import AlterRequest, Filter, Verb
-from mainspring.twin import Emit, Steps, Wait, Watching, ask, look, twins
+from mainspring.store.base import Filter, Verb
+from mainspring.twin import Emit, Steps, Wait, Watching, look, twins
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["Attempt", "Job", "JobWatch", "LogLine", "alter", "cancel_reason", "moment"]
+__all__ = ["Attempt", "Job", "JobWatch", "LogLine", "moment"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -217,6 +218,12 @@ class Job(Generic[R_co]):
         """Its newest log lines. Filled by `app.jobs.get(id)`; lists of jobs and `refresh()` leave them out."""
         return tuple(LogLine(moment(line.at), line.text) for line in self.record.log)
 
+    @property
+    def output(self) -> str:
+        """What its latest run that put something out with `ctx.output` has put out so far. Filled by
+        `app.jobs.get(id)`, as its log is."""
+        return "".join(piece.text for piece in self.record.output)
+
     # --- looking again ---
 
     def _refresh(self) -> Steps[Job[R_co]]:
@@ -325,7 +332,7 @@ class Job(Generic[R_co]):
 
     def _cancel(self, reason: str = "") -> Steps[bool]:
         """Cancel the job if it waits, ask its worker to if it runs. False: it has ended already, or is gone."""
-        return bool((yield from alter(Verb.CANCEL, Filter(ids=(self.id,)), reason=cancel_reason(reason))))
+        return bool((yield from cancel(self._app, Filter(ids=(self.id,)), reason)))
 
     cancel, acancel = twins(_cancel)
 
@@ -349,22 +356,6 @@ class JobWatch(Generic[R_co]):
 
     def __aiter__(self) -> AsyncIterator[Job[R_co]]:
         return self._job._app._async.stream(self._job._views())
-
-
-def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
-    """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
-    count, cursor = 0, None
-    while True:
-        reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))
-        count += reply.count
-        cursor = reply.cursor
-        if cursor is None:
-            return count
-
-
-def cancel_reason(why: str) -> str:
-    """As the reason of a cancelled job is stored."""
-    return f"cancelled: {why}" if why else "cancelled"
 
 
 def _attempt(stored: history.Attempt) -> Attempt:

@@ -292,6 +292,10 @@ class Async:
             while (emitted := await run.advance()) is not None:
                 yield emitted.value
 
+    async def listen(self) -> AsyncWatch:
+        """A watch on this loop that listens for nothing yet."""
+        return await self._side().driver.watch(())
+
     async def aclose(self) -> None:
         """Let go of this loop's connections, once what was handed in is stored."""
         if side := self._sides.pop(asyncio.get_running_loop(), None):

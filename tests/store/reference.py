@@ -12,7 +12,8 @@ from dataclasses import replace
 from math import inf
 
 from mainspring.errors import DuplicateJob, MainspringError, QueueFull, UnusableTransaction
-from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Until
+from mainspring.model.cursors import read_cursor
+from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Piece, Until
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
@@ -22,6 +23,7 @@ from mainspring.store.base import (
     AsyncBorrowed,
     BeatReply,
     BeatRequest,
+    Bookmark,
     Borrowed,
     ClaimReply,
     ClaimRequest,
@@ -62,7 +64,7 @@ class ReferenceStore(Configured):
         super().__init__()
         self.bell = Bell()
 
-    def driver(self) -> ReferenceDriver:
+    def driver(self, patience: float | None = None) -> ReferenceDriver:
         return ReferenceDriver(self, self.bell)
 
     def async_driver(self) -> AsyncReferenceDriver:
@@ -263,6 +265,11 @@ class ReferenceStore(Configured):
         written = {(note.lease, number): line for number, line in enumerate(note.lines, note.first)}
         known = sorted((written | self.logs[note.id]).items(), key=lambda line: line[0])
         self.logs[note.id] = dict(known[-LOG_LINES_KEPT:])
+        if note.pieces:
+            put_out = {(note.lease, number): text for number, text in enumerate(note.pieces, note.first_piece)}
+            pieces = sorted((put_out | self.outputs[note.id]).items())
+            kept_from = (note.lease, note.kept_from)
+            self.outputs[note.id] = {place: text for place, text in pieces if place >= kept_from}
         return True
 
     def _holds(self, id: str, lease: int) -> bool:
@@ -362,6 +369,7 @@ class ReferenceStore(Configured):
     def _delete(self, job: JobRecord) -> None:
         del self.jobs[job.id]
         self.logs.pop(job.id, None)
+        self.outputs.pop(job.id, None)
         self.links.pop(job.id, None)
 
     # --- find, count -------------------------------------------------------------------------------------------------
@@ -370,24 +378,41 @@ class ReferenceStore(Configured):
         yield from ()
         if request.flows:
             return self._flow_page(request)
+        if request.stamps:
+            return Page((), None, stamps=tuple(map(self._stamp, sorted(set(request.filter.ids) & self.jobs.keys()))))
         found = self._found(request.filter)
         if request.cursor is not None:
             found = [job for job in found if place(job) < place_in(request.cursor)]
         jobs = found[: request.limit]
         cursor = cursor_at(jobs[-1]) if len(jobs) < len(found) else None
         if request.with_log:
-            jobs = [replace(job, log=tuple(self.logs.get(job.id, {}).values())) for job in jobs]
+            marks = {mark.job: mark for mark in request.bookmarks}
+            jobs = [self._with_sayings(job, marks.get(job.id, Bookmark(job.id))) for job in jobs]
         if request.with_parents:
             jobs = [replace(job, parents=self._parents(job.id)) for job in jobs]
         return Page(tuple(jobs), cursor)
 
+    def _with_sayings(self, job: JobRecord, mark: Bookmark) -> JobRecord:
+        lines, pieces = self.logs.get(job.id, {}), self.outputs.get(job.id, {})
+        log = [replace(line, place=(lease << 32) + number) for (lease, number), line in lines.items()]
+        output = [Piece(text, (lease << 32) + number) for (lease, number), text in pieces.items()]
+        return replace(
+            job,
+            log=tuple(line for line in log if line.place > mark.line),
+            output=tuple(piece for piece in output if piece.place > mark.piece),
+        )
+
+    def _stamp(self, id: str) -> tuple[str, str]:
+        said = (list(self.logs.get(id, {}))[-1:], list(self.outputs.get(id, {}))[-1:])
+        return id, repr((self.jobs[id], said))
+
     def _flow_page(self, request: FindRequest) -> Page:
         flows = sorted(self.flows.values(), key=lambda flow: (flow[1], flow[0].id), reverse=True)
         flows = [flow for flow in flows if request.filter.flow in (None, flow[0].id)]
-        start = int(request.cursor or 0)
+        start = 0 if request.cursor is None else read_cursor(request.cursor)[1]
         page = tuple(self._flow_record(*flow) for flow in flows[start : start + request.limit])
         end = start + len(page)
-        return Page((), cursor=str(end) if end < len(flows) else None, flows=page)
+        return Page((), cursor=f"{end}:" if end < len(flows) else None, flows=page)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
         yield from ()
@@ -409,10 +434,10 @@ class ReferenceStore(Configured):
 
 def cursor_at(job: JobRecord) -> str:
     live, at, id = place(job)
-    return f"{int(live)} {at} {id}"
+    return f"{'live' if live else 'final'}:{at}:{id}"
 
 
 def place_in(cursor: str) -> tuple[bool, int, str]:
     """The place at which a cursor stands."""
-    live, at, id = cursor.split(" ", 2)
-    return live == "1", int(at), id
+    side, at, id = read_cursor(cursor, ("live", "final"))
+    return side == "live", at, id

@@ -72,6 +72,8 @@ class Contents:
         self.jobs: dict[str, JobRecord] = {}
         self.logs: defaultdict[str, dict[tuple[int, int], LogLine]] = defaultdict(dict)
         """By job; and its lines by lease and number, in that order."""
+        self.outputs: defaultdict[str, dict[tuple[int, int], str]] = defaultdict(dict)
+        """By job; and its pieces by lease and number, in that order."""
         self.workers: dict[str, WorkerRecord] = {}
         self.gates: dict[GateName, Gate] = {}
         self.schedules: dict[str, ScheduleRecord] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 
 from mainspring.store.base import Reply, Request, Store, start
 
@@ -88,6 +89,15 @@ class AsyncReferenceWatch:
 
     async def wait(self, seconds: float) -> bool:
         return await asyncio.to_thread(self.watch.wait, seconds)
+
+    async def add(self, topics: Collection[str]) -> None:
+        pass
+
+    async def drop(self, topics: Collection[str]) -> None:
+        pass
+
+    def heard(self) -> None:
+        return None
 
     async def aclose(self) -> None:
         self.watch.close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
+from mainspring.admin.followed import Followed
+from mainspring.altering import alter, cancel
 from mainspring.clock import aware_ms, now_ms
 from mainspring.errors import InvalidOption, JobNotFound
-from mainspring.job import Job, LogLine, alter, cancel_reason
+from mainspring.job import Job, LogLine
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.options import check_priority
 from mainspring.model.states import State
@@ -74,6 +78,11 @@ class Jobs(Door):
     ago. Verbs that change jobs want at least one of all these, so that none can hit all jobs by an oversight.
     """
 
+    @cached_property
+    def followed(self) -> Followed:
+        """For those who follow many jobs at once."""
+        return Followed(self._app)
+
     def _find(
         self, ids: Ids | None = None, *, limit: int = 50, cursor: str | None = None, **where: Unpack[Where]
     ) -> Steps[JobPage]:
@@ -120,7 +129,7 @@ class Jobs(Door):
     def _cancel(self, ids: Ids | None = None, *, reason: str = "", **where: Unpack[Where]) -> Steps[int]:
         """Cancel waiting jobs and ask the workers to cancel running ones; gives how many. Ended ones stay."""
         selected = _select_some(ids, where)
-        return (yield from alter(Verb.CANCEL, selected, reason=cancel_reason(reason)))
+        return (yield from cancel(self._app, selected, reason))
 
     cancel, acancel = twins(_cancel)
 
@@ -129,6 +138,19 @@ class Jobs(Door):
         return (yield from alter(Verb.REVIVE, _select_some(ids, where)))
 
     retry, aretry = twins(_retry)
+
+    def _retry_with(self, id: str, args: Mapping[str, Any]) -> Steps[Job[Any]]:
+        """Enqueue a job anew with other arguments, JSON values by name, and otherwise on the same terms (queue,
+        priority, options), but in no flow; gives the new job. The old one stays as it is.
+
+        Raises `JobNotFound`, `UnknownTask`, and as `Task.enqueue`; `InvalidOption` for a job that is many calls in one.
+        """
+        job = yield from self._get(id)
+        task = self._app.task_named(job.task)
+        given, named = task.codec.decode(task.codec.encode_text(json.dumps(args)))
+        return (yield from task.again(job.record)._enqueue(*given, **named))
+
+    retry_with, aretry_with = twins(_retry_with)
 
     def _reschedule(
         self,

@@ -6,13 +6,26 @@ in one place (`codec`), so that no store ever has to understand, and can never s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mainspring.model.noun import noun
 from mainspring.model.states import State
 
-__all__ = ["Claim", "Conflict", "Edge", "JobRecord", "Key", "LogLine", "NewJob", "Note", "Parent", "Policy", "Until"]
+__all__ = [
+    "Claim",
+    "Conflict",
+    "Edge",
+    "JobRecord",
+    "Key",
+    "LogLine",
+    "NewJob",
+    "Note",
+    "Parent",
+    "Piece",
+    "Policy",
+    "Until",
+]
 
 
 class Until(StrEnum):
@@ -169,11 +182,27 @@ class LogLine:
 
     at: int
     text: str
+    place: int = field(default=0, compare=False)
+    """Where the store has it: greater than that of every line before it. 0 in a note, which says that itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of what a run has put out with `ctx.output`."""
+
+    text: str
+    place: int = field(default=0, compare=False)
+    """Where the store has it: greater than that of every piece before it."""
+
+    @property
+    def lease(self) -> int:
+        """Whose output it is a piece of."""
+        return self.place >> 32
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a running job wants remembered: its latest progress, its checkpoint, its new log lines."""
+    """What a running job wants remembered: its latest progress, its checkpoint, its new log lines, its new output."""
 
     id: str
     lease: int
@@ -185,6 +214,12 @@ class Note:
     """The number of the first of these lines among all that were logged under this lease, from 0. The others follow."""
     checkpoint: str | None = None
     """JSON text; None leaves what is stored."""
+    pieces: tuple[str, ...] = ()
+    """New pieces of its output."""
+    first_piece: int = 0
+    """The number of the first of these among all under this lease, from 0. The others follow."""
+    kept_from: int = 0
+    """The number of the first piece under this lease that is to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,5 +260,7 @@ class JobRecord:
     """JSON text: what it has saved of its work. A completed job has none."""
     log: tuple[LogLine, ...] = ()
     """Filled only when asked for."""
+    output: tuple[Piece, ...] = ()
+    """What the latest run that put something out has put out; filled only together with the log."""
     parents: tuple[Parent, ...] = ()
     """Filled only when asked for; in the order of its edges."""

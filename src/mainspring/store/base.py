@@ -34,7 +34,7 @@ Rules that hold for every store:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
@@ -244,6 +244,9 @@ class NoteRequest(Request[frozenset[str]]):
     order of leases, and of numbers within each; a job keeps its last `LOG_LINES_KEPT` lines. Numbers are given without
     gaps: missing, once a note is written, are at most lines that would not be kept any more.
 
+    The same goes for the pieces of a run's output, by numbers of their own. Once a piece is written, those before the
+    note's `kept_from` are gone, and with them the output of all leases before.
+
     A checkpoint takes the place of the one before, and comes with every claim of the job from then on; a job that takes
     a waiting one's place (`Conflict.REPLACE`) begins without.
     """
@@ -419,6 +422,16 @@ class FlowRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Up to where somebody has read what a job says: the places of the last line of its log and the last piece of its
+    output that he knows. -1: none."""
+
+    job: str
+    line: int = -1
+    piece: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some of the jobs that were asked for."""
 
@@ -428,6 +441,8 @@ class Page:
     a store reads only so many jobs for one page, however few of them fit."""
     flows: tuple[FlowRecord, ...] = ()
     """Instead of jobs, where flows were asked for."""
+    stamps: tuple[tuple[str, str], ...] = ()
+    """Instead of jobs, where stamps were asked for: ids, each with its stamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,9 +454,15 @@ class FindRequest(Request[Page]):
     limit: int = 50
     cursor: str | None = None
     with_log: bool = False
+    """With their log lines, and their output."""
+    bookmarks: tuple[Bookmark, ...] = ()
+    """Of these jobs only what is beyond; of all others everything. Only with the log."""
     with_parents: bool = False
     flows: bool = False
     """The flows themselves, newest first, instead of jobs; of `filter` only `flow` counts, and means that one alone."""
+    stamps: bool = False
+    """Instead of jobs, a stamp of each that is there, all on one page: a text that differs whenever anything about the
+    job does that people follow (state, lease, times, progress, log, output). Of `filter` only `ids` counts."""
     now: int | None = None
 
 
@@ -737,6 +758,15 @@ class AsyncWatch(Protocol):
     async def wait(self, seconds: float) -> bool:
         """Wait for the next hint; False when none came in time."""
 
+    async def add(self, topics: Collection[str]) -> None:
+        """Listen for hints about these too, from here on."""
+
+    async def drop(self, topics: Collection[str]) -> None:
+        """Listen for hints about these no more."""
+
+    def heard(self) -> frozenset[str] | None:
+        """Which topics the hints were about that have come since this was asked last. None: it may be any."""
+
     async def aclose(self) -> None:
         """Stop listening."""
 
@@ -810,8 +840,9 @@ class Store(Protocol):
     def count(self, request: CountRequest) -> Operation[CountReply]: ...
     def configure(self, request: ConfigureRequest) -> Operation[Settings]: ...
 
-    def driver(self) -> Driver:
-        """A new blocking driver."""
+    def driver(self, patience: float | None = None) -> Driver:
+        """A new blocking driver; `patience` is after how many seconds it takes a server's silence for an answer, where
+        that is to be sooner than the store's deadline."""
 
     def async_driver(self) -> AsyncDriver:
         """A new driver for the running event loop."""

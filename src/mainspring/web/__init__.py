@@ -7,6 +7,7 @@ Needs the extra `web`: `pip install 'mainspring[web]'`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mainspring.web.application import create_app
     from mainspring.web.auth import Passwords, ProxyUser, Tokens, hash_password, make_token
     from mainspring.web.identity import Identity, Role
+    from mainspring.web.tickets import job_url, ticket
 
 __all__ = [
     "Identity",
@@ -25,9 +27,23 @@ __all__ = [
     "Tokens",
     "create_app",
     "hash_password",
+    "job_url",
     "make_token",
+    "ticket",
 ]
 
+WHERE = {
+    "Identity": "identity",
+    "Passwords": "auth",
+    "ProxyUser": "auth",
+    "Role": "identity",
+    "Tokens": "auth",
+    "create_app": "application",
+    "hash_password": "auth",
+    "job_url": "tickets",
+    "make_token": "auth",
+    "ticket": "tickets",
+}
 NEEDED = ("argon2", "fastapi", "httpx", "itsdangerous", "jinja2", "multipart", "sse_starlette", "uvicorn", "websockets")
 
 
@@ -35,9 +51,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     require_extra()
-    from mainspring.web import application, auth, identity
-
-    return next(getattr(part, name) for part in (application, identity, auth) if name in part.__all__)
+    return getattr(import_module(f"mainspring.web.{WHERE[name]}"), name)
 
 
 def require_extra() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Sequence
 
 from fastapi import FastAPI
@@ -16,8 +14,10 @@ from mainspring.web.auth import AuthCheck, HostApplication, Loopback, Passwords,
 from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
+from mainspring.web.live.desk import Desk
 from mainspring.web.origin import Hosts, Origins
 from mainspring.web.problems import Unexpected, handle_problems
+from mainspring.web.secret import site_secret
 from mainspring.web.sessions import Sessions
 from mainspring.web.site import Site
 
@@ -47,8 +47,9 @@ def create_app(
 
     `hosts` are the names under which the site is reached; requests that name another one are refused. `origins` are
     other sites whose pages may follow jobs by ticket. `proxies` are the networks of your proxies: what these say of the
-    client's address and of https is believed. `secret` signs sessions and tickets ($MAINSPRING_SECRET if
-    none is given): processes that serve the same site need the same one; without one, a new one is made at each start.
+    client's address and of https is believed. `secret` signs sessions and tickets ($MAINSPRING_WEB_SECRET if none is
+    given): processes that serve the same site, or make tickets for it, need the same one; without one, a new one is
+    made at each start.
     """
     ways = _ways(auth)
     web = FastAPI(
@@ -62,10 +63,11 @@ def create_app(
             Middleware(Guard, rules=Rules(ways, Hosts(hosts), Origins(origins), Proxies(proxies), max_body)),
         ],
     )
-    secret = secret or os.environ.get("MAINSPRING_SECRET") or secrets.token_urlsafe(32)
+    secret = site_secret(secret)
     web.state.site = Site(
         app, title, secret, Sessions(secret), signs_in=any(isinstance(way, Passwords) for way in ways)
     )
+    web.state.desk = Desk(app, secret)
     handle_problems(web)
     web.include_router(files.router)
     for way in ways:

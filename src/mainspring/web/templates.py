@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import HTTPConnection
 
 from mainspring.web.where import base_path
@@ -12,7 +13,7 @@ from mainspring.web.where import base_path
 __all__ = ["environment", "render"]
 
 environment = Environment(
-    loader=PackageLoader("mainspring.web.pages"),
+    loader=FileSystemLoader(Path(__file__).parent / "pages" / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -182,6 +182,21 @@ class Context:
         """Add a line to the job's log. The newest 1,000 are kept."""
         self._notebook.log(self._run, text)
 
+    def output(self, text: str) -> None:
+        """Add text to what the job has put out so far, before it has a result: a generated answer word by word, a
+        table row by row. Nothing comes between two texts; the last MiB or so is kept. `job.output` and streams show
+        it, from a few times a second on; a new attempt that puts something out begins anew.
+
+            @app.task
+            async def answer(ctx: Context, question: str) -> str:
+                words = []
+                async for word in generate(question):
+                    ctx.output(word)
+                    words.append(word)
+                return "".join(words)
+        """
+        self._notebook.output(self._run, text)
+
 
 _current: ContextVar[Context] = ContextVar("mainspring_context")
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from mainspring.errors import InvalidOption
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim, LogLine, Note
-from mainspring.model.text import cut, quote
+from mainspring.model.text import clean, cut, quote
 from mainspring.store.base import LOG_LINES_KEPT, AsyncDriver, NoteRequest, in_portions, portions
 from mainspring.worker.outage import Outage
+from mainspring.worker.output import OUTPUT_KEPT, Output, in_pieces
 from mainspring.worker.run import Run
 
 __all__ = ["LINE_BYTES", "PORTIONS", "PROGRESS_TEXT_BYTES", "Notebook", "checked_percent", "size"]
@@ -44,6 +45,12 @@ class _Page:
     checkpoint: str | None = None
     lines: list[LogLine] = field(default_factory=list)
     """The last ones of the run."""
+    pieces: list[str] = field(default_factory=list)
+    """The last ones of its output that are numbered: what is numbered is not changed any more."""
+    tokens: list[str] = field(default_factory=list)
+    """What it has put out since."""
+    waiting: int = 0
+    """How many characters that is."""
     held: bool = False
     """Not to be written until its job is settled: the job's row is locked by a transaction of its task's."""
 
@@ -52,17 +59,54 @@ class _Page:
         return self.run.claim.lease
 
     @property
+    def output(self) -> Output:
+        if self.run.output is None:
+            self.run.output = Output()
+        return self.run.output
+
+    @property
     def is_empty(self) -> bool:
-        return not self.lines and self.percent is None and self.text is None and self.checkpoint is None
+        said = self.lines or self.pieces or self.tokens
+        return not said and self.percent is None and self.text is None and self.checkpoint is None
 
     def note(self) -> Note:
-        first = self.run.logged - len(self.lines)
-        return Note(self.run.claim.id, self.lease, self.percent, self.text, tuple(self.lines), first, self.checkpoint)
+        self.number()
+        first, output = self.run.logged - len(self.lines), self.output
+        return Note(
+            self.run.claim.id,
+            self.lease,
+            self.percent,
+            self.text,
+            tuple(self.lines),
+            first,
+            self.checkpoint,
+            tuple(self.pieces),
+            output.count - len(self.pieces),
+            output.kept_from,
+        )
+
+    def put_out(self, text: str) -> None:
+        self.tokens.append(text)
+        self.waiting += len(text)
+        if self.waiting > OUTPUT_KEPT:
+            self.number()
+
+    def number(self) -> None:
+        """What has gathered is one piece, or several if it is much."""
+        for piece in in_pieces("".join(self.tokens)):
+            self.pieces.append(piece)
+            self.output.add(piece)
+        self.tokens.clear()
+        self.waiting = 0
+        kept = self.output.count - self.output.kept_from
+        del self.pieces[: max(0, len(self.pieces) - kept)]
 
     def acknowledge(self, note: Note) -> None:
         """The store has that much; more may have come since it was sent."""
         left = self.run.logged - (note.first + len(note.lines))
         del self.lines[: max(0, len(self.lines) - left)]
+        left = self.output.count - (note.first_piece + len(note.pieces))
+        del self.pieces[: max(0, len(self.pieces) - left)]
         if self.percent == note.progress:
             self.percent = None
         if self.text == note.progress_text:
@@ -73,7 +117,7 @@ class _Page:
 
 def size(note: Note) -> int:
     """How many portions of a request it takes up."""
-    return portions(note.checkpoint, *(line.text for line in note.lines))
+    return portions(note.checkpoint, *(line.text for line in note.lines), *note.pieces)
 
 
 class Notebook:
@@ -106,6 +150,12 @@ class Notebook:
                 page.lines.append(line)
                 del page.lines[:-LOG_LINES_KEPT]
                 run.logged += 1
+
+    def output(self, run: Run, text: str) -> None:
+        text = clean(str(text))
+        with self._lock:
+            if text and (page := self._page(run)):
+                page.put_out(text)
 
     def checkpoint(self, run: Run, text: str) -> None:
         with self._lock:

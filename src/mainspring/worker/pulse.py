@@ -27,6 +27,8 @@ logger = logging.getLogger("mainspring.worker")
 
 LOOK_SECONDS = 1.0
 """How often it looks for cancelled jobs and commands, and at the loop."""
+AGAIN = 4
+"""How many times sooner it looks again when the store has not answered."""
 
 Beats = Generator[float | BeatRequest, BeatReply | None, None]
 """A heartbeat under way. It yields how many seconds to wait, and what to ask the store, whose reply it is sent, or
@@ -53,7 +55,7 @@ class Pulse:
         self._heard = heard
         self._renewed = renewed
         self._running_here = running_here
-        self._beat_seconds = beat_seconds
+        self.beat_seconds = beat_seconds
         self._vitals = vitals
         self._monotonic = monotonic
         self._silent_since: float | None = None
@@ -62,10 +64,10 @@ class Pulse:
         """Beat for the loop that runs in that thread, for as long as somebody goes on asking what is next."""
         guard = _LoopGuard(loop, loop_thread, self._running_here, self._monotonic)
         # The first look is at once: later there might be no connection to be had.
-        pause, due = 0.0, self._monotonic() + self._beat_seconds
+        pause, due = 0.0, self._monotonic() + self.beat_seconds
         while True:
             yield pause
-            pause = min(LOOK_SECONDS, self._beat_seconds)
+            pause = min(LOOK_SECONDS, self.beat_seconds)
             asked_at = self._monotonic()
             beating = asked_at >= due
             try:
@@ -74,6 +76,7 @@ class Pulse:
                 reply = yield BeatRequest(presence, "stay" if beating else "look")
             except StoreError as error:
                 self._unheard(error)
+                pause /= AGAIN
                 continue
             except Exception:
                 # Without its heart the worker would lose all its jobs, so nothing may end this.
@@ -84,7 +87,7 @@ class Pulse:
                 logger.warning("heartbeat: the store answers again")
                 self._silent_since = None
             if beating:
-                due = self._monotonic() + self._beat_seconds
+                due = self._monotonic() + self.beat_seconds
             if beating and reply is not None and reply.alive:
                 self._renewed(presence.id, asked_at)
             if reply is not None and (not reply.alive or reply.cancelled or reply.command):
@@ -114,7 +117,8 @@ class PulseThread:
 
     def __init__(self, pulse: Pulse, store: Store) -> None:
         self._pulse = pulse
-        self._driver = store.driver()
+        # Of the beats that a lease has room for, the store's silence costs one.
+        self._driver = store.driver(pulse.beat_seconds)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 

@@ -23,6 +23,7 @@ from mainspring.model.job import Claim, NewJob
 from mainspring.model.options import TASK_GRACE_MS, TaskOptions
 
 if TYPE_CHECKING:
+    from mainspring.worker.output import Output
     from mainspring.worker.settler import Settled
 
 __all__ = ["Body", "Interruption", "Run"]
@@ -69,6 +70,7 @@ class Run:
         "grace_ms",
         "interruption",
         "logged",
+        "output",
         "stopping",
         "task",
         "timeout_ms",
@@ -90,6 +92,8 @@ class Run:
         """The jobs that it leaves behind if it completes."""
         self.logged = 0
         """How many log lines it has written."""
+        self.output: Output | None = None
+        """What it has put out, by number and size. None: nothing."""
         self.completion: Settled | None = None
         """What it has written in a transaction of its task's: that the job has completed, if that is ever committed."""
         self.timeout_ms: int | None = None

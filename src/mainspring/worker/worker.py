@@ -113,6 +113,7 @@ class Worker:
             raise InvalidOption(f"queues={quote(queues)} is a single text; give a list: queues=[{quote(queues)}]")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._machine = machine
+        self._monotonic = machine.monotonic
         self.id = machine.new_id()
         self._app = app
         self._concurrency = concurrency
@@ -134,8 +135,8 @@ class Worker:
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
-        self._renewed_at = float("-inf")
-        """When the renewal of its lease was asked for that the store granted last."""
+        self._good_until = float("-inf")
+        """Until when its lease is surely good: so long after it asked for the renewal that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -216,7 +217,7 @@ class Worker:
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
         settings = await driver.run(ConfigureRequest(read=frozenset({"tasks"})))
         await driver.run(ConfigureRequest(self._app.declared(settings)))
-        parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
+        parts = self._assemble(driver, StoreClock(self._monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
         self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
         await self._join(self.id)
@@ -266,22 +267,20 @@ class Worker:
             observers.settled(batch)
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
-        def started(claim: Claim) -> None:
-            self.vitals.begun += 1
-            observers.started(claim)
-
-        settler = Settler(driver, clock, notebook, settled, self._retry_of)
-        completer = Completer(self._app.store, self._app.tasks, clock, notebook)
+        told = self._app.webhooks.told
+        settler = Settler(driver, clock, notebook, settled, self._retry_of, told=told)
+        completer = Completer(self._app.store, self._app.tasks, clock, notebook, told)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads, pool),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
-            started=started,
+            started=observers.started,
+            vitals=self.vitals,
             quarantine=Quarantine(),
             owns=self._owns,
-            monotonic=self._machine.monotonic,
+            monotonic=self._monotonic,
         )
         pump = Pump(
             driver,
@@ -301,7 +300,7 @@ class Worker:
             running_here=runs.on,
             beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
             vitals=self.vitals,
-            monotonic=self._machine.monotonic,
+            monotonic=self._monotonic,
         )
         return _Parts(
             threads=threads,
@@ -344,11 +343,11 @@ class Worker:
     def _owns(self, claim: Claim) -> bool:
         """Whether the lease that it was claimed under is surely good still: renewed less than a lease ago, by the clock
         of this machine."""
-        return claim.worker == self.id and self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+        return claim.worker == self.id and self._monotonic() < self._good_until
 
     def _renewed(self, worker: str, asked_at: float) -> None:
         if worker == self.id:
-            self._renewed_at = asked_at
+            self._good_until = asked_at + self._lease_ms / 1000
 
     def _presence(self) -> Presence:
         return Presence(
@@ -391,10 +390,10 @@ class Worker:
         self._rejoining = None
 
     async def _join(self, id: str) -> None:
-        asked_at = self._machine.monotonic()
+        asked_at = self._monotonic()
         await self._driver.run(BeatRequest(replace(self._presence(), id=id), "join"))
         # Only now: what the store says of an id that it does not know yet is not to be taken for the end of it.
-        self.id, self._renewed_at = id, asked_at
+        self.id, self._good_until = id, asked_at + self._lease_ms / 1000
         self.vitals.heard(renewed=True)
 
     def _retry_of(self, claim: Claim) -> Retry:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mainspring.errors import InvalidOption
 from mainspring.model.job import NewJob
 from mainspring.model.states import State
 from mainspring.store.base import Filter, FindRequest, Verb
@@ -67,6 +68,15 @@ class TestFind:
             scene.later(1)
             page = scene.ask(replace(request, cursor=page.cursor))
         assert seen == [f"{number:02}" for number in range(19, -1, -1)]
+
+    @pytest.mark.parametrize("flows", [False, True])
+    @pytest.mark.parametrize(
+        "cursor", ["", "0", "live", "live:x:a", "nowhere:1:a", f"live:{10**30}:a", "live:1:\0", "live:1:\ud800", "5:\0"]
+    )
+    def test_a_cursor_that_no_page_has_given_is_refused(self, scene: Scene, cursor: str, flows: bool) -> None:
+        scene.insert("a")
+        with pytest.raises(InvalidOption, match="cursor"):
+            scene.ask(FindRequest(Filter(), cursor=cursor, flows=flows, now=T0))
 
     def test_a_store_without_jobs_has_an_empty_page(self, scene: Scene) -> None:
         page = scene.ask(FindRequest(Filter(), now=T0))

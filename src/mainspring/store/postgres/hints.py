@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from mainspring.store.base import (
@@ -22,11 +22,14 @@ from mainspring.store.base import (
 )
 from mainspring.store.sql.statements import Statement
 
-__all__ = ["ECHO_SECONDS", "Speaker", "concerns"]
+__all__ = ["ECHO_SECONDS", "Speaker", "concerned", "said_in"]
 
 QUIET_SECONDS = 0.020
 ECHO_SECONDS = 0.025
 """How long after a hint the next one is taken for granted."""
+
+NAMED_AT_MOST = 80
+"""So many jobs that have said something are named one by one."""
 
 QUEUES, JOBS = "queues", "jobs"
 """What may concern every queue, and what may concern every job."""
@@ -57,7 +60,7 @@ class Speaker:
         self._said.update(dict.fromkeys(topics, now))
         payload = json.dumps(topics)
         if len(payload) > 4000:
-            payload = json.dumps([QUEUES])
+            payload = json.dumps([JOBS if isinstance(request, NoteRequest) else QUEUES])
         return Statement("notify", {"channel": self._channel, "payload": payload})
 
 
@@ -72,16 +75,29 @@ def _topics(request: Request[Any]) -> Iterable[str]:
             return (QUEUES, JOBS)
         case ConfigureRequest() if request.changes:
             return (QUEUES,)
+        case NoteRequest() if len(request.notes) <= NAMED_AT_MOST:
+            # Only who follows these jobs is to look: he may be one of thousands.
+            return [f"job:{note.id}" for note in request.notes]
         case NoteRequest() | ClaimRequest():
             return (JOBS,)
         case _:
             return ()
 
 
-def concerns(payload: str, topics: tuple[str, ...]) -> bool:
-    """Whether a hint is about any of these topics (`queue:NAME`, `job:ID`). What is not ours may be about anything."""
+def said_in(payload: str) -> frozenset[str] | None:
+    """What a hint is about (`queue:NAME`, `job:ID`, `QUEUES`, `JOBS`). None: it is not ours, and may be about
+    anything."""
     try:
-        said = set(json.loads(payload))
+        return frozenset(json.loads(payload))
     except (ValueError, TypeError):
-        return True
-    return any(topic in said or (JOBS if topic.startswith("job:") else QUEUES) in said for topic in topics)
+        return None
+
+
+def concerned(said: frozenset[str] | None, topics: Set[str]) -> Set[str]:
+    """Those of the topics that a hint is about."""
+    if said is None:
+        return topics
+    named = said & topics
+    if JOBS in said or QUEUES in said:
+        named |= {topic for topic in topics if (JOBS if topic.startswith("job:") else QUEUES) in said}
+    return named

@@ -12,12 +12,13 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Collection, Set
 from contextlib import suppress
 
 import psycopg
 
 from mainspring.store.postgres.connections import AsyncConnection, Connection, aconnect, connect, hung_up
-from mainspring.store.postgres.hints import ECHO_SECONDS, concerns
+from mainspring.store.postgres.hints import ECHO_SECONDS, concerned, said_in
 from mainspring.store.postgres.location import CONNECT_SECONDS, Location
 
 __all__ = ["AsyncListener", "Listener", "PostgresAsyncWatch", "PostgresWatch"]
@@ -139,9 +140,10 @@ class Listener:
             self._checked_at = now
 
     def _tell(self, payload: str | None) -> None:
+        said = None if payload is None else said_in(payload)
         with self._changed:
             for watch in self._watches:
-                if payload is None or concerns(payload, watch.topics):
+                if concerned(said, watch.topics):
                     watch.hear()
             self._changed.notify_all()
 
@@ -170,7 +172,7 @@ class PostgresWatch:
     """Hints for a blocking caller."""
 
     def __init__(self, listener: Listener | None, topics: tuple[str, ...]) -> None:
-        self.topics = topics
+        self.topics = frozenset(topics)
         self._listener = listener
         # A hint that is held back because of one that went before we listened.
         self._due_at = time.monotonic() + ECHO_SECONDS
@@ -264,9 +266,10 @@ class AsyncListener:
             raise _Deaf
 
     def _tell(self, payload: str | None) -> None:
+        said = None if payload is None else said_in(payload)
         for watch in self.watches:
-            if payload is None or concerns(payload, watch.topics):
-                watch.hear()
+            if named := concerned(said, watch.topics):
+                watch.hear(named)
 
     async def aclose(self) -> None:
         if self._task is not None:
@@ -279,27 +282,36 @@ class PostgresAsyncWatch:
     """Hints for an event loop."""
 
     def __init__(self, listener: AsyncListener | None, topics: tuple[str, ...]) -> None:
-        self.topics = topics
+        self.topics = set(topics)
         self._listener = listener
-        self._heard = asyncio.Event()
+        self._rung = asyncio.Event()
+        self._heard: set[str] = set()
+        self._awaited = set(topics)
+        """What another hint is expected about."""
         self._echo: asyncio.TimerHandle | None = None
         if listener is not None:
             listener.watches.add(self)
             # A hint that is held back because of one that went before we listened.
             self._expect_another()
 
-    def hear(self) -> None:
+    def hear(self, topics: Set[str]) -> None:
         """There is a hint, and there will be another."""
-        self._heard.set()
+        self._heard |= topics
+        self._awaited |= topics
+        self._rung.set()
         self._expect_another()
 
     def _expect_another(self) -> None:
-        if self._echo is None:
-            self._echo = asyncio.get_running_loop().call_later(ECHO_SECONDS, self._hear_again)
+        # After the last one that was heard: what is held back because of that one comes later than those before it.
+        if self._echo is not None:
+            self._echo.cancel()
+        self._echo = asyncio.get_running_loop().call_later(ECHO_SECONDS, self._hear_again)
 
     def _hear_again(self) -> None:
         self._echo = None
-        self._heard.set()
+        self._heard |= self._awaited
+        self._awaited.clear()
+        self._rung.set()
 
     async def wait(self, seconds: float) -> bool:
         if self._listener is None:
@@ -308,11 +320,25 @@ class PostgresAsyncWatch:
         try:
             # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the hint.
             async with asyncio.timeout(seconds):
-                await self._heard.wait()
+                await self._rung.wait()
         except TimeoutError:
             return False
-        self._heard.clear()
+        self._rung.clear()
         return True
+
+    async def add(self, topics: Collection[str]) -> None:
+        """All topics come by one channel, which is listened to."""
+        self.topics.update(topics)
+        if self._listener is not None:
+            self._awaited.update(topics)
+            self._expect_another()
+
+    async def drop(self, topics: Collection[str]) -> None:
+        self.topics.difference_update(topics)
+
+    def heard(self) -> frozenset[str] | None:
+        heard, self._heard = frozenset(self._heard & self.topics), set()
+        return None if self._listener is None else heard
 
     async def aclose(self) -> None:
         if self._listener is not None:

@@ -294,7 +294,8 @@ WHERE j.id = n.id AND j.lease = n.lease AND (j.state = 'running') IS NOT FALSE
 RETURNING j.id;
 
 -- name: write_log
--- Takes :doc (job, seq, at, text of lines whose lease was checked). Those that are there stay as they are.
+-- Takes :doc (job, seq, at, text of lines, and pieces of output, whose lease was checked). Those that are there stay as
+-- they are.
 INSERT INTO mainspring_log (job, seq, at, text)
 SELECT value ->> 0, (value ->> 1)::bigint, (value ->> 2)::bigint, value ->> 3
 FROM json_array_elements(:doc) AS value
@@ -306,12 +307,21 @@ ON CONFLICT (job, seq) DO NOTHING;
 DELETE FROM mainspring_log WHERE ctid = ANY(ARRAY(
     SELECT surplus.ctid FROM json_array_elements_text(:doc) AS id CROSS JOIN LATERAL (
         SELECT l.ctid FROM mainspring_log AS l
-        WHERE l.job = id AND l.seq <= (
+        WHERE l.job = id AND l.seq >= 0 AND l.seq <= (
             SELECT CASE WHEN max(seq) % 4294967296 >= :keep THEN max(seq) - :keep
-                        ELSE (SELECT seq FROM mainspring_log WHERE job = id ORDER BY seq DESC LIMIT 1 OFFSET :keep) END
+                        ELSE (SELECT seq FROM mainspring_log WHERE job = id AND seq >= 0
+                              ORDER BY seq DESC LIMIT 1 OFFSET :keep) END
             FROM mainspring_log WHERE job = id
         )
         OFFSET 0
+    ) AS surplus
+));
+
+-- name: trim_output
+-- Takes :doc (job, seq). Pieces of output before that one go.
+DELETE FROM mainspring_log WHERE ctid = ANY(ARRAY(
+    SELECT surplus.ctid FROM json_array_elements(:doc) AS value CROSS JOIN LATERAL (
+        SELECT l.ctid FROM mainspring_log AS l WHERE l.job = value ->> 0 AND l.seq < (value ->> 1)::bigint OFFSET 0
     ) AS surplus
 ));
 
@@ -467,8 +477,24 @@ SELECT id, task, queue, state, args, priority, attempt, crashes, postponed, leas
 FROM mainspring_finished WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
 -- name: log_of
--- Takes :doc (job ids). Gives job, at, text, in order.
-SELECT job, at, text FROM mainspring_log WHERE job = ANY(ARRAY(SELECT json_array_elements_text(:doc))) ORDER BY job, seq;
+-- Takes :doc (job, first and last seq wanted). Gives job, seq, at, text, in order.
+SELECT said.job, said.seq, said.at, said.text FROM json_array_elements(:doc) AS value CROSS JOIN LATERAL (
+    SELECT l.job, l.seq, l.at, l.text FROM mainspring_log AS l
+    WHERE l.job = value ->> 0 AND l.seq BETWEEN (value ->> 1)::bigint AND (value ->> 2)::bigint
+    OFFSET 0
+) AS said ORDER BY said.job, said.seq;
+
+-- name: stamps
+-- Takes :doc (ids). Gives ids and stamps of those that are there.
+SELECT j.id, md5(ROW(
+    j.state, j.lease, j.attempt, j.run_at, j.cancel_requested, j.progress, j.progress_text, j.reason,
+    (SELECT max(seq) FROM mainspring_log WHERE job = j.id AND seq >= 0),
+    (SELECT max(seq) FROM mainspring_log WHERE job = j.id AND seq < 0)
+)::text)
+FROM mainspring_jobs AS j WHERE j.id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
+UNION ALL
+SELECT f.id, md5(ROW(f.state, f.lease, f.finished_at)::text)
+FROM mainspring_finished AS f WHERE f.id = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
 -- name: put_schedule
 -- Takes the columns of a schedule by name.

@@ -172,6 +172,8 @@ def _note(note: Note) -> dict[str, Any]:
     if note.lines:
         values["lines"] = [[line.at, line.text] for line in note.lines]
         values["first"] = note.first
+    if note.pieces:
+        values |= {"pieces": note.pieces, "first_piece": note.first_piece, "kept_from": note.kept_from}
     return values
 
 

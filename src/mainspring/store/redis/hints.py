@@ -7,7 +7,7 @@ text, so channels are subscribed to by their exact names, never by patterns.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from mainspring.store.redis.greeting import Command
@@ -32,7 +32,7 @@ class Subscriptions:
         self._unconfirmed: Counter[str] = Counter()
         """What was asked for and not yet answered, however often."""
 
-    def add(self, channels: Iterable[str]) -> None:
+    def add(self, channels: Collection[str]) -> None:
         """Somebody wants to hear these."""
         self._wanted.update(channels)
 

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 from redis import exceptions as theirs
@@ -17,8 +18,8 @@ from redis import exceptions as theirs
 from mainspring.errors import StoreError
 from mainspring.store.redis.connections import AsyncConnection, Connection
 from mainspring.store.redis.errors import Overdue
-from mainspring.store.redis.hints import Subscriptions
-from mainspring.store.redis.location import CONNECT_SECONDS
+from mainspring.store.redis.hints import Subscriptions, channel
+from mainspring.store.redis.location import CONNECT_SECONDS, Location
 from mainspring.store.redis.opening import aopened, opened
 from mainspring.store.redis.route import Route
 
@@ -269,23 +270,31 @@ class AsyncListener:
     async def open(self, watch: RedisAsyncWatch) -> None:
         """Listen for this one from here on; where that cannot be, from when it can."""
         self._watches.add(watch)
-        self._subscriptions.add(watch.channels)
+        await self.subscribe(watch.channels)
+        watch.begin()
+
+    async def subscribe(self, channels: Collection[str]) -> None:
+        """Listen to these from here on; where that cannot be, from when it can."""
+        self._subscriptions.add(channels)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="mainspring listen")
         failures = self._failures
         await self._send_changes()
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self._subscriptions.has(watch.channels) or self._failures > failures or self._task is None
+                lambda: self._subscriptions.has(channels) or self._failures > failures or self._task is None
             )
-        watch.begin()
+
+    async def unsubscribe(self, channels: Collection[str]) -> None:
+        """Listen to these no more."""
+        self._subscriptions.drop(channels)
+        await self._send_changes()
 
     async def close(self, watch: RedisAsyncWatch) -> None:
         """Hear for this one no more."""
         if watch in self._watches:
             self._watches.discard(watch)
-            self._subscriptions.drop(watch.channels)
-            await self._send_changes()
+            await self.unsubscribe(watch.channels)
 
     async def _send_changes(self) -> None:
         if self._connection is not None and (changes := self._subscriptions.changes()):
@@ -342,7 +351,7 @@ class AsyncListener:
     def _tell(self, name: str | None) -> None:
         for watch in self._watches:
             if name is None or name in watch.channels:
-                watch.hear()
+                watch.hear(name)
 
     async def aclose(self) -> None:
         task, self._task = self._task, None
@@ -354,30 +363,62 @@ class AsyncListener:
 
 
 class RedisAsyncWatch:
-    """Hints for an event loop."""
+    """Hints for an event loop. `topics` are those that it listens for, by their channels."""
 
-    def __init__(self, listener: AsyncListener, channels: frozenset[str]) -> None:
-        self.channels = channels
+    def __init__(self, listener: AsyncListener, location: Location, topics: Collection[str]) -> None:
         self._listener = listener
-        self._heard = asyncio.Event()
+        self._location = location
+        self._topics = self._by_channel(topics)
+        self._rung = asyncio.Event()
+        self._heard: set[str] = set()
+        self._any = False
+        """Whether nobody knows what all of the hints were about."""
+
+    @property
+    def channels(self) -> Collection[str]:
+        """What it listens to."""
+        return self._topics.keys()
 
     def begin(self) -> None:
         """Of what there was before, its caller knows."""
+        self._rung.clear()
+        self._any = False
         self._heard.clear()
 
-    def hear(self) -> None:
-        """There is a hint."""
-        self._heard.set()
+    def hear(self, channel: str | None) -> None:
+        """There is a hint. None: there may have been one about anything."""
+        if channel is None:
+            self._any = True
+        else:
+            self._heard.add(self._topics[channel])
+        self._rung.set()
 
     async def wait(self, seconds: float) -> bool:
         try:
             # Not `wait_for`: until Python 3.12 it swallows a cancellation that comes together with the hint.
             async with asyncio.timeout(seconds):
-                await self._heard.wait()
+                await self._rung.wait()
         except TimeoutError:
             return False
-        self._heard.clear()
+        self._rung.clear()
         return True
+
+    async def add(self, topics: Collection[str]) -> None:
+        new = {name: topic for name, topic in self._by_channel(topics).items() if name not in self._topics}
+        self._topics |= new
+        await self._listener.subscribe(new)
+
+    async def drop(self, topics: Collection[str]) -> None:
+        known = [name for name in self._by_channel(topics) if self._topics.pop(name, None)]
+        await self._listener.unsubscribe(known)
+
+    def heard(self) -> frozenset[str] | None:
+        heard = None if self._any else frozenset(self._heard)
+        self._any, self._heard = False, set()
+        return heard
+
+    def _by_channel(self, topics: Collection[str]) -> dict[str, str]:
+        return {channel(self._location.tag, topic): topic for topic in topics}
 
     async def aclose(self) -> None:
         await self._listener.close(self)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mainspring.model.job import Claim, JobRecord, LogLine, Parent, Policy
+from mainspring.model.job import Claim, JobRecord, LogLine, Parent, Piece, Policy
 from mainspring.model.states import State
 from mainspring.store.base import Callback, FlowRecord
 
@@ -74,7 +74,7 @@ def record_of(row: Row) -> JobRecord:
     (
         id, task, queue, state, args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
         finished_at, worker, cancel_requested, progress, progress_text, result, error, reason, history, options,
-        partition, cost, flow, checkpoint, log, parents,
+        partition, cost, flow, checkpoint, log, output, parents,
     ) = row  # fmt: skip
     return JobRecord(
         id=id,
@@ -105,6 +105,7 @@ def record_of(row: Row) -> JobRecord:
         flow=flow,
         checkpoint=checkpoint,
         log=tuple(map(_log_line, log or ())),
+        output=tuple(map(_piece, output or ())),
         parents=parents_of(parents),
     )
 
@@ -124,5 +125,11 @@ def flow_of(row: Row) -> FlowRecord:
 
 def _log_line(member: str) -> LogLine:
     """A line as the log keeps it: lease, number, time and text."""
-    _, _, at, text = member.split(":", 3)
-    return LogLine(int(at), text)
+    lease, number, at, text = member.split(":", 3)
+    return LogLine(int(at), text, (int(lease) << 32) + int(number))
+
+
+def _piece(member: str) -> Piece:
+    """A piece of output as it is kept: lease, number and text."""
+    lease, number, text = member.split(":", 2)
+    return Piece(text, (int(lease) << 32) + int(number))

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import fields
 from typing import Any
 
+from mainspring.model.cursors import read_cursor
 from mainspring.model.states import State
 from mainspring.store.base import (
     AlterReply,
@@ -35,6 +36,7 @@ __all__ = ["Selections"]
 PRUNED_AT_ONCE = 250
 
 _WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.QUEUED})
+_SIDES = ("live", "final")
 _CONCERNS = {
     Verb.CANCEL: _WAITING | {State.RUNNING},
     Verb.REVIVE: frozenset({State.SCHEDULED, State.COMPLETED, State.DEAD, State.CANCELLED}),
@@ -52,10 +54,15 @@ class Selections:
     """How many final jobs of each state are kept at most, whatever their age."""
 
     def find(self, request: FindRequest) -> Operation[Page]:
+        if request.cursor is not None:
+            read_cursor(request.cursor, () if request.flows else _SIDES)
         if request.flows:
             asked = document(flow=request.filter.flow, limit=request.limit, cursor=request.cursor)
             rows, cursor = yield Call("flow_page", asked)
             return Page((), cursor, tuple(map(flow_of, rows)))
+        if request.stamps:
+            flat = yield Call("stamps", document(ids=request.filter.ids))
+            return Page((), None, stamps=tuple(zip(flat[::2], flat[1::2], strict=True)))
         states = request.filter.states or tuple(State)
         rows, cursor = yield Call(
             "find",
@@ -65,6 +72,7 @@ class Selections:
                 limit=request.limit,
                 cursor=request.cursor,
                 with_log=request.with_log or None,
+                bookmarks={mark.job: (mark.line, mark.piece) for mark in request.bookmarks} or None,
                 with_parents=request.with_parents or None,
             ),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from mainspring.store.base import (
     Operation,
     SettleRequest,
 )
-from mainspring.store.sql import edges, endings, flows, gates
+from mainspring.store.sql import edges, endings, flows, gates, sayings
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.plans.keys import Holder, Replacement, plan
 from mainspring.store.sql.statements import WRITE, sql, time_of
@@ -194,17 +194,14 @@ def note(request: NoteRequest) -> Operation[frozenset[str]]:
 
 
 def _write(notes: Sequence[Note]) -> Operation[frozenset[str]]:
-    bare = sorted((replace(note, lines=()) for note in notes), key=lambda note: note.id)
+    bare = sorted((replace(note, lines=(), pieces=()) for note in notes), key=lambda note: note.id)
     rows = yield sql("write_notes", doc=document(bare))
     mine = frozenset(row[0] for row in rows)
-    logged = [note for note in notes if note.lines and note.id in mine]
-    if logged:
-        yield sql("write_log", doc=document([line for note in logged for line in _numbered(note)]))
-        yield sql("trim_log", doc=document([note.id for note in logged]), keep=LOG_LINES_KEPT)
+    said = [note for note in notes if (note.lines or note.pieces) and note.id in mine]
+    if said:
+        yield sql("write_log", doc=document([row for note in said for row in sayings.rows(note)]))
+    if logged := [note.id for note in said if note.lines]:
+        yield sql("trim_log", doc=document(logged), keep=LOG_LINES_KEPT)
+    if kept := [(note.id, sayings.piece_at(note, note.kept_from)) for note in said if note.pieces]:
+        yield sql("trim_output", doc=document(kept))
     return mine
-
-
-def _numbered(note: Note) -> Iterator[tuple[str, int, int, str]]:
-    """Its lines as `write_log` takes them: one number says the lease and which line of it."""
-    first = (note.lease << 32) + note.first
-    return ((note.id, number, line.at, line.text) for number, line in enumerate(note.lines, first))

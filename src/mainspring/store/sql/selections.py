@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mainspring.model.job import JobRecord, LogLine
+from mainspring.model.cursors import read_cursor
+from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.store.base import (
     AlterReply,
@@ -25,7 +26,7 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
-from mainspring.store.sql import edges, endings, flows, gates
+from mainspring.store.sql import edges, endings, flows, gates, sayings
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_of
 
@@ -63,12 +64,12 @@ class _Walk:
 def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
     """Up to `limit` jobs that fit, from `cursor` on."""
     found: dict[str, tuple[int, ...]] = {_LIVE.table: (), _FINISHED.table: ()}
-    start = cursor.split(":", 2) if cursor else None
+    start = read_cursor(cursor, (_LIVE.table, _FINISHED.table)) if cursor is not None else None
     parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
     for side in (_LIVE, _FINISHED):
         if start and start[0] != side.table:
             continue
-        after = (int(start[1]), start[2]) if start else None
+        after = start[1:] if start else None
         start = None
         states = side.states & set(filter.states or side.states)
         room = limit - sum(len(rowids) for rowids in found.values())
@@ -163,6 +164,8 @@ def find(request: FindRequest) -> Operation[Page]:
     yield READ
     if request.flows:
         return (yield from flows.page(request))
+    if request.stamps:
+        return Page((), None, stamps=tuple((yield sql("stamps", doc=document(request.filter.ids)))))
     walk: _Walk = yield from _walk(request.filter, request.limit, request.cursor)
     jobs: list[JobRecord] = []
     for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
@@ -171,7 +174,7 @@ def find(request: FindRequest) -> Operation[Page]:
             key = "created_at" if side is _LIVE else "finished_at"
             jobs += sorted(records, key=lambda job, key=key: (getattr(job, key), job.id), reverse=True)  # type: ignore[misc]
     if request.with_log and jobs:
-        jobs = _with_log(jobs, (yield sql("log_of", doc=document([job.id for job in jobs]))))
+        jobs = yield from sayings.with_sayings(jobs, request.bookmarks)
     if request.with_parents:
         jobs = yield from edges.with_parents(jobs)
     return Page(tuple(jobs), walk.cursor)
@@ -180,13 +183,6 @@ def find(request: FindRequest) -> Operation[Page]:
 def _record(row: Row) -> JobRecord:
     record = JobRecord(*row)
     return replace(record, state=State(record.state), cancel_requested=bool(record.cancel_requested))
-
-
-def _with_log(jobs: Sequence[JobRecord], rows: Sequence[Row]) -> list[JobRecord]:
-    lines: dict[str, list[LogLine]] = {}
-    for job, at, text in rows:
-        lines.setdefault(job, []).append(LogLine(at, text))
-    return [replace(job, log=tuple(lines.get(job.id, ()))) for job in jobs]
 
 
 def count(request: CountRequest) -> Operation[CountReply]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mainspring.errors import StoreError
 from mainspring.store.sqlite.bell import Bell
@@ -185,6 +185,16 @@ class SqliteAsyncWatch:
     async def wait(self, seconds: float) -> bool:
         before, self._seen = self._seen, await self._poll.wait(self._seen, seconds)
         return self._seen != before
+
+    async def add(self, topics: Collection[str]) -> None:
+        """All hints are heard as it is."""
+
+    async def drop(self, topics: Collection[str]) -> None:
+        """They are heard all the same."""
+
+    def heard(self) -> frozenset[str] | None:
+        """SQLite does not say what a change was about."""
+        return None
 
     async def aclose(self) -> None:
         """Nothing is held."""

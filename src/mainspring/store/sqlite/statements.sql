@@ -221,7 +221,8 @@ WHERE mainspring_jobs.id = json_extract(n.value, '$.id')
 RETURNING mainspring_jobs.id;
 
 -- name: write_log
--- Takes :doc (job, seq, at, text of lines whose lease was checked). Those that are there stay as they are.
+-- Takes :doc (job, seq, at, text of lines, and pieces of output, whose lease was checked). Those that are there stay as
+-- they are.
 INSERT INTO mainspring_log (job, seq, at, text)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
        json_extract(value, '$[3]')
@@ -233,7 +234,17 @@ ON CONFLICT (job, seq) DO NOTHING;
 DELETE FROM mainspring_log
 WHERE (job, seq) IN (
     SELECT l.job, l.seq FROM json_each(:doc) AS n CROSS JOIN mainspring_log AS l ON l.job = n.value
-    WHERE l.seq <= (SELECT seq FROM mainspring_log WHERE job = n.value ORDER BY seq DESC LIMIT 1 OFFSET :keep)
+    WHERE l.seq BETWEEN 0 AND (
+        SELECT seq FROM mainspring_log WHERE job = n.value AND seq >= 0 ORDER BY seq DESC LIMIT 1 OFFSET :keep
+    )
+);
+
+-- name: trim_output
+-- Takes :doc (job, seq). Pieces of output before that one go.
+DELETE FROM mainspring_log
+WHERE (job, seq) IN (
+    SELECT l.job, l.seq FROM json_each(:doc) AS n
+    CROSS JOIN mainspring_log AS l ON l.job = json_extract(n.value, '$[0]') AND l.seq < json_extract(n.value, '$[1]')
 );
 
 -- name: cancel_requests
@@ -357,8 +368,23 @@ SELECT f.id, f.task, f.queue, f.state, f.args, f.priority, f.attempt, f.crashes,
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value;
 
 -- name: log_of
--- Takes :doc (job ids). Gives job, at, text, in order.
-SELECT job, at, text FROM mainspring_log WHERE job IN (SELECT value FROM json_each(:doc)) ORDER BY job, seq;
+-- Takes :doc (job, first and last seq wanted). Gives job, seq, at, text, in order.
+SELECT l.job, l.seq, l.at, l.text FROM json_each(:doc) AS n
+CROSS JOIN mainspring_log AS l ON l.job = json_extract(n.value, '$[0]')
+                              AND l.seq BETWEEN json_extract(n.value, '$[1]') AND json_extract(n.value, '$[2]')
+ORDER BY l.job, l.seq;
+
+-- name: stamps
+-- Takes :doc (ids). Gives ids and stamps of those that are there.
+SELECT j.id, json_array(
+    j.state, j.lease, j.attempt, j.run_at, j.cancel_requested, j.progress, j.progress_text, j.reason,
+    (SELECT max(seq) FROM mainspring_log WHERE job = j.id AND seq >= 0),
+    (SELECT max(seq) FROM mainspring_log WHERE job = j.id AND seq < 0)
+)
+FROM json_each(:doc) AS n CROSS JOIN mainspring_jobs AS j ON j.id = n.value
+UNION ALL
+SELECT f.id, json_array(f.state, f.lease, f.finished_at)
+FROM json_each(:doc) AS n CROSS JOIN mainspring_finished AS f ON f.id = n.value;
 
 -- name: define_queue
 -- Takes :name, :defined (Limits), :each (Limits), :sequence. What the code says; what an operator says stays in force.

@@ -2,6 +2,10 @@
 
 from fastapi import APIRouter
 
+from mainspring.web.live import sockets, streams
+
 __all__ = ["router"]
 
 router = APIRouter()
+router.include_router(streams.router)
+router.include_router(sockets.router)

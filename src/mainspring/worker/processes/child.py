@@ -58,7 +58,9 @@ class Listener:
     def begun(self) -> None:
         """The task begins now."""
 
-    def noted(self, percent: float | None, text: str | None, lines: list[str], checkpoint: str | None) -> None:
+    def noted(
+        self, percent: float | None, text: str | None, lines: list[str], checkpoint: str | None, output: str
+    ) -> None:
         """It has said something about itself."""
 
     def stands(self, stack: str) -> None:
@@ -169,7 +171,9 @@ class Child:
                 case {"end": _}:
                     return document
                 case {"notes": notes}:
-                    listener.noted(notes["percent"], notes["text"], notes["lines"], notes["checkpoint"])
+                    listener.noted(
+                        notes["percent"], notes["text"], notes["lines"], notes["checkpoint"], notes["output"]
+                    )
                 case {"begun": _}:
                     listener.begun()
                     self._begin()

@@ -28,12 +28,13 @@ from mainspring.job import Job
 from mainspring.model import failure
 from mainspring.model.backoff import Retry
 from mainspring.model.options import JobOptions
-from mainspring.model.text import cut
+from mainspring.model.text import clean, cut
 from mainspring.store.base import LOG_LINES_KEPT
 from mainspring.worker import processes
 from mainspring.worker.calls import call_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.notebook import LINE_BYTES, PROGRESS_TEXT_BYTES, checked_percent
+from mainspring.worker.output import OUTPUT_KEPT
 from mainspring.worker.processes import ends, memory
 from mainspring.worker.processes.orders import Order
 from mainspring.worker.processes.whereabouts import load
@@ -265,6 +266,7 @@ class _Jotter:
         self._percent: float | None = None
         self._text: str | None = None
         self._lines: list[str] = []
+        self._tokens: list[str] = []
         self._checkpoint: str | None = None
         threading.Thread(target=self._keep_sending, name="mainspring-notes", daemon=True).start()
 
@@ -283,6 +285,11 @@ class _Jotter:
             del self._lines[:-LOG_LINES_KEPT]
         self._something.set()
 
+    def output(self, run: Run, text: str) -> None:
+        with self._lock:
+            self._tokens.append(clean(str(text)))
+        self._something.set()
+
     def checkpoint(self, run: Run, text: str) -> None:
         with self._lock:
             self._checkpoint = text
@@ -292,11 +299,12 @@ class _Jotter:
         """Send what there is, before anything that is sent after this."""
         with self._lock:
             said = (self._percent, self._text, self._checkpoint)
-            if said == (None, None, None) and not self._lines:
+            if said == (None, None, None) and not self._lines and not self._tokens:
                 return
             notes = {"percent": said[0], "text": said[1], "lines": self._lines, "checkpoint": said[2]}
+            notes["output"] = "".join(self._tokens)[-OUTPUT_KEPT:]
             self._percent = self._text = self._checkpoint = None
-            self._lines = []
+            self._lines, self._tokens = [], []
             with suppress(OSError):
                 self._wire.send({"notes": notes})
 

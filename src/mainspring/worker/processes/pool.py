@@ -96,13 +96,17 @@ class Assignment(Listener):
     def begun(self) -> None:
         self._loop.call_soon_threadsafe(self.run.limit, self._options)
 
-    def noted(self, percent: float | None, text: str | None, lines: list[str], checkpoint: str | None) -> None:
+    def noted(
+        self, percent: float | None, text: str | None, lines: list[str], checkpoint: str | None, output: str
+    ) -> None:
         if checkpoint is not None:
             self._notebook.checkpoint(self.run, checkpoint)
         if percent is not None:
             self._notebook.progress(self.run, percent, text)
         for line in lines:
             self._notebook.log(self.run, line)
+        if output:
+            self._notebook.output(self.run, output)
 
     def stands(self, stack: str) -> None:
         self._stack = stack

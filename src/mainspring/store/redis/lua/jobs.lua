@@ -171,10 +171,10 @@ function Jobs.create(new, state, run_at, now)
   return job
 end
 
--- The job is gone, with its log.
+-- The job is gone, with its log and its output.
 function Jobs.delete(job)
   Jobs.leave(job)
-  call('DEL', Names.job(job.id), Names.log(job.id))
+  call('DEL', Names.job(job.id), Names.log(job.id), Names.output(job.id))
   if job.flow then Index.put(Names.thinned, job.flow, 0) end
   loaded[job.id] = false
 end

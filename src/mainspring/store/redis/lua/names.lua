@@ -62,6 +62,7 @@ function Names.outlived(id) return ns .. 'outlived-parents:' .. id end
 function Names.ended(id) return ns .. 'ended:' .. id end -- hash: how a job ended whose children are untold
 function Names.reply(request) return ns .. 'reply:' .. request end -- text: what a request was told, for some seconds
 function Names.log(id) return ns .. 'log:' .. id end -- zset of lines, by lease and number
+function Names.output(id) return ns .. 'output:' .. id end -- zset of pieces of output, by lease and number
 function Names.key(name) return ns .. 'key:' .. name end -- hash: job, until, expires_at
 function Names.keys_of(id) return ns .. 'keys-of:' .. id end -- set: names of keys that a job holds, or has held
 function Names.worker(id) return ns .. 'worker:' .. id end

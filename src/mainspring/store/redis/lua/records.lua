@@ -1,7 +1,7 @@
 -- needs: names edges
 -- Jobs as people see them: rows of id, task, queue, state, args, priority, attempt, crashes, postponed, lease,
 -- created_at, run_at, started_at, finished_at, worker, cancel_requested, progress, progress_text, result, error,
--- reason, history, options, partition, cost, flow, checkpoint, log, parents. What is at its default is nil.
+-- reason, history, options, partition, cost, flow, checkpoint, log, output, parents. What is at its default is nil.
 
 local Records = {}
 
@@ -11,14 +11,35 @@ local FIELDS = {
   'history', 'options', 'partition', 'cost', 'flow', 'checkpoint', 'parents',
 }
 
--- One job's row; nil: it is not there.
-function Records.row(id, with_log, with_parents)
+-- What stands in a sorted set beyond a place.
+local function beyond(key, place)
+  if not place then return call('ZRANGE', key, 0, -1) end
+  return call('ZRANGEBYSCORE', key, string.format('(%.0f', place), '+inf')
+end
+
+-- One job's row; nil: it is not there. With its log and output beyond a mark, {line, piece}, if there is one; false:
+-- without.
+function Records.row(id, mark, with_parents)
   local values = call('HMGET', Names.job(id), unpack(FIELDS))
   if not values[3] then return nil end
-  local parents = with_parents and values[#FIELDS] and Edges.parents(id) or false
-  local log = with_log and call('ZRANGE', Names.log(id), 0, -1) or false
   local row = { id, unpack(values, 1, #FIELDS - 1) }
-  row[#FIELDS + 1] = log
-  row[#FIELDS + 2] = parents
+  row[#FIELDS + 1] = mark and beyond(Names.log(id), mark[1]) or false
+  row[#FIELDS + 2] = mark and beyond(Names.output(id), mark[2]) or false
+  row[#FIELDS + 3] = with_parents and values[#FIELDS] and Edges.parents(id) or false
   return row
+end
+
+local FOLLOWED = {
+  'state', 'lease', 'attempt', 'run_at', 'finished_at', 'cancel_requested', 'progress', 'progress_text', 'reason',
+}
+
+-- What differs whenever anything about the job does that people follow; nil: it is not there.
+function Records.stamp(id)
+  local values = call('HMGET', Names.job(id), unpack(FOLLOWED))
+  if not values[1] then return nil end
+  for place, value in ipairs(values) do values[place] = value or '' end
+  for _, key in ipairs({ Names.log(id), Names.output(id) }) do
+    values[#values + 1] = call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] or ''
+  end
+  return redis.sha1hex(table.concat(values, '\n'))
 end

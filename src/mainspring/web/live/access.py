@@ -1,0 +1,34 @@
+"""Who may follow a job: whoever has a ticket for it, and everybody who may look at all jobs.
+
+Tickets are looked at here and not by the guard, which lets strangers through to these routes as guests, and pages of
+other sites only if `origins` names them.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import HTTPConnection
+
+from mainspring.web.identity import Identity, Role
+from mainspring.web.problems import Forbidden
+from mainspring.web.tickets import EVERYTHING, InvalidTicket, Pass, read_ticket
+
+__all__ = ["pass_for", "shared_with"]
+
+
+def pass_for(connection: HTTPConnection, job: str, ticket: str | None, secret: str) -> Pass:
+    """What this ticket, or else who asks, allows as to this job. Raises `Forbidden`."""
+    if ticket is not None:
+        try:
+            return read_ticket(ticket, job, secret)
+        except InvalidTicket as refused:
+            raise Forbidden(f"{refused}.") from None
+    identity: Identity = connection.scope["mainspring.identity"]
+    if identity.role < Role.VIEWER:
+        raise Forbidden("To follow a job takes a ticket for it, or somebody who may look at all jobs.")
+    return Pass(EVERYTHING, cancel=identity.role >= Role.OPERATOR)
+
+
+def shared_with(connection: HTTPConnection) -> dict[str, str]:
+    """The headers by which a browser shows the answer to the page that has asked: the guard has let it through."""
+    origin = connection.headers.get("origin")
+    return {} if origin is None else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}

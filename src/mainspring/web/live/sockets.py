@@ -1,0 +1,197 @@
+"""`/ws`: many jobs as they happen, over one WebSocket.
+
+    → {"subscribe": "JOB", "ticket": "…", "after": "ID"}     ticket: unless one may look at all jobs anyway
+    → {"unsubscribe": "JOB"}                                  after: the id of the last event received of that job
+    ← {"job": "JOB", "event": "progress", "id": "ID", "data": {"progress": 40.0, "text": "rendering"}}
+    ← {"job": "JOB", "event": "refused", "data": {"detail": "…"}}
+    ← {"event": "ping"}
+
+The events are those of a job's stream. After `done`, `gone`, `expired` and `refused` nothing more comes of that job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from mainspring.web.live.access import pass_for
+from mainspring.web.live.desk import AtDesk, Desk
+from mainspring.web.live.events import END, Event, Seen, expired
+from mainspring.web.live.hub import Stream
+from mainspring.web.problems import Problem
+from mainspring.web.tickets import Pass
+
+__all__ = ["router"]
+
+SUBSCRIPTIONS = 1000
+"""How many jobs one connection may follow at a time."""
+LONGEST_MESSAGE = 4096
+HEARTBEAT_SECONDS = 15.0
+SEND_SECONDS = 30.0
+"""How long a client may take to receive a message before it is given up."""
+IDLE_SECONDS = 60.0
+"""How long a connection may follow nothing."""
+
+NONSENSE, UNREADABLE, TOO_LARGE, TOO_SLOW = 1008, 1007, 1009, 1013
+
+router = APIRouter()
+
+
+@router.websocket("/ws")
+async def follow_many(socket: WebSocket, desk: AtDesk) -> None:
+    """Follow the jobs that the client subscribes to."""
+    await socket.accept()
+    conversation = _Conversation(socket, desk)
+    telling = asyncio.create_task(conversation.tell(), name="mainspring websocket")
+    hearing = asyncio.create_task(conversation.hear(), name="mainspring websocket")
+    try:
+        await asyncio.wait((telling, hearing), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (telling, hearing):
+            task.cancel()
+        code = next((each for each in await asyncio.gather(telling, hearing, return_exceptions=True) if each), None)
+        conversation.close()
+        if isinstance(code, int):
+            with suppress(RuntimeError, WebSocketDisconnect):
+                await socket.close(code)
+
+
+class _Conversation:
+    """One connection. Nothing is kept for a client that does not take it: what there is to tell waits in the store."""
+
+    def __init__(self, socket: WebSocket, desk: Desk) -> None:
+        self._socket = socket
+        self._desk = desk
+        self._subscribed: dict[str, tuple[Stream, Pass]] = {}
+        self._ready: deque[Stream] = deque()
+        """Streams that have something to tell; each is in it once."""
+        self._asides: deque[dict[str, Any]] = deque()
+        """Answers that are not events. At most one for each message of the client, and no more are read meanwhile."""
+        self._work = asyncio.Event()
+        self._told = asyncio.Event()
+
+    # --- what the client says ---
+
+    async def hear(self) -> int | None:
+        """Until the client goes; or the code with which to hang up on it."""
+        try:
+            while True:
+                text = await self._socket.receive_text()
+                if len(text) > LONGEST_MESSAGE:
+                    return TOO_LARGE
+                try:
+                    said = json.loads(text)
+                except ValueError:
+                    return UNREADABLE
+                if not self._understand(said):
+                    return NONSENSE
+                while self._asides:
+                    self._told.clear()
+                    await self._told.wait()
+        except (WebSocketDisconnect, KeyError):  # KeyError: it has sent bytes, not text
+            return None
+
+    def _understand(self, said: Any) -> bool:
+        match said:
+            case {"subscribe": str(job), "ticket": str(ticket)}:
+                self._subscribe(job, ticket, str(said.get("after", "")))
+            case {"subscribe": str(job)}:
+                self._subscribe(job, None, str(said.get("after", "")))
+            case {"unsubscribe": str(job)}:
+                self._unsubscribe(job)
+            case _:
+                return False
+        return True
+
+    def _subscribe(self, job: str, ticket: str | None, after: str) -> None:
+        self._unsubscribe(job)
+        try:
+            allowed = pass_for(self._socket, job, ticket, self._desk.secret)
+        except Problem as problem:
+            self._refuse(job, problem.detail)
+            return
+        if len(self._subscribed) >= SUBSCRIPTIONS:
+            self._refuse(job, f"One connection follows at most {SUBSCRIPTIONS:,} jobs at a time.")
+        elif after != END:
+            stream = self._desk.hub.open(job, Seen.parse(after), allowed.sight, self._has_something)
+            self._subscribed[job] = stream, allowed
+
+    def _unsubscribe(self, job: str) -> None:
+        if subscribed := self._subscribed.pop(job, None):
+            subscribed[0].close()
+
+    def _refuse(self, job: str, detail: str) -> None:
+        self._asides.append({"job": job, "event": "refused", "data": {"detail": detail}})
+        self._work.set()
+
+    # --- what it is told ---
+
+    def _has_something(self, stream: Stream) -> None:
+        self._ready.append(stream)
+        self._work.set()
+
+    async def tell(self) -> int | None:
+        """For ever; or the code with which to hang up on the client."""
+        try:
+            return await self._tell()
+        except TimeoutError:
+            return TOO_SLOW
+        except (WebSocketDisconnect, RuntimeError):
+            return None
+
+    async def _tell(self) -> int | None:
+        idle = 0.0
+        while idle < IDLE_SECONDS:
+            if not await self._anything():
+                await self._send('{"event":"ping"}')
+                idle = 0.0 if self._subscribed else idle + HEARTBEAT_SECONDS
+            while self._asides:
+                await self._send(json.dumps(self._asides[0]))
+                self._asides.popleft()
+                self._told.set()
+            while self._ready:
+                await self._pass_on(self._ready.popleft())
+            await self._end_expired()
+        return NONSENSE
+
+    async def _anything(self) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await self._work.wait()
+        rung = self._work.is_set()
+        self._work.clear()
+        return rung
+
+    async def _pass_on(self, stream: Stream) -> None:
+        current = self._subscribed.get(stream.job)
+        if current is None or current[0] is not stream:
+            return
+        for event in stream.take():
+            await self._send_event(event)
+            if event.is_last:
+                self._unsubscribe(stream.job)
+                return
+        stream.go_on()
+
+    async def _end_expired(self) -> None:
+        for job in [job for job, (_, allowed) in self._subscribed.items() if allowed.expired]:
+            self._unsubscribe(job)
+            await self._send_event(expired(job))
+
+    async def _send_event(self, event: Event) -> None:
+        await self._send(event.message)
+
+    async def _send(self, text: str) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_text(text)
+
+    def close(self) -> None:
+        """Follow nothing more."""
+        for job in list(self._subscribed):
+            self._unsubscribe(job)
