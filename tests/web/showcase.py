@@ -27,7 +27,7 @@ __all__ = ["HOSTILE", "fill", "make"]
 
 HOSTILE = (
     "<script>alert(1)</script>",
-    "\" onmouseover=\"alert(1)\" x='",
+    '" onmouseover="alert(1)" x=\'',
     "'><img src=x onerror=alert(1)>",
     "user\u202egnp.exe",
     "a\u200bb\ufeffc",
@@ -135,7 +135,9 @@ def fill(app: Mainspring, *, many: int = 160) -> None:
                 tasks["send_welcome"].enqueue(user, f"user{user}@example.com", plan=chance.choice(list(Plan)))
                 tasks["charge_card"].enqueue(chance.randrange(1, 90_000), chance.randrange(500, 90_000))
                 tasks["index_document"].enqueue(chance.randrange(1, 9_000))
-                tasks["resize"].enqueue(f"IMG_{chance.randrange(1000, 9999)}.jpg", chance.choice(["alps", "sea", "ada"]))
+                tasks["resize"].enqueue(
+                    f"IMG_{chance.randrange(1000, 9999)}.jpg", chance.choice(["alps", "sea", "ada"])
+                )
             drain(app, limit=100_000)
             clock.travel(chance.uniform(600, 1000))
         for month in ("2026-01", "2026-02", "2026-09"):

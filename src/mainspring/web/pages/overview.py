@@ -55,9 +55,7 @@ class Attention:
     action: str
 
 
-def attention(
-    queues: Sequence[QueueView], workers: Sequence[WorkerView], links: Links
-) -> tuple[Attention, ...]:
+def attention(queues: Sequence[QueueView], workers: Sequence[WorkerView], links: Links) -> tuple[Attention, ...]:
     """What is amiss, the worst first."""
     told: list[Attention] = []
     counts = Counts.over(queues)

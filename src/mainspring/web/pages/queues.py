@@ -111,7 +111,9 @@ async def queue(page: AtPage, name: str = "") -> Response:
     if view is None:
         return page.show("gone.html", status=404, section="queues", kind="queue", id=name)
     history = await reads.history(span, page.now.zone, name)
-    at_work = [worker for worker in await reads.workers() if worker.alive and not worker.quiet and name in worker.queues]
+    at_work = [
+        worker for worker in await reads.workers() if worker.alive and not worker.quiet and name in worker.queues
+    ]
     return page.show(
         "queue.html",
         queue=view,

@@ -171,7 +171,13 @@ _FIELDS = ("name", "task", "kind", "cron", "tz", "every", "catch_up", "jitter", 
 async def edit(page: AtPage, name: str = "") -> Response:
     """A form with what it is now; an empty one for a new schedule."""
     view = await _view(page, name) if name else None
-    values = dict.fromkeys(_FIELDS, "") | {"kind": "cron", "tz": "UTC", "catch_up": "latest", "args": "{}", "name": name}
+    values = dict.fromkeys(_FIELDS, "") | {
+        "kind": "cron",
+        "tz": "UTC",
+        "catch_up": "latest",
+        "args": "{}",
+        "name": name,
+    }
     if view is not None:
         spec = view.timing.spec
         values |= {"task": view.task, "catch_up": view.timing.catch_up, "args": pretty(view.args)}
@@ -218,7 +224,11 @@ def _given(values: dict[str, str]) -> dict[str, Any]:
         raise InvalidOption(f"the arguments are not JSON: {error}") from None
     if not isinstance(args, dict):
         raise InvalidOption("the arguments are not a JSON object: give them by their names")
-    when = {"cron": values["cron"], "tz": values["tz"] or "UTC"} if values["kind"] == "cron" else {"every": values["every"]}
+    when = (
+        {"cron": values["cron"], "tz": values["tz"] or "UTC"}
+        if values["kind"] == "cron"
+        else {"every": values["every"]}
+    )
     return {**when, "catch_up": values["catch_up"] or "latest", "jitter": values["jitter"] or None, "args": args}
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form
 from starlette.responses import Response
 
-from mainspring.web.pages.rendering import THEME_COOKIE, THEMES, Page, after, page_of
+from mainspring.web.pages.rendering import Page, after, page_of
+from mainspring.web.templates import THEME_COOKIE, THEMES
 
 __all__ = ["router"]
 
