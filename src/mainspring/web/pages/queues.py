@@ -107,7 +107,7 @@ async def queue(page: AtPage, name: str = "") -> Response:
     reads = reads_of(page)
     span = page.request.query_params.get("span", "1h")
     span = span if span in SPANS else "1h"
-    view = next((each for each in await reads.queues() if each.name == name), None)
+    view = await reads.queue(name)
     if view is None:
         return page.show("gone.html", status=404, section="queues", kind="queue", id=name)
     history = await reads.history(span, page.now.zone, name)
@@ -208,7 +208,7 @@ async def limits_form(page: AtPage, name: str = "", of: str = QUEUE, partition: 
 async def _limits(page: Page, name: str, of: str, partition: str) -> Limits:
     if of == ONE and partition:
         return (await page.site.app.queues.apartition(name, partition)).limits
-    view = next((each for each in await page.site.app.queues.alist() if each.name == name), None)
+    view = await reads_of(page).queue(name)
     if view is None:
         return NO_LIMITS
     return view.per_partition if of == EACH else Limits(view.concurrency, view.rates, view.max_queued)
