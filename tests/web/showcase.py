@@ -27,7 +27,7 @@ __all__ = ["HOSTILE", "fill", "make"]
 
 HOSTILE = (
     "<script>alert(1)</script>",
-    "\" onmouseover=\"alert(1)\" x='",
+    '" onmouseover="alert(1)" x=\'',
     "'><img src=x onerror=alert(1)>",
     "user\u202egnp.exe",
     "a\u200bb\ufeffc",
@@ -127,7 +127,7 @@ def fill(app: Mainspring, *, many: int = 160) -> None:
     """Let it have worked for some hours, and have much to do."""
     tasks = app.tasks
     chance = random.Random(7)
-    start = datetime.now(UTC) - timedelta(hours=3)
+    start = datetime.now(UTC) - timedelta(hours=6, minutes=40)
     with freeze(start) as clock:
         for _ in range(12):
             for _ in range(many // 12):
@@ -135,7 +135,9 @@ def fill(app: Mainspring, *, many: int = 160) -> None:
                 tasks["send_welcome"].enqueue(user, f"user{user}@example.com", plan=chance.choice(list(Plan)))
                 tasks["charge_card"].enqueue(chance.randrange(1, 90_000), chance.randrange(500, 90_000))
                 tasks["index_document"].enqueue(chance.randrange(1, 9_000))
-                tasks["resize"].enqueue(f"IMG_{chance.randrange(1000, 9999)}.jpg", chance.choice(["alps", "sea", "ada"]))
+                tasks["resize"].enqueue(
+                    f"IMG_{chance.randrange(1000, 9999)}.jpg", chance.choice(["alps", "sea", "ada"])
+                )
             drain(app, limit=100_000)
             clock.travel(chance.uniform(600, 1000))
         for month in ("2026-01", "2026-02", "2026-09"):
@@ -173,7 +175,7 @@ def _workers(app: Mainspring) -> None:
             lease_ms=30_000 if number == 3 else 24 * hour,
             quiet=number == 2,
         )
-        driver.run(BeatRequest(presence, "join", now=now_ms() - (2 - number) * hour if number == 3 else None))
+        driver.run(BeatRequest(presence, "join", now=now_ms() - 2 * hour if number == 3 else None))
     reply = driver.run(ClaimRequest(worker="0198c0de-0000-7000-8000-000000000000", rooms=(Room("email", 6),), limit=6))
     notes = [
         Note(

@@ -26,4 +26,6 @@ async def audit(page: AtPage) -> Response:
     door: Any = getattr(page.site.app, "audit", None)
     cursor = page.request.query_params.get("cursor") or None
     entries = () if door is None else await reads_of(page).once(("audit", cursor), lambda: door.alist(SHOWN, cursor))
-    return page.show("audit.html", entries=entries, next_cursor=getattr(entries, "cursor", None), paged=cursor is not None)
+    return page.show(
+        "audit.html", entries=entries, next_cursor=getattr(entries, "cursor", None), paged=cursor is not None
+    )

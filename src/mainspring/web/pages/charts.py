@@ -161,7 +161,8 @@ def _y(place: float, height: int = HEIGHT) -> int:
 
 
 def _x(tick: Tick) -> Mark:
-    anchor = "start" if tick.at < 0.04 else "end" if tick.at > 0.96 else "middle"
+    # On the left there is room beside the field, on the right there is little.
+    anchor = "end" if tick.at > 0.98 else "middle"
     return Mark(round(100 * tick.at, 2), tick.label, anchor)
 
 

@@ -17,8 +17,8 @@ from mainspring.model.states import State
 from mainspring.web.identity import Role
 from mainspring.web.pages.asking import Question, ask
 from mainspring.web.pages.deeds import deed_named, do
-from mainspring.web.pages.rendering import Page, after, page_of
 from mainspring.web.pages.reads import reads_of
+from mainspring.web.pages.rendering import Page, after, page_of
 from mainspring.web.pages.text import plain
 from mainspring.web.pages.words import counted, number
 from mainspring.web.site import may
@@ -106,7 +106,7 @@ async def newest(page: Page, task: str | None = None, queue: str | None = None) 
     size = 0
     where = {name: value for name, value in (("task", task), ("queue", queue)) if value}
     while len(found) < LOOKED_AT and size < BYTES:
-        some = await page.site.app.jobs.afind(state=State.DEAD, limit=AT_ONCE, cursor=cursor, **where)  # type: ignore[arg-type]
+        some = await page.site.app.jobs.afind(state=State.DEAD, limit=AT_ONCE, cursor=cursor, **where)
         found += some
         size += sum(len(job.record.args) + len(job.record.error or "") + len(job.record.history) for job in some)
         cursor = some.cursor
@@ -161,7 +161,10 @@ async def ask_about_group(page: AtPage, name: str) -> Response:
     count = len(await _members(page, form))
     question = Question(
         title=f"{deed.label} {counted(count, 'dead letter')}?",
-        text=(f"All of {plain(task, 60)} that died of {plain(': '.join(filter(None, [type, message])), 200)}", deed.means),
+        text=(
+            f"All of {plain(task, 60)} that died of {plain(': '.join(filter(None, [type, message])), 200)}",
+            deed.means,
+        ),
         action=page.links(f"dead/{deed.name}"),
         button=f"{deed.label} {number(count)}",
         back=page.links("dead"),

@@ -100,7 +100,9 @@ def deed_named(page: Page, name: object) -> Deed:
     if deed is None:
         raise Problem("there is no such deed")
     if not page.may(deed.role):
-        raise Forbidden(f"{page.identity.name} is {page.identity.role.name.lower()}; this takes {deed.role.name.lower()}")
+        raise Forbidden(
+            f"{page.identity.name} is {page.identity.role.name.lower()}; this takes {deed.role.name.lower()}"
+        )
     return deed
 
 
@@ -214,10 +216,9 @@ def _states_of(deed: Deed, chosen: Chosen) -> tuple[str, ...]:
 
 
 def _told(chosen: Chosen, until_now: bool) -> str:
+    names = ("queue", "partition", "task", "flow", "tag", "text", "since")
     parts = [f"state {', '.join(chosen.state)}"] if len(chosen.state) < len(State) else []
-    for name in ("queue", "partition", "task", "flow", "tag", "text", "since"):
-        if value := getattr(chosen, name):
-            parts.append(f"{name} {plain(value, 60)}")
+    parts += [f"{name} {plain(getattr(chosen, name), 60)}" for name in names if getattr(chosen, name)]
     parts.append("until now" if until_now else f"until {plain(chosen.until, 40)}")
     return "; ".join(parts)
 

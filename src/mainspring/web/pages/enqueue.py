@@ -57,7 +57,10 @@ async def choose(page: AtPage, task: str = "") -> Response:
     """The tasks to choose from; the form of the one that was chosen."""
     tasks = page.site.app.tasks
     if task not in tasks:
-        rows = [(name, each.options.queue, (each.function.__doc__ or "").strip().partition("\n")[0]) for name, each in sorted(tasks.items())]
+        rows = [
+            (name, each.options.queue, (each.function.__doc__ or "").strip().partition("\n")[0])
+            for name, each in sorted(tasks.items())
+        ]
         return page.show("tasks.html", rows=rows, problem=f"no task is named {quote(task)}" if task else None)
     found = tasks[task]
     return _show(page, found, _arguments(found))
@@ -70,9 +73,7 @@ async def edit(page: AtPage, id: str = "") -> Response:
     task = page.site.app.task_named(job.task)
     as_json = len(job.record.args) > 50_000
     arguments = _arguments(task) if as_json else filled(_arguments(task), job.args)
-    return _show(
-        page, task, arguments, job=job, terms=_terms(task, job), as_json=as_json, json_text=pretty(job.args)
-    )
+    return _show(page, task, arguments, job=job, terms=_terms(task, job), as_json=as_json, json_text=pretty(job.args))
 
 
 @router.post("/enqueue", include_in_schema=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, tzinfo
+from typing import cast
 
 from starlette.datastructures import FormData, QueryParams
 
@@ -76,12 +76,11 @@ class Chosen:
             where["since"] = moment_of(self.since, zone)
         if self.until:
             where["until"] = moment_of(self.until, zone)
-        return where | _more(tag=self.tag, text=self.text)  # type: ignore[return-value]
+        more = {"tag": self.tag, "text": self.text}
+        return cast("Where", {**where, **{name: value for name, value in more.items() if value and name in _KNOWN}})
 
 
-def _more(**conditions: str) -> Mapping[str, str]:
-    known = Where.__annotations__
-    return {name: value for name, value in conditions.items() if value and name in known}
+_KNOWN = Where.__annotations__
 
 
 def moment_of(text: str, zone: tzinfo) -> str | datetime:

@@ -106,7 +106,9 @@ def graph_of(flow: FlowView, links: Links, this: str | None = None) -> Graph:
         height=max(0, height) + 2,
         nodes=tuple(_drawn(node, *places[node.key], links, this) for node in nodes.values()),
         edges=tuple(
-            _edge(places[key], places[node.key], dotted) for node in nodes.values() for key, dotted in node.above.items()
+            _edge(places[key], places[node.key], dotted)
+            for node in nodes.values()
+            for key, dotted in node.above.items()
         ),
         summary=f"{counted(flow.total, 'job')}, {number(flow.done)} done",
         left_out=left_out,

@@ -55,9 +55,7 @@ class Attention:
     action: str
 
 
-def attention(
-    queues: Sequence[QueueView], workers: Sequence[WorkerView], links: Links
-) -> tuple[Attention, ...]:
+def attention(queues: Sequence[QueueView], workers: Sequence[WorkerView], links: Links) -> tuple[Attention, ...]:
     """What is amiss, the worst first."""
     told: list[Attention] = []
     counts = Counts.over(queues)
@@ -106,7 +104,7 @@ def tiles_of(
         Tile(
             "Oldest",
             seconds(oldest),
-            "waits" if oldest is not None else "",
+            "waiting" if oldest is not None else "",
             "of the jobs that are due" if oldest is not None else "nothing is due",
             links("queues"),
             "bad" if oldest is not None and oldest > OLD_SECONDS else "",
@@ -125,7 +123,7 @@ def tiles_of(
             "to be looked at" if counts[State.DEAD] else "nothing to look at",
             links("dead"),
             "bad" if counts[State.DEAD] else "",
-            spark=None if history is None else spark(history.of("dead")),
+            spark=spark(history.of("dead")) if history is not None and history.total("dead") else None,
             points=1 if history is None else history.span.points,
             key="c2",
         ),
@@ -220,7 +218,7 @@ def charts_of(history: History, waiting: int) -> tuple[Chart, ...]:
             "Arrivals",
             f"jobs per {per}",
             span,
-            (Curve("enqueued", "c1", history.of("enqueued")), Curve("retried", "c2", history.of("retried"))),
+            (Curve("enqueued", "c1", history.of("enqueued")), Curve("retried", "c3", history.of("retried"))),
             axes.counts(max(map(sum, zip(history.of("enqueued"), history.of("retried"), strict=True)), default=0)),
             number,
         ),

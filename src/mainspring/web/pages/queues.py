@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -39,11 +40,20 @@ def limits_words(
     """What holds, each limit in words: "at most 5 at once", "50 per 1m"."""
     parts = [
         "" if concurrency is None else f"{number(concurrency)} at once",
-        *(f"{number(rate.limit)} per {str(rate.per).removeprefix('1') or rate.per}" for rate in rates),
+        *(f"{number(rate.limit)} per {_length(str(rate.per))}" for rate in rates),
         "" if max_queued is None else f"{number(max_queued)} waiting at most",
         "" if weight == 1 else f"weight {weight:g}",
     ]
     return tuple(part for part in parts if part)
+
+
+def _length(per: str) -> str:
+    """`1m` as "min", `5m` as "5 min"; what has several units stays as it is."""
+    found = re.fullmatch(r"(\d+)([a-z]+)", per)
+    if not found:
+        return per
+    unit = "min" if found[2] == "m" else found[2]
+    return unit if found[1] == "1" else f"{found[1]} {unit}"
 
 
 def _of(limits: Limits) -> tuple[str, ...]:
@@ -97,11 +107,13 @@ async def queue(page: AtPage, name: str = "") -> Response:
     reads = reads_of(page)
     span = page.request.query_params.get("span", "1h")
     span = span if span in SPANS else "1h"
-    view = next((each for each in await reads.queues() if each.name == name), None)
+    view = await reads.queue(name)
     if view is None:
         return page.show("gone.html", status=404, section="queues", kind="queue", id=name)
     history = await reads.history(span, page.now.zone, name)
-    at_work = [worker for worker in await reads.workers() if worker.alive and not worker.quiet and name in worker.queues]
+    at_work = [
+        worker for worker in await reads.workers() if worker.alive and not worker.quiet and name in worker.queues
+    ]
     return page.show(
         "queue.html",
         queue=view,
@@ -196,7 +208,7 @@ async def limits_form(page: AtPage, name: str = "", of: str = QUEUE, partition: 
 async def _limits(page: Page, name: str, of: str, partition: str) -> Limits:
     if of == ONE and partition:
         return (await page.site.app.queues.apartition(name, partition)).limits
-    view = next((each for each in await page.site.app.queues.alist() if each.name == name), None)
+    view = await reads_of(page).queue(name)
     if view is None:
         return NO_LIMITS
     return view.per_partition if of == EACH else Limits(view.concurrency, view.rates, view.max_queued)

@@ -59,6 +59,14 @@ class Reads:
         """All queues with what is in them."""
         return await self._glance.at("queues", self._app.queues.alist)
 
+    async def queue(self, name: str) -> QueueView | None:
+        """One queue. One that is not among those read a moment ago is looked for anew."""
+        for key in ("queues", ("queues", name)):
+            for queue in await self._glance.at(key, self._app.queues.alist):
+                if queue.name == name:
+                    return queue
+        return None
+
     async def counts(self) -> Counts | None:
         """How many jobs are in each state; None while that is still being counted."""
         queues = await self._glance.soon("queues", self._app.queues.alist, COUNTS_PATIENCE)
@@ -71,6 +79,14 @@ class Reads:
     async def schedules(self) -> list[ScheduleView]:
         """All schedules."""
         return await self._glance.at("schedules", self._app.schedules.alist)
+
+    async def schedule(self, name: str) -> ScheduleView | None:
+        """One schedule, looked for as a queue is."""
+        for key in ("schedules", ("schedules", name)):
+            for schedule in await self._glance.at(key, self._app.schedules.alist):
+                if schedule.name == name:
+                    return schedule
+        return None
 
     async def flows(self, limit: int) -> list[FlowView]:
         """The newest flows."""

@@ -15,13 +15,11 @@ from mainspring.web.pages import text, words
 from mainspring.web.pages.links import Links
 from mainspring.web.pages.notices import notice
 from mainspring.web.site import Site, identity_of, nonce_of, site_of
-from mainspring.web.templates import environment
+from mainspring.web.templates import THEME_COOKIE, THEMES, environment
 from mainspring.web.where import inner_path
 
 __all__ = ["Page", "after", "page_of"]
 
-THEMES = ("light", "dark")
-THEME_COOKIE = "mainspring-theme"
 ZONE_COOKIE = "mainspring-zone"
 
 

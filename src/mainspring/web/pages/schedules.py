@@ -57,14 +57,10 @@ async def schedules(page: AtPage) -> Response:
     return page.show("schedules.html", rows=[(view, *timing_words(view), next_times(view, 3)[1:]) for view in views])
 
 
-async def _view(page: Page, name: str) -> ScheduleView | None:
-    return next((view for view in await reads_of(page).schedules() if view.name == name), None)
-
-
 @router.get("/schedule", include_in_schema=False)
 async def schedule(page: AtPage, name: str = "") -> Response:
     """One of them."""
-    view = await _view(page, name)
+    view = await reads_of(page).schedule(name)
     if view is None:
         return page.show("gone.html", status=404, section="schedules", kind="schedule", id=name)
     when, zone = timing_words(view)
@@ -170,8 +166,14 @@ _FIELDS = ("name", "task", "kind", "cron", "tz", "every", "catch_up", "jitter", 
 @router.get("/schedule/edit", include_in_schema=False, dependencies=[may(Role.ADMIN)])
 async def edit(page: AtPage, name: str = "") -> Response:
     """A form with what it is now; an empty one for a new schedule."""
-    view = await _view(page, name) if name else None
-    values = dict.fromkeys(_FIELDS, "") | {"kind": "cron", "tz": "UTC", "catch_up": "latest", "args": "{}", "name": name}
+    view = await reads_of(page).schedule(name) if name else None
+    values = dict.fromkeys(_FIELDS, "") | {
+        "kind": "cron",
+        "tz": "UTC",
+        "catch_up": "latest",
+        "args": "{}",
+        "name": name,
+    }
     if view is not None:
         spec = view.timing.spec
         values |= {"task": view.task, "catch_up": view.timing.catch_up, "args": pretty(view.args)}
@@ -202,7 +204,7 @@ async def save(page: AtPage) -> Response:
     values = {name: _text(form, name) for name in _FIELDS}
     is_new = _text(form, "new") == "yes"
     try:
-        if is_new and await _view(page, values["name"]) is not None:
+        if is_new and await reads_of(page).schedule(values["name"]) is not None:
             raise InvalidOption(f"there is a schedule of that name already: {plain(values['name'], 60)}")
         with in_the_name_of(page):
             await page.site.app.schedules.aput(values["name"], values["task"], **_given(values))
@@ -218,7 +220,11 @@ def _given(values: dict[str, str]) -> dict[str, Any]:
         raise InvalidOption(f"the arguments are not JSON: {error}") from None
     if not isinstance(args, dict):
         raise InvalidOption("the arguments are not a JSON object: give them by their names")
-    when = {"cron": values["cron"], "tz": values["tz"] or "UTC"} if values["kind"] == "cron" else {"every": values["every"]}
+    when = (
+        {"cron": values["cron"], "tz": values["tz"] or "UTC"}
+        if values["kind"] == "cron"
+        else {"every": values["every"]}
+    )
     return {**when, "catch_up": values["catch_up"] or "latest", "jitter": values["jitter"] or None, "args": args}
 
 

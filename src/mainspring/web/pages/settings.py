@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from mainspring.web.pages.rendering import THEME_COOKIE, THEMES, Page, after, page_of
+from mainspring.web.pages.rendering import Page, after, page_of
+from mainspring.web.templates import THEME_COOKIE, THEMES
 
 __all__ = ["router"]
 
@@ -16,13 +17,16 @@ YEAR = 366 * 86_400
 router = APIRouter()
 
 
-@router.post("/theme", include_in_schema=False)
+@router.get("/theme", include_in_schema=False)
 async def theme(
     page: Annotated[Page, Depends(page_of)],
-    theme: Annotated[str, Form()] = "",
-    back: Annotated[str, Form()] = "",
+    theme: str = "",
+    back: str = "",
 ) -> Response:
-    """Light or dark from now on. "other", which a page says that does not know what it looks like, means dark."""
+    """Light or dark from now on. "other", which a page says that does not know what it looks like, means dark.
+
+    A GET, since it changes nothing but the reader's own cookie, and viewers may send nothing else.
+    """
     answer = after(_inside(page, back))
     chosen = theme if theme in THEMES else "dark"
     answer.set_cookie(THEME_COOKIE, chosen, YEAR, path=page.links.root or "/", samesite="lax")

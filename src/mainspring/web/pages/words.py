@@ -113,6 +113,11 @@ class Now:
         local = at.astimezone(self.zone)
         return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} {local.tzname()}"
 
+    def day(self, at: datetime) -> str:
+        """`Mon 30 Nov 2026, 05:00:00 CET`, for times to come."""
+        local = at.astimezone(self.zone)
+        return f"{local:%a %d %b %Y, %H:%M:%S} {local.tzname()}"
+
     def clock(self, at: datetime) -> str:
         """The time of day, with the day unless it is today's."""
         local = at.astimezone(self.zone)
