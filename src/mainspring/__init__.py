@@ -12,7 +12,18 @@
 and, in another terminal, `mainspring worker path.to.module:app`.
 """
 
-from mainspring.admin import FlowView, JobPage, PartitionView, QueueView, ScheduleView, TaskView, WorkerView
+from mainspring.admin import (
+    AuditPage,
+    AuditView,
+    FlowView,
+    JobPage,
+    PartitionView,
+    QueueView,
+    ScheduleView,
+    TaskView,
+    WorkerView,
+    acting,
+)
 from mainspring.app import Mainspring
 from mainspring.errors import (
     Bury,
@@ -77,6 +88,8 @@ from mainspring.worker.context import Context, ParentView, current
 
 __all__ = [
     "Attempt",
+    "AuditPage",
+    "AuditView",
     "Bury",
     "Cancel",
     "ConfigurationError",
@@ -150,6 +163,7 @@ __all__ = [
     "UnusableTransaction",
     "ValidationError",
     "WorkerView",
+    "acting",
     "chain",
     "chord",
     "current",

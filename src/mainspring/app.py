@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Flows, Jobs, Queues, Schedules, Workers
+from mainspring.admin import Audit, Flows, Jobs, Queues, Schedules, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
@@ -115,6 +115,8 @@ class Mainspring:
         """Look at schedules and change them: `list`, `put`, `pause`, `resume`, `remove`, `run_now`."""
         self.workers = Workers(self)
         """Look at workers and command them: `list`, `quiet`, `stop`."""
+        self.audit = Audit(self)
+        """See what operators did: `list`."""
 
     def __repr__(self) -> str:
         return f"<Mainspring {self.url}>"

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from mainspring.audit import audited, selection
 from mainspring.clock import moment, now_ms
 from mainspring.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from mainspring.model import failure, history
@@ -351,8 +352,28 @@ class JobWatch(Generic[R_co]):
         return self._job._app._async.stream(self._job._views())
 
 
+_ACTIONS = {
+    Verb.CANCEL: "jobs.cancel",
+    Verb.REVIVE: "jobs.retry",
+    Verb.RESCHEDULE: "jobs.reschedule",
+    Verb.REPRIORITISE: "jobs.reprioritise",
+    Verb.DELETE: "jobs.delete",
+}
+"""The verbs as the audit log has them."""
+
+
 def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
     """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
+    target, detail = selection(where)
+    detail |= {"reason": reason}
+    if verb is Verb.RESCHEDULE:
+        detail["run_at"] = None if value is None else moment(value).isoformat(timespec="milliseconds")
+    elif verb is Verb.REPRIORITISE:
+        detail["priority"] = value
+    return (yield from audited(_ACTIONS[verb], target, detail, _alter(verb, where, value, reason), int))
+
+
+def _alter(verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
     count, cursor = 0, None
     while True:
         reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
+from mainspring.audit import actor, audited
 from mainspring.clock import aware_ms, new_id
 from mainspring.draft import JobDraft, handles, insert
 from mainspring.errors import ConfigurationError, InvalidFlow, InvalidOption
@@ -167,6 +168,17 @@ class BoundTask(Generic[P, R_co]):
         """
         text, gaps = self._task.codec.encode_with_gaps(args, kwargs)
         new = self._draft(text, gaps).alone() if gaps else self._new(text)
+        if actor() is None:
+            return (yield from self._insert(new))
+        detail = {"job": new.id, "queue": new.queue, "args": json.loads(text)}
+        stored = self._insert(new)
+        return (
+            yield from audited("jobs.enqueue", new.task, detail, stored, lambda job: not job.existed, self._terms.tx)
+        )
+
+    enqueue, aenqueue = twins(_enqueue)
+
+    def _insert(self, new: NewJob) -> Steps[Job[R_co]]:
         terms = self._terms
         # An id of the caller's may have been there before, and so may one in his transaction, which he can repeat.
         fresh = terms.id is None and terms.tx is KEEP
@@ -175,8 +187,6 @@ class BoundTask(Generic[P, R_co]):
             return Job(self._app, new)
         (job,) = yield from handles(self._app, (new,), replies, terms.tx)
         return job
-
-    enqueue, aenqueue = twins(_enqueue)
 
     def map(self, items: Iterable[Any], *, chunk: int = 1) -> Flow[list[R_co]]:
         """A flow of one job per item, each with that item as its one argument; its result is the list of theirs.

@@ -357,6 +357,11 @@ class ReferenceStore(Configured):
             self._delete(job)
             self._give_back_keys(job.id, Until.RESOLVED)
         self._forget_empty_flows()
+        if request.keep_audit_ms is not None:
+            ages = sorted((entry.at or 0, id) for id, entry in self.audit.items())
+            for at, id in ages[: request.limit]:
+                if at < now - request.keep_audit_ms:
+                    del self.audit[id]
         return len(old[: request.limit])
 
     def _delete(self, job: JobRecord) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mainspring.model.audit import AuditEntry
 from mainspring.model.job import JobRecord, LogLine, Policy, Until
 from mainspring.model.states import State
 from mainspring.store.base import NewFlow, ScheduleRecord, Sequence, WorkerRecord
@@ -76,6 +77,7 @@ class Contents:
         self.gates: dict[GateName, Gate] = {}
         self.schedules: dict[str, ScheduleRecord] = {}
         self.keys: dict[str, Hold] = {}
+        self.audit: dict[str, AuditEntry] = {}
         self.flows: dict[str, tuple[NewFlow, int]] = {}
         """And when they came."""
         self.links: dict[str, dict[str, Link]] = {}

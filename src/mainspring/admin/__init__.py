@@ -1,16 +1,21 @@
-"""The operators' door: look at jobs, flows, queues, schedules and workers, and change them.
+"""The operators' door: look at jobs, flows, queues, schedules and workers, and change them; and see who did.
 
 The command line, the web and the user's own code all come in here: `app.jobs`, `app.flows`, `app.queues`,
-`app.schedules`, `app.workers`. Every verb has an async twin whose name begins with `a`.
+`app.schedules`, `app.workers`, `app.audit`. Every verb has an async twin whose name begins with `a`.
 """
 
+from mainspring.admin.audit import Audit, AuditPage, AuditView
 from mainspring.admin.flows import Flows, FlowView
 from mainspring.admin.jobs import JobPage, Jobs
 from mainspring.admin.queues import PartitionView, Queues, QueueView, TaskView
 from mainspring.admin.schedules import Schedules, ScheduleView
 from mainspring.admin.workers import Workers, WorkerView
+from mainspring.audit import acting
 
 __all__ = [
+    "Audit",
+    "AuditPage",
+    "AuditView",
     "FlowView",
     "Flows",
     "JobPage",
@@ -23,4 +28,5 @@ __all__ = [
     "TaskView",
     "WorkerView",
     "Workers",
+    "acting",
 ]

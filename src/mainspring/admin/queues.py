@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mainspring.admin.door import Door
 from mainspring.clock import moment
@@ -161,13 +162,13 @@ class Queues(Door):
     def _pause(self, name: str, partition: str | None = None) -> Steps[None]:
         """Let no job be taken from the queue, or from one partition of it, by no worker. What runs goes on; enqueuing
         goes on."""
-        yield from self._change(_pause(name, True, partition))
+        yield from self._change(_pause(name, True, partition), "queues.pause", _place(name, partition))
 
     pause, apause = twins(_pause)
 
     def _resume(self, name: str, partition: str | None = None) -> Steps[None]:
         """Let jobs be taken from the queue, or from that partition of it, again."""
-        yield from self._change(_pause(name, False, partition))
+        yield from self._change(_pause(name, False, partition), "queues.resume", _place(name, partition))
 
     resume, aresume = twins(_resume)
 
@@ -204,13 +205,9 @@ class Queues(Door):
         )
         if partition is not None and per_partition:
             raise InvalidOption(f"partition={quote(partition)} and per_partition are given; give one of them")
-        if partition is None and not per_partition:
-            if weight is not KEEP:
-                raise InvalidOption(f"weight={quote(weight)} is a partition's; give partition= or per_partition=True")
-            yield from self._change(queue)
-            return
-        yield from self._change(
-            LimitPartition(
+        change: LimitQueue | LimitPartition = queue
+        if partition is not None or per_partition:
+            change = LimitPartition(
                 name,
                 None if partition is None else partition_name(partition),
                 queue.concurrency,
@@ -218,7 +215,10 @@ class Queues(Door):
                 queue.max_queued,
                 KEEP if weight is KEEP else check_weight(weight),
             )
-        )
+        elif weight is not KEEP:
+            raise InvalidOption(f"weight={quote(weight)} is a partition's; give partition= or per_partition=True")
+        target = f"{name}: each partition" if per_partition else _place(name, partition)
+        yield from self._change(change, "queues.set_limits", target, _said(change))
 
     set_limits, aset_limits = twins(_set_limits)
 
@@ -233,13 +233,12 @@ class Queues(Door):
         check_name("task", task)
         if concurrency is KEEP and rate is KEEP:
             raise InvalidOption("say which limit: give concurrency or rate; None: no limit")
-        yield from self._change(
-            LimitTask(
-                task,
-                KEEP if concurrency is KEEP else check_concurrency(concurrency),
-                KEEP if rate is KEEP else check_rates(rate),
-            )
+        change = LimitTask(
+            task,
+            KEEP if concurrency is KEEP else check_concurrency(concurrency),
+            KEEP if rate is KEEP else check_rates(rate),
         )
+        yield from self._change(change, "queues.set_task_limits", task, _said(change))
 
     set_task_limits, aset_task_limits = twins(_set_task_limits)
 
@@ -250,6 +249,21 @@ def check_limits(name: str, value: Limits) -> Limits:
         raise InvalidOption(f"{name}={quote(value)} is not a Limits, such as Limits(concurrency=5)")
     check_concurrency(value.concurrency)
     return value
+
+
+def _place(name: str, partition: str | None) -> str:
+    """A queue or a partition of it, in words."""
+    return name if partition is None else f"{name}: partition {partition}"
+
+
+def _said(change: LimitQueue | LimitPartition | LimitTask) -> dict[str, Any]:
+    """The limits that were given, for the audit log."""
+    said: dict[str, Any] = {}
+    for setting in ("concurrency", "rates", "max_queued", "weight"):
+        value = getattr(change, setting, KEEP)
+        if value is not KEEP:
+            said[setting] = "none" if value in (None, ()) else list(map(str, value)) if setting == "rates" else value
+    return said
 
 
 def _pause(name: str, paused: bool, partition: str | None) -> PauseQueue:

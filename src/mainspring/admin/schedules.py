@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mainspring.admin.door import Door
+from mainspring.audit import audited
 from mainspring.clock import moment, new_id, now_ms
 from mainspring.errors import InvalidOption, QueueFull, ScheduleNotFound
 from mainspring.job import Job
@@ -111,13 +112,15 @@ class Schedules(Door):
         """
         known = self._app.task_named(task) if isinstance(task, str) else task
         timing = make_timing(cron, every, tz, catch_up, jitter)
-        yield from self._change(DeclaredSchedule(name, known, timing, args or {}).put(now_ms()))
+        put = DeclaredSchedule(name, known, timing, args or {}).put(now_ms())
+        detail = {"task": put.task, "timing": json.loads(put.timing), "args": json.loads(put.args)}
+        yield from self._change(put, "schedules.put", name, detail)
 
     put, aput = twins(_put)
 
     def _pause(self, name: str) -> Steps[None]:
         """Let the schedule make no jobs until it is resumed. Raises `ScheduleNotFound`."""
-        if not (yield from self._change(PauseSchedule(name, True))):
+        if not (yield from self._change(PauseSchedule(name, True), "schedules.pause", name)):
             raise _no_schedule(name)
 
     pause, apause = twins(_pause)
@@ -125,7 +128,8 @@ class Schedules(Door):
     def _resume(self, name: str) -> Steps[None]:
         """Let it go on with its next time; what passed meanwhile is not made up for. Raises `ScheduleNotFound`."""
         record = yield from self._record(name)
-        if not (yield from self._change(PauseSchedule(name, False, _timing(record).spec.next(now_ms())))):
+        resumed = PauseSchedule(name, False, _timing(record).spec.next(now_ms()))
+        if not (yield from self._change(resumed, "schedules.resume", name)):
             raise _no_schedule(name)
 
     resume, aresume = twins(_resume)
@@ -135,7 +139,7 @@ class Schedules(Door):
 
         Raises `ScheduleNotFound`.
         """
-        if not (yield from self._change(RemoveSchedule(name))):
+        if not (yield from self._change(RemoveSchedule(name), "schedules.remove", name)):
             raise _no_schedule(name)
 
     remove, aremove = twins(_remove)
@@ -153,9 +157,7 @@ class Schedules(Door):
             partition=record.partition,
             cost=record.cost,
         )
-        (reply,) = yield from ask(InsertRequest((new,)))
-        if (full := reply.full) is not None:
-            raise QueueFull(full.queue, full.partition, full.limit)
+        yield from audited("schedules.run_now", name, {"task": new.task, "job": new.id}, _insert(new))
         return Job(self._app, new)
 
     run_now, arun_now = twins(_run_now)
@@ -181,6 +183,12 @@ def make_timing(
         raise InvalidOption("say when: give either a cron line or an interval (every)")
     spec = Cron(cron, tz) if cron is not None else Every(to_ms(every))  # type: ignore[arg-type]
     return Timing(spec, catch_up, 0 if jitter is None else to_ms(jitter))
+
+
+def _insert(new: NewJob) -> Steps[None]:
+    (reply,) = yield from ask(InsertRequest((new,)))
+    if (full := reply.full) is not None:
+        raise QueueFull(full.queue, full.partition, full.limit)
 
 
 def _no_schedule(name: str) -> ScheduleNotFound:

@@ -18,6 +18,7 @@ from mainspring.model.states import State
 from mainspring.model.text import quote
 
 __all__ = [
+    "AUDIT_KEEP_MS",
     "BEAT_MS",
     "DEFAULT_PRIORITY",
     "DEFAULT_QUEUE",
@@ -48,6 +49,8 @@ TASK_GRACE_MS = 5_000
 """How long a run that was told to end may take over it, before it is given up or its process killed."""
 KEEP_MS = {State.COMPLETED: 86_400_000, State.DEAD: 30 * 86_400_000, State.CANCELLED: 30 * 86_400_000}
 """How long final jobs are kept."""
+AUDIT_KEEP_MS = 90 * 86_400_000
+"""How long the audit log is kept."""
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 5

@@ -40,6 +40,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 from mainspring.clock import now_ms
+from mainspring.model.audit import AuditEntry
 from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note, Policy
 from mainspring.model.limits import KEEP, NO_LIMITS, Keep, Limits, Rate
 from mainspring.model.settlement import Settlement
@@ -390,7 +391,8 @@ class AlterRequest(Request[AlterReply]):
 @dataclass(frozen=True, slots=True)
 class PruneRequest(Request[int]):
     """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number. Keys
-    whose time is over go too, and flows and partitions of which nothing is left.
+    whose time is over go too, and flows and partitions of which nothing is left; and at most `limit` entries of the
+    audit log that are older than `keep_audit_ms`.
 
     A store may keep completed jobs by the day (UTC): then they go with their day, up to a day later and all at once,
     whatever the limit.
@@ -399,6 +401,8 @@ class PruneRequest(Request[int]):
     operation: ClassVar[str] = "prune"
     keep_ms: Mapping[State, int]
     limit: int = 1000
+    keep_audit_ms: int | None = None
+    """None: all of it."""
     now: int | None = None
 
 
@@ -696,9 +700,10 @@ class Settings:
     tasks: tuple[TaskRecord, ...] = ()
     """Those that have, or had, a gate."""
     partitions: tuple[PartitionRecord, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
 
 
-Readable = Literal["queues", "schedules", "due", "workers", "tasks", "partitions"]
+Readable = Literal["queues", "schedules", "due", "workers", "tasks", "partitions", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -708,6 +713,11 @@ class ConfigureRequest(Request[Settings]):
     "due": the schedules that are not paused and whose `next_at` has come, at most `limit`, earliest first.
     "partitions": those with settings of their own (limits, a pause), at most `limit`, by queue and name; and the one
     that `partition` names, by queue and name, whatever it has.
+    "audit": the entries of the audit log, newest first, at most `limit`, those before the place `before` (time and id).
+
+    `audit` is what somebody does thereby: it is written with the changes, and its count is how many of them found what
+    they name. Without changes it is written as it is. Of one that is there already, time and count stay as they are; a
+    count that it has not got yet is added.
     """
 
     operation: ClassVar[str] = "configure"
@@ -715,6 +725,8 @@ class ConfigureRequest(Request[Settings]):
     read: frozenset[Readable] = field(default_factory=frozenset)
     limit: int = 1000
     partition: tuple[str, str] | None = None
+    audit: AuditEntry | None = None
+    before: tuple[int, str] | None = None
     now: int | None = None
 
 

@@ -11,6 +11,7 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 """
 
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
+from .audit import TestAudit
 from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
 from .checkpoints import TestCheckpoints, TestCheckpointsEnd
@@ -54,6 +55,7 @@ __all__ = [
     "TestAsync",
     "TestAsyncWatch",
     "TestAtomicity",
+    "TestAudit",
     "TestBeat",
     "TestCallbacks",
     "TestCancel",

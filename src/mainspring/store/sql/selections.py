@@ -25,7 +25,7 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
-from mainspring.store.sql import edges, endings, flows, gates
+from mainspring.store.sql import audit, edges, endings, flows, gates
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_of
 
@@ -285,6 +285,7 @@ def prune(request: PruneRequest) -> Operation[int]:
     yield from flows.forget_empty(request.limit)
     yield from gates.prune([row[0] for row in gone], now, request.limit)
     yield sql("give_back_expired_keys", now=now, limit=request.limit)
+    yield from audit.prune(request, now)
     return len(gone) + (yield from _forget_days(request, now))
 
 

@@ -1,0 +1,1 @@
+-- Statistics: comes from the branch that builds them; this file keeps its number.
