@@ -111,7 +111,9 @@ class Selections:
         final = {state: keep_ms for state, keep_ms in request.keep_ms.items() if state in _FINAL}
         while more:
             limit = min(PRUNED_AT_ONCE, request.limit - gone)
-            pruned = yield Call("prune", document(keep_ms=final, most=self.keep, limit=limit, now=request.now))
+            audit = request.keep_audit_ms
+            asked = document(keep_ms=final, most=self.keep, limit=limit, keep_audit_ms=audit, now=request.now)
+            pruned = yield Call("prune", asked)
             gone += pruned
             more = pruned > 0 and gone < request.limit
         return gone

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mainspring.model.audit import AuditEntry
 from mainspring.store.base import ConfigureRequest, Operation, PruneRequest
-from mainspring.store.sql.statements import sql
+from mainspring.store.sql.documents import document
+from mainspring.store.sql.statements import Query, sql
 
 __all__ = ["prune", "read", "write"]
 
@@ -35,5 +36,9 @@ def read(request: ConfigureRequest) -> Operation[tuple[AuditEntry, ...]]:
 
 def prune(request: PruneRequest, now: int) -> Operation[None]:
     """Inside an operation that writes already."""
-    if request.keep_audit_ms is not None:
-        yield sql("prune_audit", before=now - request.keep_audit_ms, limit=request.limit)
+    if request.keep_audit_ms is None:
+        return
+    outdated = yield sql("outdated_audit", before=now - request.keep_audit_ms, limit=request.limit)
+    if outdated:
+        ids = document([row[0] for row in outdated])
+        yield Query("DELETE FROM mainspring_audit WHERE id {among ids}", {"ids": ids})

@@ -15,8 +15,6 @@ SELECT id, actor, action, target, detail, count, at FROM mainspring_audit ORDER 
 SELECT id, actor, action, target, detail, count, at FROM mainspring_audit
 WHERE (at, id) < (:at, :id) ORDER BY at DESC, id DESC LIMIT :limit;
 
--- name: prune_audit
--- Takes :before, :limit. The oldest first.
-DELETE FROM mainspring_audit WHERE id IN (
-    SELECT id FROM mainspring_audit WHERE at < :before ORDER BY at, id LIMIT :limit
-);
+-- name: outdated_audit
+-- Takes :before, :limit. Gives ids, the oldest first.
+SELECT id FROM mainspring_audit WHERE at < :before ORDER BY at, id LIMIT :limit;

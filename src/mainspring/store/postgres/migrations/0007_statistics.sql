@@ -1,0 +1,2 @@
+-- Statistics: comes from the branch that builds them; this file keeps its number.
+SELECT 1;
