@@ -79,6 +79,7 @@ from mainspring.model.backoff import Retry
 from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
+from mainspring.model.secrets import Secret
 from mainspring.model.states import State
 from mainspring.nodes import Node, Part
 from mainspring.outbox import Outbox
@@ -142,6 +143,7 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleView",
     "SchemaMismatch",
+    "Secret",
     "Snooze",
     "State",
     "StoreBusy",

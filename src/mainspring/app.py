@@ -29,7 +29,15 @@ from mainspring.model.limits import (
     check_max_queued,
     check_rates,
 )
-from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, TASK_GRACE_MS, Executor, TaskOptions, check_name
+from mainspring.model.options import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    TASK_GRACE_MS,
+    Executor,
+    TaskOptions,
+    check_name,
+    check_tags,
+)
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
@@ -169,6 +177,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -190,6 +199,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> Any:
         """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
 
@@ -205,7 +215,8 @@ class Mainspring:
         `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
 
         `concurrency` is how many of its jobs may run at once, and `rate` how many may start in a time ("50/1m", a
-        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for.
+        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for. `tags`
+        are words by which its jobs can be found.
 
         Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
         """
@@ -218,6 +229,7 @@ class Mainspring:
             concurrency=concurrency,
             rates=check_rates(rate),
             cost=cost,
+            tags=check_tags(tags),
         )
 
         def decorate(function: Any) -> Task[..., Any]:

@@ -94,6 +94,8 @@ def selection(where: Filter) -> tuple[str, dict[str, Any]]:
         "partition": where.partition,
         "task": where.task,
         "flow": where.flow,
+        "text": where.text,
+        "tag": where.tag,
         "since": _time(where.since),
         "until": _time(where.until),
     }

@@ -13,13 +13,15 @@ from mainspring.job import Job, LogLine, alter, cancel_reason
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.options import check_priority
 from mainspring.model.states import State
-from mainspring.model.text import quote
+from mainspring.model.text import clean, quote
 from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
 from mainspring.twin import Steps, ask, twins
 
 __all__ = ["JobPage", "Jobs", "Where"]
 
 PAGE_LIMIT = 1000
+TEXT_LENGTH = 500
+"""How long a text may be that is searched for."""
 LOOKS_PER_PAGE = 20
 """How often one page asks the store on while it is not full: each time it reads only so many jobs that do not fit."""
 
@@ -31,13 +33,15 @@ When = Duration | datetime
 
 class Where(TypedDict, total=False):
     """Conditions on jobs, all of which must hold. `since` and `until` bound a job's end, or its creation while it has
-    none."""
+    none; `text` is a part of its arguments as JSON text (the first 64 KiB of them; A is taken for a)."""
 
     state: States | None
     queue: str | None
     partition: str | None
     task: str | None
     flow: str | None
+    text: str | None
+    tag: str | None
     since: When | None
     until: When | None
 
@@ -70,8 +74,9 @@ class Jobs(Door):
     """`app.jobs`.
 
     Jobs are chosen by `ids` (one or several) and by the conditions of `Where`: `state` (one or several), `queue`,
-    `partition`, `task`, `flow` (its parts included), `since` and `until`, which are an aware `datetime` or how long
-    ago. Verbs that change jobs want at least one of all these, so that none can hit all jobs by an oversight.
+    `partition`, `task`, `flow` (its parts included), `text` in their arguments, `tag`, `since` and `until`, which are
+    an aware `datetime` or how long ago. Verbs that change jobs want at least one of all these, so that none can hit all
+    jobs by an oversight.
     """
 
     def _find(
@@ -168,6 +173,8 @@ def _select(
     partition: str | None = None,
     task: str | None = None,
     flow: str | None = None,
+    text: str | None = None,
+    tag: str | None = None,
     since: When | None = None,
     until: When | None = None,
 ) -> Filter:
@@ -178,6 +185,8 @@ def _select(
         partition=partition,
         task=task,
         flow=flow,
+        text=None if text is None else _text(text),
+        tag=tag,
         since=None if since is None else _when_ms("since", since),
         until=None if until is None else _when_ms("until", until),
     )
@@ -198,6 +207,12 @@ def _ids(ids: Ids) -> tuple[str, ...]:
             raise InvalidOption(f"job id {quote(id)} is of type {type(id).__name__}; give text")
     # A filter without ids fits every job, but who asks for none of them wants none: no job has an empty id.
     return given or ("",)
+
+
+def _text(text: str) -> str:
+    if not isinstance(text, str) or not 1 <= len(text) <= TEXT_LENGTH or text != clean(text):
+        raise InvalidOption(f"text={quote(text)} cannot be searched for; give 1 to {TEXT_LENGTH} characters of text")
+    return text
 
 
 def _states(state: States) -> tuple[State, ...]:

@@ -16,7 +16,8 @@ from mainspring.errors import InvalidOption, QueueFull, ScheduleNotFound
 from mainspring.job import Job
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
-from mainspring.model.options import check_name
+from mainspring.model.options import JobOptions, check_name
+from mainspring.model.secrets import redacted
 from mainspring.model.text import quote
 from mainspring.store.base import (
     ConfigureRequest,
@@ -56,6 +57,7 @@ class DeclaredSchedule:
             queue=options.queue,
             args=args,
             priority=options.priority,
+            options=self.task.stored_options,
             keys=self.task.keys_of(args),
             partition=self.task._app.partition_of(self.task, options.queue, args),
             cost=options.cost,
@@ -70,12 +72,15 @@ class ScheduleView:
     task: str
     queue: str
     args: Mapping[str, Any]
+    """The arguments of its jobs, with their secrets: show `shown_args`."""
     priority: int
     timing: Timing
     next_at: datetime
     last_at: datetime | None
     """The slot that was served last."""
     paused_at: datetime | None
+    shown_args: Mapping[str, Any]
+    """The arguments as they may be shown: what is marked as secret is hidden."""
 
     @property
     def paused(self) -> bool:
@@ -113,7 +118,8 @@ class Schedules(Door):
         known = self._app.task_named(task) if isinstance(task, str) else task
         timing = make_timing(cron, every, tz, catch_up, jitter)
         put = DeclaredSchedule(name, known, timing, args or {}).put(now_ms())
-        detail = {"task": put.task, "timing": json.loads(put.timing), "args": json.loads(put.args)}
+        shown = redacted(json.loads(put.args), known.codec.secrets)
+        detail = {"task": put.task, "timing": json.loads(put.timing), "args": shown}
         yield from self._change(put, "schedules.put", name, detail)
 
     put, aput = twins(_put)
@@ -212,4 +218,5 @@ def _schedule_view(record: ScheduleRecord) -> ScheduleView:
         next_at=moment(record.next_at),
         last_at=None if record.last_at is None else moment(record.last_at),
         paused_at=None if record.paused_at is None else moment(record.paused_at),
+        shown_args=redacted(json.loads(record.args), JobOptions.from_text(record.options).secrets),
     )

@@ -339,6 +339,16 @@ class Filter:
     partition: str | None = None
     flow: str | None = None
     """Jobs of that flow and of the flows that are a part of it."""
+    text: str | None = None
+    """Jobs with that in the text of their arguments (JSON, as it is stored), of which the first `TEXT_SEARCHED`
+    characters are looked at, or bytes; capital letters of ASCII are taken for small ones."""
+    tag: str | None = None
+    """Jobs with that among the tags in their options."""
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether the jobs themselves have to be looked at, and no index says whether they fit."""
+        return self.text is not None or self.tag is not None
 
 
 class Verb(StrEnum):

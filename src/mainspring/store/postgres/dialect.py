@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mainspring.model.options import TEXT_SEARCHED
 from mainspring.store.postgres.location import SESSION_LIMITS
 from mainspring.store.sql.statements import CLOCK, Dialect, Query, Statement
 
@@ -19,6 +20,12 @@ _WORDS = {
     "off": "",
     "by": "",
     "among": "= ANY(ARRAY(SELECT json_array_elements_text(:{})))",
+    # By the rules of ASCII alone, whatever the database's locale is.
+    "contains": f'strpos(lower(substr(args, 1, {TEXT_SEARCHED}) COLLATE "C"), :{{}}) > 0',
+    "tagged": (
+        "CASE WHEN strpos(options, :{0}_written) > 0 THEN coalesce((options::jsonb -> 'tags') ? :{0}::text, false) "
+        "ELSE false END"
+    ),
 }
 _TABLE = re.compile(r"\bmainspring_(?=[a-z])")
 _PARAMETER = re.compile(r"(?<![:\w]):(?=[a-z_])(\w+)")

@@ -11,7 +11,9 @@ from collections import defaultdict
 from dataclasses import fields
 from typing import Any
 
+from mainspring.model.options import TEXT_SEARCHED
 from mainspring.model.states import State
+from mainspring.model.text import small
 from mainspring.store.base import (
     AlterReply,
     AlterRequest,
@@ -125,4 +127,7 @@ _FINAL = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
 def _filter(filter: Filter) -> dict[str, Any]:
     """What is asked for, without the states."""
     named = {field.name: getattr(filter, field.name) for field in fields(filter) if field.name != "states"}
-    return {name: value for name, value in named.items() if value is not None and value != ()}
+    given = {name: value for name, value in named.items() if value is not None and value != ()}
+    if filter.text is not None:
+        given |= {"text": small(filter.text), "searched": TEXT_SEARCHED}
+    return given

@@ -1,17 +1,20 @@
 """Selections of jobs: find, count, alter, prune. What people look at and what they do to many at once.
 
 A selection is walked newest first: live jobs by creation, then final ones by their end. One call reads at most
-`SCANNED_AT_ONCE` index entries, so a page or a batch may come back short, with a cursor to go on from.
+`SCANNED_AT_ONCE` index entries of each state, or `READ_AT_ONCE` rows, so a page or a batch may come back short, with a
+cursor to go on from.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mainspring.model.job import JobRecord, LogLine
 from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.text import small
 from mainspring.store.base import (
     AlterReply,
     AlterRequest,
@@ -32,6 +35,8 @@ from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_o
 __all__ = ["alter", "count", "find", "prune"]
 
 SCANNED_AT_ONCE = 5000
+READ_AT_ONCE = 1000
+"""Where it is the row that says whether a job fits, which may be large."""
 DAY_MS = 86_400_000
 
 
@@ -77,13 +82,13 @@ def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
         if room <= 0:
             # Full exactly at the end of the live jobs: the next call begins with the finished ones.
             return _Walk(found[_LIVE.table], (), f"{side.table}:{_END_OF_TIME}:")
-        reach = 1 + (SCANNED_AT_ONCE if _sifts(filter) else room)
-        rows = yield _scan(side, filter, parts, states, after, reach)
+        reach = _reach(filter) or room
+        rows = yield _scan(side, filter, parts, states, after, reach + 1)
         fitting = [row for row in rows if row[3]]
         found[side.table] = tuple(row[0] for row in fitting[:room])
         if len(fitting) > room:
             last = fitting[room - 1]
-        elif _sifts(filter) and len(rows) > SCANNED_AT_ONCE:
+        elif _reach(filter) and len(rows) > reach:
             last = rows[-1]
         else:
             continue
@@ -94,9 +99,25 @@ def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
 _END_OF_TIME = 2**62
 
 
-def _sifts(filter: Filter) -> bool:
-    """Whether not all that a walk meets may fit."""
-    return bool(filter.queue or filter.task or filter.partition is not None)
+def _reach(filter: Filter) -> int:
+    """How much one walk meets at most, where not all of it may fit; else 0."""
+    if filter.reads_rows:
+        return READ_AT_ONCE
+    return SCANNED_AT_ONCE if filter.queue or filter.task or filter.partition is not None else 0
+
+
+def _of_rows(filter: Filter) -> tuple[list[str], dict[str, Any]]:
+    """The conditions that only a row itself can answer."""
+    conditions: list[str] = []
+    parameters: dict[str, Any] = {}
+    if filter.text is not None:
+        conditions.append("{contains text}")
+        parameters["text"] = small(filter.text)
+    if filter.tag is not None:
+        conditions.append("{tagged tag}")
+        # Most rows are told by that they do not have the word; of the others the JSON is read.
+        parameters |= {"tag": filter.tag, "tag_written": json.dumps(filter.tag) if filter.tag.isascii() else '"tags"'}
+    return conditions, parameters
 
 
 def _scan(
@@ -113,6 +134,9 @@ def _scan(
         conditions.append(f"({side.time}, id) < (:after_at, :after_id)")
         parameters |= {"after_at": after[0], "after_id": after[1]}
     where = "".join(f" AND {condition}" for condition in conditions)
+    of_rows, more = _of_rows(filter)
+    fits = "".join(f" AND {condition}" for condition in of_rows)
+    parameters |= more
     column, index = _way(filter, side)
     # The jobs of several flows are sorted: a planner that is shown an index in the order of the times would rather walk
     # all jobs along it.
@@ -122,7 +146,7 @@ def _scan(
         ranges.append(
             f"SELECT * FROM (SELECT {{place}} AS place, {side.time} AS at, id, "
             "coalesce(queue = :queue, true) AND coalesce(task = :task, true) "
-            "AND coalesce(partition = :partition, true) AS fits "
+            f"AND coalesce(partition = :partition, true){fits} AS fits "
             f"FROM {side.table} {index} WHERE {column} = '{state.value}'{where} "
             f"ORDER BY {order} DESC, id DESC LIMIT :limit) AS range{number}"
         )
@@ -201,6 +225,9 @@ def count(request: CountRequest) -> Operation[CountReply]:
                 if getattr(filter, name) is not None:
                     conditions.append(f"{name} = :{name}")
                     parameters[name] = getattr(filter, name)
+            of_rows, more = _of_rows(filter)
+            conditions += of_rows
+            parameters |= more
             # The state is written out, not a parameter: only so does SQLite use the partial index of that state.
             column, index = _way(filter, side)
             where = " AND ".join([f"{column} = '{state.value}'", *conditions])

@@ -1,7 +1,7 @@
 -- needs: names index jobs keys gates turns settings audit
 -- Takes changes, read (names), limit, partition ([queue, name]) or null, audit (an entry) or null, before ([time, id])
--- or null, now. Gives {now, changed, queues, schedules, workers, tasks, partitions, next_tick or nil, audit}; limits are
--- texts, as they were said, or nil.
+-- or null, now. Gives {now, changed, queues, schedules, workers, tasks, partitions, next_tick or nil, audit}; limits
+-- are texts, as they were said, or nil.
 
 local request = cjson.decode(ARGV[1])
 local now, changed = clock(request.now), 0

@@ -27,7 +27,7 @@ local function oldest(queue)
   return first
 end
 
-if filter.ids or filter.task or filter.partition or filter.flow then
+if filter.ids or filter.task or filter.partition or filter.flow or filter.text or filter.tag then
   local ids, cursor = Selection.walk(filter, request.states, REACH, request.cursor, REACH)
   local counts = {}
   for _, id in ipairs(ids) do
