@@ -6,7 +6,7 @@ The command line, the web and the user's own code all come in here: `app.jobs`, 
 
 from mainspring.admin.audit import Audit, AuditPage, AuditView
 from mainspring.admin.flows import Flows, FlowView
-from mainspring.admin.jobs import JobPage, Jobs
+from mainspring.admin.jobs import JobCount, JobPage, Jobs
 from mainspring.admin.queues import PartitionView, Queues, QueueView, TaskView
 from mainspring.admin.schedules import Schedules, ScheduleView
 from mainspring.admin.workers import Workers, WorkerView
@@ -18,6 +18,7 @@ __all__ = [
     "AuditView",
     "FlowView",
     "Flows",
+    "JobCount",
     "JobPage",
     "Jobs",
     "PartitionView",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
 from mainspring.clock import aware_ms, now_ms
+from mainspring.counting import counted
 from mainspring.errors import InvalidOption, JobNotFound
 from mainspring.job import Job, LogLine, alter, cancel_reason
 from mainspring.model.durations import Duration, to_ms
@@ -17,13 +19,18 @@ from mainspring.model.text import clean, quote
 from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
 from mainspring.twin import Steps, ask, twins
 
-__all__ = ["JobPage", "Jobs", "Where"]
+__all__ = ["JobCount", "JobPage", "Jobs", "Where"]
 
 PAGE_LIMIT = 1000
 TEXT_LENGTH = 500
 """How long a text may be that is searched for."""
-LOOKS_PER_PAGE = 20
+LOOKS_PER_PAGE = 10
 """How often one page asks the store on while it is not full: each time it reads only so many jobs that do not fit."""
+
+EACH_TALLIED = 10_000
+"""How far a queue and state are counted, where it has to be quick."""
+MOST_TALLIED = 200_000
+"""How many jobs are looked at then, where not all of them may fit."""
 
 Ids = str | Iterable[str]
 States = State | str | Iterable[State | str]
@@ -44,6 +51,18 @@ class Where(TypedDict, total=False):
     tag: str | None
     since: When | None
     until: When | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobCount:
+    """How many jobs there are. As text: "1,234", or "at least 20,000"."""
+
+    count: int
+    exact: bool
+    """False: there may be more."""
+
+    def __str__(self) -> str:
+        return f"{'' if self.exact else 'at least '}{self.count:,}"
 
 
 class JobPage(Sequence[Job[Any]]):
@@ -102,10 +121,21 @@ class Jobs(Door):
 
     def _count(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[int]:
         """How many jobs fit, exactly: `app.jobs.count(state="dead", queue="email")`."""
-        reply = yield from ask(CountRequest(_select(ids, **where)))
-        return sum(tally.count for tally in reply.tallies)
+        return (yield from counted(_select(ids, **where))).total()
 
     count, acount = twins(_count)
+
+    def _tally(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[JobCount]:
+        """How many jobs fit, as far as it is told quickly: exactly, or "at least so many", however many there are."""
+        selected = _select(ids, **where)
+        if replace(selected, states=(), queue=None) == Filter():
+            reply = yield from ask(CountRequest(selected, each=EACH_TALLIED))
+        else:
+            reply = yield from ask(CountRequest(selected, most=MOST_TALLIED))
+        exact = reply.cursor is None and not reply.cut and not any(tally.more for tally in reply.tallies)
+        return JobCount(sum(tally.count for tally in reply.tallies), exact)
+
+    tally, atally = twins(_tally)
 
     def _get(self, id: str) -> Steps[Job[Any]]:
         """The job with that id, its log lines included. Raises `JobNotFound`."""

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from mainspring.admin.door import Door
+from mainspring.admin.jobs import EACH_TALLIED
 from mainspring.clock import moment
+from mainspring.counting import counted
 from mainspring.errors import InvalidOption
 from mainspring.model.limits import (
     KEEP,
@@ -69,6 +71,8 @@ class QueueView:
     """How many jobs are in each state; states with none are left out."""
     oldest_waiting: float | None
     """For how many seconds the longest-waiting queued job has been due."""
+    more: frozenset[State] = frozenset()
+    """The states of which there may be more jobs than were counted: only in a quick list."""
 
     @property
     def paused(self) -> bool:
@@ -115,16 +119,20 @@ class Queues(Door):
     workers at once.
     """
 
-    def _list(self) -> Steps[builtins.list[QueueView]]:
-        """All queues that have jobs or settings, by name."""
+    def _list(self, *, quick: bool = False) -> Steps[builtins.list[QueueView]]:
+        """All queues that have jobs or settings, by name.
+
+        All their jobs are counted, which takes its time where there are millions. A `quick` list counts no state of a
+        queue further than to some ten thousand, and says of which states there may be `more`.
+        """
         settings = yield from ask(ConfigureRequest(read=frozenset({"queues"})))
-        counted = yield from ask(CountRequest(Filter()))
+        reply = yield from ask(CountRequest(Filter(), each=EACH_TALLIED if quick else None))
         known = {record.name: record for record in settings.queues}
         tallies: dict[str, builtins.list[Tally]] = {}
-        for tally in counted.tallies:
+        for tally in reply.tallies:
             tallies.setdefault(tally.queue, []).append(tally)
         return [
-            _queue_view(known.get(name) or QueueRecord(name), tallies.get(name, ()), counted.now)
+            _queue_view(known.get(name) or QueueRecord(name), tallies.get(name, ()), reply.now, reply.cut)
             for name in sorted(known.keys() | tallies.keys())
         ]
 
@@ -270,7 +278,7 @@ def _pause(name: str, paused: bool, partition: str | None) -> PauseQueue:
     return PauseQueue(check_name("queue", name), paused, None if partition is None else partition_name(partition))
 
 
-def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int) -> QueueView:
+def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int, cut: frozenset[State]) -> QueueView:
     oldest = min((tally.oldest_at for tally in tallies if tally.oldest_at is not None), default=None)
     return QueueView(
         name=record.name,
@@ -283,13 +291,14 @@ def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int) -> Queu
         opens_at=_moment(record.opens_at),
         counts={tally.state: tally.count for tally in tallies},
         oldest_waiting=None if oldest is None else max(0, now - oldest) / 1000,
+        more=cut.union(tally.state for tally in tallies if tally.more),
     )
 
 
 def _partition_views(records: builtins.list[PartitionRecord]) -> Steps[builtins.list[PartitionView]]:
     views: builtins.list[PartitionView] = []
     for record in records:
-        counted = yield from ask(CountRequest(Filter(queue=record.queue, partition=record.name)))
+        counts = yield from counted(Filter(queue=record.queue, partition=record.name))
         view = PartitionView(
             queue=record.queue,
             name=record.name,
@@ -297,7 +306,7 @@ def _partition_views(records: builtins.list[PartitionRecord]) -> Steps[builtins.
             limits=record.limits,
             opens_at=_moment(record.opens_at),
             holder=record.holder,
-            counts={tally.state: tally.count for tally in counted.tallies},
+            counts={state: count for (_, state), count in counts.items()},
         )
         views.append(view)
     return views

@@ -444,6 +444,9 @@ class Page:
     """Instead of jobs, where flows were asked for."""
 
 
+BRIEF_MESSAGE = 500
+
+
 @dataclass(frozen=True, slots=True)
 class FindRequest(Request[Page]):
     """Jobs that fit, newest first: live ones by creation, then final ones by their end (ids break ties)."""
@@ -454,6 +457,9 @@ class FindRequest(Request[Page]):
     cursor: str | None = None
     with_log: bool = False
     with_parents: bool = False
+    brief: bool = False
+    """Without arguments, result, history, options and checkpoint; of the error only its type and the first
+    `BRIEF_MESSAGE` characters of its message."""
     flows: bool = False
     """The flows themselves, newest first, instead of jobs; of `filter` only `flow` counts, and means that one alone."""
     now: int | None = None
@@ -468,6 +474,8 @@ class Tally:
     count: int
     oldest_at: int | None = None
     """QUEUED only, and only where the filter is by queue and state: the smallest `run_at`."""
+    more: bool = False
+    """There may be more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,14 +484,27 @@ class CountReply:
 
     tallies: tuple[Tally, ...]
     now: int
+    cursor: str | None = None
+    """Where the next request goes on; None: all were looked at."""
+    cut: frozenset[State] = frozenset()
+    """States of which not all jobs were looked at: of any queue there may be more."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountRequest(Request[CountReply]):
-    """How many jobs fit, exactly, by queue and state."""
+    """How many jobs fit, by queue and state: exactly, once the caller has repeated it with the reply's cursor until
+    that is None, and added up. By states and queue alone there is one reply; what has to be read, job by job, may come
+    in bounded pieces.
+
+    With `most` it looks at no more jobs than about that. With `each`, for filters by states and queue alone, it counts
+    no queue and state further than about that, and says where there may be more; there is no cursor then.
+    """
 
     operation: ClassVar[str] = "count"
     filter: Filter
+    most: int | None = None
+    each: int | None = None
+    cursor: str | None = None
     now: int | None = None
 
 

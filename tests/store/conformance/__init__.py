@@ -18,7 +18,7 @@ from .checkpoints import TestCheckpoints, TestCheckpointsEnd
 from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
-from .count import TestCount
+from .count import TestCount, TestQuickCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
 from .edges import TestDuplicates, TestFollowUpEdges, TestParentsInserted, TestParentsSeen, TestWaiting
 from .find import TestFilter, TestFind
@@ -106,6 +106,7 @@ __all__ = [
     "TestPrune",
     "TestPruningFlows",
     "TestQueues",
+    "TestQuickCount",
     "TestRandomGraphs",
     "TestRates",
     "TestReap",

@@ -35,6 +35,8 @@ from mainspring.store.redis.scripts import Call
 __all__ = ["Selections"]
 
 PRUNED_AT_ONCE = 250
+COUNTED_BY_SCRIPT = 2500
+COUNTED_AT_ONCE = 20_000
 
 _WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.QUEUED})
 _CONCERNS = {
@@ -74,18 +76,22 @@ class Selections:
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
         chosen = {"filter": _filter(request.filter), "states": request.filter.states or tuple(State)}
+        left = min(COUNTED_AT_ONCE, request.most or COUNTED_AT_ONCE)
         counts: defaultdict[tuple[str, State], int] = defaultdict(int)
         oldest: dict[tuple[str, State], int] = {}
-        cursor = None
+        cursor = request.cursor
         while True:
-            now, cursor, tallies = yield Call("count", document(**chosen, cursor=cursor, now=request.now))
+            some = min(left, COUNTED_BY_SCRIPT)
+            now, cursor, tallies = yield Call("count", document(**chosen, cursor=cursor, reach=some, now=request.now))
+            left -= some
             for queue, state, count, since in tallies:
                 counts[queue, State(state)] += count
                 if since is not None:
                     oldest[queue, State(state)] = since
-            if cursor is None:
+            if cursor is None or left <= 0:
                 break
-        return CountReply(tuple(Tally(*place, count, oldest.get(place)) for place, count in counts.items()), now)
+        tallied = tuple(Tally(*place, count, oldest.get(place)) for place, count in counts.items())
+        return CountReply(tallied, now, cursor)
 
     def alter(self, request: AlterRequest) -> Operation[AlterReply]:
         states = _CONCERNS[request.verb] & set(request.filter.states or State)
