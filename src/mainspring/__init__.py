@@ -15,6 +15,8 @@ and, in another terminal, `mainspring worker path.to.module:app`.
 from mainspring.admin import (
     AuditPage,
     AuditView,
+    ErrorGroup,
+    ErrorGroups,
     FlowView,
     JobCount,
     JobPage,
@@ -99,6 +101,8 @@ __all__ = [
     "Debounce",
     "DuplicateJob",
     "DuplicateTask",
+    "ErrorGroup",
+    "ErrorGroups",
     "ErrorRecord",
     "Event",
     "Flow",

@@ -12,10 +12,13 @@ from dataclasses import replace
 from math import inf
 
 from mainspring.errors import DuplicateJob, MainspringError, QueueFull, UnusableTransaction
+from mainspring.model import failure
 from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Until
+from mainspring.model.outcome import ErrorRecord
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
+    BRIEF_MESSAGE,
     LOG_LINES_KEPT,
     AlterReply,
     AlterRequest,
@@ -380,6 +383,8 @@ class ReferenceStore(Configured):
             found = [job for job in found if place(job) < place_in(request.cursor)]
         jobs = found[: request.limit]
         cursor = cursor_at(jobs[-1]) if len(jobs) < len(found) else None
+        if request.brief:
+            jobs = [briefly(job) for job in jobs]
         if request.with_log:
             jobs = [replace(job, log=tuple(self.logs.get(job.id, {}).values())) for job in jobs]
         if request.with_parents:
@@ -410,6 +415,15 @@ class ReferenceStore(Configured):
         """All jobs that fit, newest first."""
         found = self.select(lambda job: fits(job, filter) and (filter.flow is None or self._is_in(job, filter.flow)))
         return sorted(found, key=place, reverse=True)
+
+
+def briefly(job: JobRecord) -> JobRecord:
+    """A job without what is large of it."""
+    error = None
+    if job.error is not None:
+        whole = failure.from_text(job.error)
+        error = failure.to_text(ErrorRecord(whole.type, whole.message[:BRIEF_MESSAGE], ""))
+    return replace(job, args="{}", result=None, history="[]", options=None, checkpoint=None, error=error)
 
 
 def cursor_at(job: JobRecord) -> str:

@@ -5,6 +5,7 @@ The command line, the web and the user's own code all come in here: `app.jobs`, 
 """
 
 from mainspring.admin.audit import Audit, AuditPage, AuditView
+from mainspring.admin.errors import ErrorGroup, ErrorGroups
 from mainspring.admin.flows import Flows, FlowView
 from mainspring.admin.jobs import JobCount, JobPage, Jobs
 from mainspring.admin.queues import PartitionView, Queues, QueueView, TaskView
@@ -16,6 +17,8 @@ __all__ = [
     "Audit",
     "AuditPage",
     "AuditView",
+    "ErrorGroup",
+    "ErrorGroups",
     "FlowView",
     "Flows",
     "JobCount",

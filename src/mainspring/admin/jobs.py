@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
+from mainspring.admin.errors import ErrorGroups, grouped
+from mainspring.admin.rerun import like
+from mainspring.audit import audited
 from mainspring.clock import aware_ms, now_ms
 from mainspring.counting import counted
+from mainspring.draft import insert
 from mainspring.errors import InvalidOption, JobNotFound
 from mainspring.job import Job, LogLine, alter, cancel_reason
 from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import JobRecord
 from mainspring.model.options import check_priority
+from mainspring.model.secrets import redacted
 from mainspring.model.states import State
 from mainspring.model.text import clean, quote
 from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
@@ -31,6 +38,9 @@ EACH_TALLIED = 10_000
 """How far a queue and state are counted, where it has to be quick."""
 MOST_TALLIED = 200_000
 """How many jobs are looked at then, where not all of them may fit."""
+
+DEAD_GROUPED = 5000
+"""How many dead letters `errors` looks at."""
 
 Ids = str | Iterable[str]
 States = State | str | Iterable[State | str]
@@ -151,6 +161,44 @@ class Jobs(Door):
         return (yield from self._get(id)).log
 
     log, alog = twins(_log)
+
+    def _errors(self, **where: Unpack[Where]) -> Steps[ErrorGroups]:
+        """The newest 5,000 dead letters that fit, in groups by what they died of: by task, type of error, and what
+        their messages have in common.
+
+            for group in app.jobs.errors(queue="email", since="1d"):
+                print(group.count, group.task, group.type, group.message)
+        """
+        if where.get("state") is not None:
+            raise InvalidOption(f"state={quote(where['state'])}: only dead jobs have died of something; leave it out")
+        selected = replace(_select(None, **where), states=(State.DEAD,))
+        dead: list[JobRecord] = []
+        cursor: str | None = None
+        for _ in range(LOOKS_PER_PAGE):
+            some = min(PAGE_LIMIT, DEAD_GROUPED - len(dead))
+            page = yield from ask(FindRequest(selected, some, cursor, brief=True))
+            dead += page.jobs
+            cursor = page.cursor
+            if cursor is None or len(dead) >= DEAD_GROUPED:
+                break
+        return ErrorGroups(grouped(dead), len(dead), cursor is not None)
+
+    errors, aerrors = twins(_errors)
+
+    def _rerun(self, id: str, args: Mapping[str, Any] | None = None) -> Steps[Job[Any]]:
+        """Enqueue a new job like that one: of the same task, queue, priority and options, with its arguments or, where
+        given, with these in place of all of them. The old one stays as it is, and the new one is in no flow.
+
+        Arguments come as `shown_args()` has them: what is hidden there still is what it was. Raises `JobNotFound`,
+        `UnknownTask`, `ValidationError`, `InvalidOption`, and as `enqueue`.
+        """
+        old = yield from self._get(id)
+        new = like(self._app, old, args)
+        detail = {"job": new.id, "args": None if args is None else redacted(json.loads(new.args), old.secrets)}
+        stored = audited("jobs.rerun", old.id, detail, insert(self._app, (new,)), lambda jobs: not jobs[0].existed)
+        return (yield from stored)[0]
+
+    rerun, arerun = twins(_rerun)
 
     def _cancel(self, ids: Ids | None = None, *, reason: str = "", **where: Unpack[Where]) -> Steps[int]:
         """Cancel waiting jobs and ask the workers to cancel running ones; gives how many. Ended ones stay."""

@@ -144,8 +144,8 @@ class ArgumentsCodec:
             data = form.keep(given)
         except pydantic.ValidationError as error:
             raise self._refusal(error) from None
-        except Unserialisable:
-            if not self.secrets:
+        except Unserialisable as refusal:
+            if refusal.__cause__ is None or not self.secrets:
                 raise
             # What it says of the value may be the secret.
             raise Unserialisable(f"{form.what}: one of them has no JSON form") from None
@@ -382,7 +382,9 @@ class _Form:
             self._check(data)
         read = self.validator.validate_json(data)
         if _MASK in data and read != valid:
-            raise Unserialisable(f"{self.what}: a pydantic secret does not survive as JSON; hand over a plain str")
+            raise Unserialisable(
+                f"{self.what}: a pydantic secret does not survive as JSON; annotate it mainspring.Secret[str]"
+            )
         return data
 
     def write_escaped(self, value: Any) -> bytes:

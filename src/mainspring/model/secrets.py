@@ -15,6 +15,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar, get_args
 
+from mainspring.errors import InvalidOption
+
 __all__ = ["HIDDEN", "Path", "Secret", "digested", "may_be_within", "mentions", "paths_in", "redacted", "restored"]
 
 T = TypeVar("T")
@@ -133,14 +135,20 @@ def digested(value: Any, paths: Iterable[Path]) -> Any:
 
 
 def restored(value: Any, original: Any, paths: Iterable[Path]) -> Any:
-    """JSON values that were edited after `redacted`: what is hidden still is as it was in the original."""
+    """JSON values that were edited after `redacted`: what is hidden still is as it was in the original. Raises
+    `InvalidOption` where there was nothing."""
     some = tuple(paths)
+    if not some:
+        return value
     if () in some:
+        if value == HIDDEN and original is None:
+            raise InvalidOption(f"an argument is {HIDDEN} where there was none before; give its value")
         return original if value == HIDDEN else value
-    if isinstance(value, dict) and isinstance(original, dict):
-        return {name: restored(each, original.get(name), _below(some, name)) for name, each in value.items()}
-    if isinstance(value, list) and isinstance(original, list):
-        there = [*original, *([None] * len(value))]
+    if isinstance(value, dict):
+        was = original if isinstance(original, dict) else {}
+        return {name: restored(each, was.get(name), _below(some, name)) for name, each in value.items()}
+    if isinstance(value, list):
+        there = [*(original if isinstance(original, list) else ()), *([None] * len(value))]
         return [restored(each, there[number], _below(some, str(number))) for number, each in enumerate(value)]
     return value
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from mainspring.model import failure
 from mainspring.model.job import NewJob
 from mainspring.model.options import TEXT_SEARCHED
+from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
-from mainspring.store.base import Filter, FindRequest, Verb
+from mainspring.store.base import BRIEF_MESSAGE, Filter, FindRequest, Verb
 
 from .scene import T0, Scene, settlement
 
@@ -69,6 +71,23 @@ class TestFind:
             scene.later(1)
             page = scene.ask(replace(request, cursor=page.cursor))
         assert seen == [f"{number:02}" for number in range(19, -1, -1)]
+
+    def test_a_brief_page_leaves_out_what_is_large(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert(NewJob("1", "t", args='{"a":1}', options='{"tags":["a"]}', partition="p", priority=3))
+        error = failure.to_text(ErrorRecord("OSError", 'é\t"' * 300, "Traceback: …"))
+        dead = settlement(scene.claim_one(), State.DEAD, error=error, reason="why", history='[{"n":1}]')
+        scene.settle(dead)
+        scene.insert(NewJob("2", "t", args='{"a":1}'))
+        waits, died = scene.ask(FindRequest(Filter(), brief=True, now=scene.now)).jobs
+        whole_wait, whole = scene.find()
+        assert waits == replace(whole_wait, args="{}")
+        assert died.error is not None
+        short = failure.from_text(died.error)
+        assert (short.type, short.traceback) == ("OSError", "")
+        assert ('é\t"' * 300).startswith(short.message)
+        assert 300 <= len(short.message) <= BRIEF_MESSAGE
+        assert died == replace(whole, args="{}", options=None, history="[]", error=died.error)
 
     def test_a_store_without_jobs_has_an_empty_page(self, scene: Scene) -> None:
         page = scene.ask(FindRequest(Filter(), now=T0))

@@ -10,7 +10,7 @@ from mainspring.store.sql.statements import CLOCK, Dialect, Query, Statement
 
 __all__ = ["PostgresDialect"]
 
-FILES = ("statements.sql", "gates.sql", "edges.sql", "depths.sql", "borrowed.sql")
+FILES = ("statements.sql", "gates.sql", "edges.sql", "depths.sql", "brief.sql", "borrowed.sql")
 
 NEEDLESS = ("forget_finished", "forget_revived", "part_queues", "any_lane")
 """Here a job moves in one statement, and partitions are written by claims."""

@@ -70,6 +70,7 @@ class Selections:
                 cursor=request.cursor,
                 with_log=request.with_log or None,
                 with_parents=request.with_parents or None,
+                brief=request.brief or None,
             ),
         )
         return Page(tuple(map(record_of, rows)), cursor)

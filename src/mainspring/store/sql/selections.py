@@ -246,7 +246,8 @@ def find(request: FindRequest) -> Operation[Page]:
     jobs: list[JobRecord] = []
     for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
         if rowids:
-            records = [_record(row) for row in (yield sql(side.records, doc=document(rowids)))]
+            name = f"{side.records}_brief" if request.brief else side.records
+            records = [_record(row) for row in (yield sql(name, doc=document(rowids)))]
             key = "created_at" if side is _LIVE else "finished_at"
             jobs += sorted(records, key=lambda job, key=key: (getattr(job, key), job.id), reverse=True)  # type: ignore[misc]
     if request.with_log and jobs:

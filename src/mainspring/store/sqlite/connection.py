@@ -49,7 +49,7 @@ _IN_MEMORY = ("journal_mode = MEMORY", "synchronous = OFF")
 
 DIALECT = Dialect(
     "mainspring.store.sqlite",
-    ("statements.sql", "gates.sql", "edges.sql", "depths.sql"),
+    ("statements.sql", "gates.sql", "edges.sql", "depths.sql", "brief.sql"),
     {
         "place": "rowid",
         # Keeps the planner off the index of that column.
