@@ -13,7 +13,12 @@ and, in another terminal, `mainspring worker path.to.module:app`.
 """
 
 from mainspring.admin import (
+    AuditPage,
+    AuditView,
+    ErrorGroup,
+    ErrorGroups,
     FlowView,
+    JobCount,
     JobPage,
     PartitionView,
     QueueView,
@@ -21,6 +26,7 @@ from mainspring.admin import (
     TaskView,
     WebhookView,
     WorkerView,
+    acting,
 )
 from mainspring.app import Mainspring
 from mainspring.errors import (
@@ -80,6 +86,7 @@ from mainspring.model.backoff import Retry
 from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
+from mainspring.model.secrets import Secret
 from mainspring.model.states import State
 from mainspring.model.stats import Histogram, Point, Series
 from mainspring.nodes import Node, Part
@@ -90,6 +97,8 @@ from mainspring.worker.context import Context, ParentView, current
 
 __all__ = [
     "Attempt",
+    "AuditPage",
+    "AuditView",
     "Bury",
     "Cancel",
     "ConfigurationError",
@@ -98,6 +107,8 @@ __all__ = [
     "DeliveryFailed",
     "DuplicateJob",
     "DuplicateTask",
+    "ErrorGroup",
+    "ErrorGroups",
     "ErrorRecord",
     "Event",
     "Flow",
@@ -114,6 +125,7 @@ __all__ = [
     "InvalidURL",
     "Job",
     "JobCancelled",
+    "JobCount",
     "JobDraft",
     "JobFailed",
     "JobNotFound",
@@ -146,6 +158,7 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleView",
     "SchemaMismatch",
+    "Secret",
     "Series",
     "Snooze",
     "State",
@@ -170,6 +183,7 @@ __all__ = [
     "WebhookNotFound",
     "WebhookView",
     "WorkerView",
+    "acting",
     "chain",
     "chord",
     "current",

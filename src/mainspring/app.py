@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
+from mainspring.admin import Audit, Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
@@ -29,7 +29,15 @@ from mainspring.model.limits import (
     check_max_queued,
     check_rates,
 )
-from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, TASK_GRACE_MS, Executor, TaskOptions, check_name
+from mainspring.model.options import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    TASK_GRACE_MS,
+    Executor,
+    TaskOptions,
+    check_name,
+    check_tags,
+)
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
@@ -122,6 +130,8 @@ class Mainspring:
         """Look at webhooks and try them: `list`, `test`."""
         self.stats = Stats(self)
         """See how much happened and how long it took: `series`, `totals`."""
+        self.audit = Audit(self)
+        """See what operators did: `list`."""
 
     def __repr__(self) -> str:
         return f"<Mainspring {self.url}>"
@@ -174,6 +184,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -195,6 +206,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> Any:
         """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
 
@@ -210,7 +222,8 @@ class Mainspring:
         `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
 
         `concurrency` is how many of its jobs may run at once, and `rate` how many may start in a time ("50/1m", a
-        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for.
+        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for. `tags`
+        are words by which its jobs can be found.
 
         Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
         """
@@ -223,6 +236,7 @@ class Mainspring:
             concurrency=concurrency,
             rates=check_rates(rate),
             cost=cost,
+            tags=check_tags(tags),
         )
 
         def decorate(function: Any) -> Task[..., Any]:

@@ -11,9 +11,9 @@ import pytest
 from .conftest import Project
 
 COMMANDS = [
-    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "webhooks", "web", "migrate",
-    "doctor", "bench",
-]  # fmt: skip
+    *("worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "webhooks"),
+    *("audit", "web", "migrate", "doctor", "bench"),
+]
 DEEPER = {
     "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],
     "flows": ["list", "show", "cancel"],

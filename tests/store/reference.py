@@ -13,12 +13,15 @@ from itertools import chain
 from math import inf
 
 from mainspring.errors import DuplicateJob, MainspringError, QueueFull, UnusableTransaction
+from mainspring.model import failure
 from mainspring.model.cursors import read_cursor
 from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Piece, Until
+from mainspring.model.outcome import ErrorRecord
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
 from mainspring.model.stats import HOUR_MS, KEEP_MS, ROLLS, Cell, gathered, starts
 from mainspring.store.base import (
+    BRIEF_MESSAGE,
     LOG_LINES_KEPT,
     AlterReply,
     AlterRequest,
@@ -376,6 +379,11 @@ class ReferenceStore(Configured):
             self._delete(job)
             self._give_back_keys(job.id, Until.RESOLVED)
         self._forget_empty_flows()
+        if request.keep_audit_ms is not None:
+            ages = sorted((entry.at or 0, id) for id, entry in self.audit.items())
+            for at, id in ages[: request.limit]:
+                if at < now - request.keep_audit_ms:
+                    del self.audit[id]
         return len(old[: request.limit])
 
     def _delete(self, job: JobRecord) -> None:
@@ -397,6 +405,8 @@ class ReferenceStore(Configured):
             found = [job for job in found if place(job) < place_in(request.cursor)]
         jobs = found[: request.limit]
         cursor = cursor_at(jobs[-1]) if len(jobs) < len(found) else None
+        if request.brief:
+            jobs = [briefly(job) for job in jobs]
         if request.with_log:
             marks = {mark.job: mark for mark in request.bookmarks}
             jobs = [self._with_sayings(job, marks.get(job.id, Bookmark(job.id))) for job in jobs]
@@ -471,6 +481,15 @@ class ReferenceStore(Configured):
         """All jobs that fit, newest first."""
         found = self.select(lambda job: fits(job, filter) and (filter.flow is None or self._is_in(job, filter.flow)))
         return sorted(found, key=place, reverse=True)
+
+
+def briefly(job: JobRecord) -> JobRecord:
+    """A job without what is large of it."""
+    error = None
+    if job.error is not None:
+        whole = failure.from_text(job.error)
+        error = failure.to_text(ErrorRecord(whole.type, whole.message[:BRIEF_MESSAGE], ""))
+    return replace(job, args="{}", result=None, history="[]", options=None, checkpoint=None, error=error)
 
 
 def cursor_at(job: JobRecord) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mainspring.model.audit import AuditEntry
 from mainspring.model.job import JobRecord, LogLine, NewJob, Policy, Until
 from mainspring.model.states import State
 from mainspring.model.stats import MINUTE_MS, Cell, gathered
@@ -79,6 +80,7 @@ class Contents:
         self.gates: dict[GateName, Gate] = {}
         self.schedules: dict[str, ScheduleRecord] = {}
         self.keys: dict[str, Hold] = {}
+        self.audit: dict[str, AuditEntry] = {}
         self.flows: dict[str, tuple[NewFlow, int]] = {}
         """And when they came."""
         self.links: dict[str, dict[str, Link]] = {}

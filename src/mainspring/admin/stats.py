@@ -30,7 +30,7 @@ class Stats(Door):
         """
         span_ms = to_ms(span)
         step_ms = step_of(span_ms)
-        counted = yield from ask(CountRequest(Filter(queue=queue, task=task), Window(span_ms, step_ms)))
+        counted = yield from ask(CountRequest(Filter(queue=queue, task=task), stats=Window(span_ms, step_ms)))
         found = {sum.at: sum.numbers for sum in counted.stats}
         points = tuple(point(at, found.get(at, {})) for at in starts(counted.now, span_ms, step_ms))
         return Series(points, step_ms / 1000)
@@ -41,7 +41,7 @@ class Stats(Door):
         """What the last `span` comes to, for each queue or task of which anything was counted, by name."""
         span_ms = to_ms(span)
         window = Window(span_ms, step_of(span_ms), by)
-        counted = yield from ask(CountRequest(Filter(), window))
+        counted = yield from ask(CountRequest(Filter(), stats=window))
         return {sum.name: point(sum.at, sum.numbers) for sum in counted.stats}
 
     totals, atotals = twins(_totals)

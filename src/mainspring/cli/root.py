@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, cast
@@ -10,7 +12,9 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from mainspring.audit import acting
 from mainspring.cli import (
+    audit,
     bench,
     dev,
     doctor,
@@ -29,6 +33,7 @@ from mainspring.cli.output import block, say
 from mainspring.cli.target import Place
 from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError, MainspringError, UnknownTask, ValidationError
+from mainspring.model.text import clean
 
 __all__ = ["cli"]
 
@@ -46,11 +51,15 @@ PARTS: dict[str, typer.Typer | Callable[..., None]] = {
     "workers": workers.commands,
     "webhooks": webhooks.commands,
     "web": web.web,
+    "audit": audit.audit,
     "migrate": migrate.migrate,
     "doctor": doctor.doctor,
     "bench": bench.bench,
 }
 """All commands, in the order of the help."""
+
+PROGRAMS = frozenset({"worker", "dev", "web", "bench"})
+"""Commands that are the user's program at work, and nobody's action."""
 
 # Typer has click's errors under module names that depend on its version; their inheritance is the same in all.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -134,6 +143,18 @@ def root(
     folder. Exit codes: 0 done, 1 failed, 2 wrong usage.
     """
     context.obj = Place(app, url).or_else(Place())
+    if context.invoked_subcommand not in PROGRAMS:
+        context.with_resource(acting(_operator()))
+
+
+def _operator() -> str:
+    """Who sits before the command line, as the audit log has him: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A container may run under a number that has no name.
+        user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
+    return clean(f"{user}@{socket.gethostname()}".strip())[:200]
 
 
 for _name, _part in PARTS.items():

@@ -14,7 +14,7 @@ from mainspring.errors import StoreError
 from mainspring.model import schedule
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim, NewJob
-from mainspring.model.options import KEEP_MS, REAP_MS
+from mainspring.model.options import AUDIT_KEEP_MS, KEEP_MS, REAP_MS
 from mainspring.store.base import (
     AsyncDriver,
     ConfigureRequest,
@@ -144,7 +144,7 @@ def _tick(due: ScheduleRecord, now: int) -> Tick:
 
 
 class Prune:
-    """Deletes final jobs that have been kept long enough."""
+    """Deletes final jobs, and entries of the audit log, that have been kept long enough."""
 
     LIMIT = 1000
 
@@ -152,7 +152,7 @@ class Prune:
         self._driver = driver
 
     async def __call__(self) -> float:
-        pruned = await self._driver.run(PruneRequest(KEEP_MS, self.LIMIT))
+        pruned = await self._driver.run(PruneRequest(KEEP_MS, self.LIMIT, keep_audit_ms=AUDIT_KEEP_MS))
         return 0.05 if pruned >= self.LIMIT else 60.0
 
 

@@ -11,13 +11,14 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 """
 
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
+from .audit import TestAudit
 from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
 from .checkpoints import TestCheckpoints, TestCheckpointsEnd
 from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
-from .count import TestCount
+from .count import TestCount, TestQuickCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
 from .edges import TestDuplicates, TestFollowUpEdges, TestParentsInserted, TestParentsSeen, TestWaiting
 from .find import TestFilter, TestFind
@@ -56,6 +57,7 @@ __all__ = [
     "TestAsync",
     "TestAsyncWatch",
     "TestAtomicity",
+    "TestAudit",
     "TestBeat",
     "TestBookmarks",
     "TestCallbacks",
@@ -110,6 +112,7 @@ __all__ = [
     "TestPrune",
     "TestPruningFlows",
     "TestQueues",
+    "TestQuickCount",
     "TestRandomGraphs",
     "TestRates",
     "TestReading",

@@ -28,10 +28,12 @@ local Names = {
   -- zset of a word and an id, as 'tell ' and a parent's: what is left for the next scripts
   unfinished = ns .. 'unfinished',
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
+  audit = ns .. 'audit', -- zset of ids: when an entry of the audit log was written
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
   stats_rolled = ns .. 'stats-rolled', -- number: how often cells of statistics were rolled up
 }
 
+function Names.audit_entry(id) return ns .. 'audit:' .. id end -- hash: actor, action, target, detail, count
 function Names.job(id) return ns .. 'job:' .. id end
 -- The jobs of one queue in one state, as a zset: live ones by creation, final ones by their end.
 function Names.listing(state, queue) return ns .. state .. ':' .. queue end
