@@ -13,7 +13,12 @@ and, in another terminal, `mainspring worker path.to.module:app`.
 """
 
 from mainspring.admin import (
+    AuditPage,
+    AuditView,
+    ErrorGroup,
+    ErrorGroups,
     FlowView,
+    JobCount,
     JobPage,
     PartitionView,
     QueueView,
@@ -21,6 +26,7 @@ from mainspring.admin import (
     TaskView,
     WebhookView,
     WorkerView,
+    acting,
 )
 from mainspring.app import Mainspring
 from mainspring.errors import (
@@ -80,7 +86,9 @@ from mainspring.model.backoff import Retry
 from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
+from mainspring.model.secrets import Secret
 from mainspring.model.states import State
+from mainspring.model.stats import Histogram, Point, Series
 from mainspring.nodes import Node, Part
 from mainspring.outbox import Outbox
 from mainspring.shapes import chain, chord, group, previous
@@ -89,6 +97,8 @@ from mainspring.worker.context import Context, ParentView, current
 
 __all__ = [
     "Attempt",
+    "AuditPage",
+    "AuditView",
     "Bury",
     "Cancel",
     "ConfigurationError",
@@ -97,6 +107,8 @@ __all__ = [
     "DeliveryFailed",
     "DuplicateJob",
     "DuplicateTask",
+    "ErrorGroup",
+    "ErrorGroups",
     "ErrorRecord",
     "Event",
     "Flow",
@@ -104,6 +116,7 @@ __all__ = [
     "FlowProgress",
     "FlowView",
     "HandBack",
+    "Histogram",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
@@ -112,6 +125,7 @@ __all__ = [
     "InvalidURL",
     "Job",
     "JobCancelled",
+    "JobCount",
     "JobDraft",
     "JobFailed",
     "JobNotFound",
@@ -132,6 +146,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "Point",
     "ProcessCrashed",
     "QueueFull",
     "QueueView",
@@ -143,6 +158,8 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleView",
     "SchemaMismatch",
+    "Secret",
+    "Series",
     "Snooze",
     "State",
     "StoreBusy",
@@ -166,6 +183,7 @@ __all__ = [
     "WebhookNotFound",
     "WebhookView",
     "WorkerView",
+    "acting",
     "chain",
     "chord",
     "current",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mainspring.clock import new_id
+from mainspring.audit import audited, selection
+from mainspring.clock import moment, new_id
 from mainspring.model.job import JobRecord
 from mainspring.model.states import LIVE, State
 from mainspring.store.base import AlterRequest, Filter, FindRequest, InsertRequest, Verb
@@ -22,8 +23,32 @@ CANCELLED_AT_ONCE = 500
 """Of how many jobs, where webhooks are to hear of it."""
 
 
+_ACTIONS = {
+    Verb.CANCEL: "jobs.cancel",
+    Verb.REVIVE: "jobs.retry",
+    Verb.RESCHEDULE: "jobs.reschedule",
+    Verb.REPRIORITISE: "jobs.reprioritise",
+    Verb.DELETE: "jobs.delete",
+}
+"""The verbs as the audit log has them."""
+
+
 def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
     """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
+    return (yield from _audited(verb, where, value, reason, _alter(verb, where, value, reason)))
+
+
+def _audited(verb: Verb, where: Filter, value: int | None, reason: str | None, steps: Steps[int]) -> Steps[int]:
+    target, detail = selection(where)
+    detail |= {"reason": reason}
+    if verb is Verb.RESCHEDULE:
+        detail["run_at"] = None if value is None else moment(value).isoformat(timespec="milliseconds")
+    elif verb is Verb.REPRIORITISE:
+        detail["priority"] = value
+    return (yield from audited(_ACTIONS[verb], target, detail, steps, int))
+
+
+def _alter(verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
     count, cursor = 0, None
     while True:
         reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))
@@ -35,18 +60,23 @@ def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | Non
 
 def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
     """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
-    reason, telling = _reason(why), app.webhooks.telling
-    if not telling.tells_of_any_cancelling:
-        return (yield from alter(Verb.CANCEL, where, reason=reason))
+    reason = _reason(why)
+    if app.webhooks.telling.tells_of_any_cancelling:
+        steps = _cancel_watched(app, where, reason)
+    else:
+        steps = _alter(Verb.CANCEL, where, None, reason)
+    return (yield from _audited(Verb.CANCEL, where, None, reason, steps))
+
+
+def _cancel_watched(app: Mainspring, where: Filter, reason: str) -> Steps[int]:
     states = LIVE.intersection(where.states or LIVE)
     count, cursor = 0, None
     while states:
         page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
         yield from _watch_ends(app, page.jobs)
         if page.jobs:
-            count += yield from alter(
-                Verb.CANCEL, replace(where, ids=tuple(job.id for job in page.jobs)), reason=reason
-            )
+            ids = tuple(job.id for job in page.jobs)
+            count += yield from _alter(Verb.CANCEL, replace(where, ids=ids), None, reason)
         if (cursor := page.cursor) is None:
             break
     return count

@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Flows, Jobs, Queues, Schedules, Webhooks, Workers
+from mainspring.admin import Audit, Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
@@ -29,7 +29,15 @@ from mainspring.model.limits import (
     check_max_queued,
     check_rates,
 )
-from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, TASK_GRACE_MS, Executor, TaskOptions, check_name
+from mainspring.model.options import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    TASK_GRACE_MS,
+    Executor,
+    TaskOptions,
+    check_name,
+    check_tags,
+)
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
@@ -50,6 +58,7 @@ from mainspring.store.outbox.opening import Outboxes, open_outbox, refuse_same_p
 from mainspring.store.outbox.table import OutboxTable
 from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
+from mainspring.webhooks.webhook import CONCURRENCY
 from mainspring.webhooks.webhook import QUEUE as DELIVERIES
 
 if TYPE_CHECKING:
@@ -119,6 +128,10 @@ class Mainspring:
         """Look at workers and command them: `list`, `quiet`, `stop`."""
         self.webhooks = Webhooks(self)
         """Look at webhooks and try them: `list`, `test`."""
+        self.stats = Stats(self)
+        """See how much happened and how long it took: `series`, `totals`."""
+        self.audit = Audit(self)
+        """See what operators did: `list`."""
 
     def __repr__(self) -> str:
         return f"<Mainspring {self.url}>"
@@ -171,6 +184,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -192,6 +206,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> Any:
         """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
 
@@ -207,7 +222,8 @@ class Mainspring:
         `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
 
         `concurrency` is how many of its jobs may run at once, and `rate` how many may start in a time ("50/1m", a
-        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for.
+        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for. `tags`
+        are words by which its jobs can be found.
 
         Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
         """
@@ -220,6 +236,7 @@ class Mainspring:
             concurrency=concurrency,
             rates=check_rates(rate),
             cost=cost,
+            tags=check_tags(tags),
         )
 
         def decorate(function: Any) -> Task[..., Any]:
@@ -431,7 +448,7 @@ class Mainspring:
         """The queues of the code: those declared by `queue`, and the others that tasks name."""
         named = {task.options.queue: DefineQueue(task.options.queue) for task in self._tasks.values()}
         if self.webhooks.declared:
-            named[DELIVERIES] = self.webhooks.queue()
+            named[DELIVERIES] = DefineQueue(DELIVERIES, CONCURRENCY)
         return tuple((named | self._queues).values())
 
     def declared_tasks(self, gated: Iterable[str] = ()) -> tuple[DefineTask, ...]:
@@ -468,7 +485,6 @@ class Mainspring:
         allow_private: bool = False,
         timeout: Duration = "10s",
         retry: Retry | int | None = None,
-        concurrency: int | None = 5,
     ) -> None:
         """Tell a server what happens to jobs and flows: `app.webhook("https://example.com/jobs", on="dead",
         secret=SECRET)`.
@@ -481,8 +497,7 @@ class Mainspring:
         ("flow.completed", "flow.failed"); `task` and `queue` say of which jobs. `secret` is what both sides know, or
         the new and the old one while they are changed. With `include_result` the results of completed jobs go along.
         Private addresses are refused, whatever name leads to them, unless `allow_private`. A delivery may take
-        `timeout`, and `concurrency` of them are under way at once. `name` (default: the URL's host) is what is stored;
-        the URL and the secret never are.
+        `timeout`. `name` (default: the URL's host) is what is stored; the URL and the secret never are.
 
         Raises `InvalidOption`, `InvalidURL`, `InvalidDuration`.
         """
@@ -501,7 +516,6 @@ class Mainspring:
             allow_private=allow_private,
             timeout=timeout,
             retry=retry,
-            concurrency=concurrency,
         )
         if not self.webhooks.declared:
             for own in own_tasks(self, lambda new: JobDraft(new, self)):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from mainspring.altering import cancel
 from mainspring.clock import new_id
+from mainspring.counting import counted
 from mainspring.draft import JobDraft, insert
 from mainspring.errors import FlowNotFound, InvalidFlow, JobNotFound, ResultTimeout
 from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job
@@ -26,7 +27,7 @@ from mainspring.model.options import check_name
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.model.text import quote
 from mainspring.nodes import After, Entry, Node, OnFailure, Part, ids_of, policies_of, refuse_cycles, refuse_oddities
-from mainspring.store.base import Callback, CountRequest, Filter, FindRequest, NewFlow
+from mainspring.store.base import Callback, Filter, FindRequest, NewFlow
 from mainspring.twin import Steps, Wait, Watching, ask, twins
 
 if TYPE_CHECKING:
@@ -275,10 +276,9 @@ class Flow(Generic[R_co]):
 
     def _progress(self) -> Steps[FlowProgress]:
         """How many of its jobs have ended, of how many. Raises `FlowNotFound` if it is gone."""
-        reply = yield from ask(CountRequest(Filter(flow=self._stored_id())))
         states: dict[State, int] = {}
-        for tally in reply.tallies:
-            states[tally.state] = states.get(tally.state, 0) + tally.count
+        for (_, state), count in (yield from counted(Filter(flow=self._stored_id()))).items():
+            states[state] = states.get(state, 0) + count
         if not states and not (yield from ask(FindRequest(Filter(flow=self.id), 1, flows=True))).flows:
             raise FlowNotFound(f"no flow has the id {self.id!r}; it may have been pruned")
         done = sum(count for state, count in states.items() if state in FINAL)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mainspring.altering import alter, cancel
 from mainspring.clock import moment, now_ms
-from mainspring.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
+from mainspring.errors import ConfigurationError, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from mainspring.model import failure, history
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim, JobRecord, NewJob
 from mainspring.model.options import JobOptions
 from mainspring.model.outcome import ErrorRecord, Verdict
+from mainspring.model.secrets import Path, redacted
 from mainspring.model.states import FINAL, State
 from mainspring.model.why import explain
 from mainspring.situation import find_out
@@ -134,9 +135,34 @@ class Job(Generic[R_co]):
 
     @property
     def args(self) -> dict[str, Any]:
-        """Its arguments by name, as JSON values."""
+        """Its arguments by name, as JSON values, secrets included: what is shown to anybody is `shown_args`."""
         args: dict[str, Any] = json.loads(self.record.args)
         return args
+
+    def shown_args(self) -> dict[str, Any]:
+        """Its arguments as they may be shown: what is marked as `Secret` is "[secret]" there."""
+        args: dict[str, Any] = redacted(self.args, self.secrets)
+        return args
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Where secrets are among its arguments: as the job was stored with, and as its task says now."""
+        options, task = self._options, self._app.tasks.get(self.task)
+        paths = dict.fromkeys((*options.secrets, *(task.codec.secrets if task is not None else ())))
+        return tuple(("items", "*", *path) for path in paths) if options.each else tuple(paths)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words by which it can be found."""
+        return self._options.tags
+
+    @property
+    def _options(self) -> JobOptions:
+        try:
+            return JobOptions.from_text(self.record.options)
+        except ConfigurationError:
+            # Whatever wrote it was not this program. It is to be seen all the same.
+            return JobOptions()
 
     @property
     def priority(self) -> int:

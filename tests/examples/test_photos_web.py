@@ -211,7 +211,8 @@ def test_other_sites_and_other_names_are_refused(client: httpx.Client, album: st
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Host": "photos.example"}):
         for path in ("/albums", "/camera", f"{album}/photos"):
             assert client.post(path, headers=headers, content=picture()).status_code == 403
-    assert client.get("/", headers={"Host": "photos.example"}).status_code == 403
+    for host in ("photos.example", "localhost.example", "127.0.0.1.example", "[::1", "a@localhost"):
+        assert client.get("/", headers={"Host": host}).status_code == 403
 
 
 def test_browsers_are_told_to_run_nothing_of_others(client: httpx.Client, album: str) -> None:

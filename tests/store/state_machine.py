@@ -84,6 +84,10 @@ SETTLING = (Verb.CANCEL, Verb.REVIVE, Verb.DELETE)
 """What children hear of: how such jobs fall into batches, and so who is told first, is open."""
 
 
+OPTIONS = (None, '{"timeout_ms":5,"tags":["a","b\\u00e9"]}', None, "[7]")
+"""What nobody can read is kept like the rest."""
+
+
 class Operations(SideBySide):
     """The rules."""
 
@@ -177,7 +181,7 @@ class Operations(SideBySide):
                 f'{{"n":{draft.pick}}}',
                 draft.priority,
                 delay_ms=draft.delay_ms,
-                options=f"[{draft.pick}]" if draft.pick % 2 else None,
+                options=OPTIONS[draft.pick % 4],
                 keys=draft.keys,
                 partition=draft.place[1],
                 cost=draft.cost,
@@ -283,6 +287,9 @@ class Operations(SideBySide):
                 lines=tuple(LogLine(self.now, f"{remark.percent} {number}") for number in range(remark.lines)),
                 first=remark.first,
                 checkpoint=f"[{remark.percent}]" if remark.percent % 5 else None,
+                pieces=tuple(f"{remark.percent}.{number}" for number in range(remark.lines // 2)),
+                first_piece=remark.first,
+                kept_from=remark.first // 2,
             )
         for _ in range(1 + noted[0].again):
             self.ask(NoteRequest(tuple(notes.values()), now=self.now))

@@ -22,6 +22,7 @@ from mainspring.model.states import FINAL, State
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
+    Bookmark,
     Callback,
     ClaimRequest,
     ConfigureRequest,
@@ -178,7 +179,7 @@ def machine(request: pytest.FixtureRequest, filled: Machine) -> Iterator[Machine
 
 BACKLOGS = re.compile(
     # walks a table or an index from end to end
-    r"SCAN (mainspring_(jobs|finished|log|keys|edges|flows|partitions|lanes)|j|f|l|k|e|b|own|below)\b"
+    r"SCAN (mainspring_(jobs|finished|log|keys|edges|flows|partitions|lanes|audit)|j|f|l|k|e|b|own|below)\b"
     r"|\(state=\?\)$"  # walks all jobs of one state
     r"|TEMP B-TREE|AUTOMATIC"  # sorts, or makes an index first
 )
@@ -198,6 +199,7 @@ EXCEPTIONS = {
     ("any_edge", "SCAN mainspring_edges USING COVERING INDEX mainspring_edges_parent"): "ends at the first row",
     ("parents_of", "USE TEMP B-TREE FOR ORDER BY"): "sorts the parents of the jobs that it is asked for",
     ("oldest_flows", "SCAN mainspring_flows USING COVERING INDEX mainspring_flows_page"): "in order, up to a limit",
+    ("newest_audit", "SCAN mainspring_audit USING INDEX mainspring_audit_page"): "in order, up to a limit",
     ("flow_counts", "USE TEMP B-TREE FOR GROUP BY"): "exact, so it grows with the flows that it is asked for",
 }
 STATEMENTS = {name: text for name, text in DIALECT._texts.items() if text}
@@ -300,7 +302,8 @@ class TestSelections:
     @pytest.mark.parametrize("states", [(), (State.QUEUED,), tuple(State)])
     def test_what_is_named_by_id_is_found_by_id(self, machine: Machine, states: tuple[State, ...]) -> None:
         by_id = Filter(BY_ID.ids, states)
-        requests: list[Request[Any]] = [FindRequest(by_id, with_log=True), CountRequest(by_id)]
+        marks = tuple(map(Bookmark, by_id.ids))
+        requests: list[Request[Any]] = [FindRequest(by_id, with_log=True, bookmarks=marks), CountRequest(by_id)]
         requests += [AlterRequest(verb, by_id, value) for verb, value in ALTERATIONS.items() if not states]
         for request in requests:
             for read in self.reads_of(machine.plans(request)):
@@ -357,7 +360,7 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
     follow_ups = (NewJob("follow-up", "task"),)
     ended = tuple(settlement(claim, follow_ups=follow_ups[: n == 0]) for n, claim in enumerate(claims))
     returned = tuple(settlement(claim, State.SCHEDULED, delay_ms=5) for claim in claims)
-    notes = tuple(Note(claim.id, claim.lease, 50.0, "half", lines("a", "b")) for claim in claims)
+    notes = tuple(Note(claim.id, claim.lease, 50.0, "half", lines("a", "b"), pieces=("c",)) for claim in claims)
     claim = {
         "what is queued": ("queue 0", now),
         "nothing: the queue is empty": ("empty", now),
@@ -398,6 +401,7 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
         "find a page": FindRequest(Filter(), now=now),
         "find dead ones": FindRequest(Filter(states=(State.DEAD,)), now=now),
         "find by id": FindRequest(by_id, with_log=True, now=now),
+        "find stamps": FindRequest(by_id, stamps=True, now=now),
         "find what is not there": FindRequest(nobodys, now=now),
         "count by id": CountRequest(by_id, now=now),
         **{f"{verb} by id": AlterRequest(verb, by_id, value, now=now) for verb, value in ALTERATIONS.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from mainspring import (
     Context,
     InvalidSignature,
     Job,
+    Limits,
     Mainspring,
     Retry,
     State,
@@ -127,7 +129,7 @@ async def test_only_what_it_is_for_is_told(app: Mainspring, receiver: Receiver) 
         deliveries = await app.jobs.afind(task=DELIVERY)
         await ended(*deliveries)
     assert sorted(each.event["job"]["task"] for each in receiver.received) == ["elsewhere", "work"]
-    assert {job.partition for job in deliveries} == {"by task", "by queue"}
+    assert {job.args["webhook"] for job in deliveries} == {"by task", "by queue"}
 
 
 async def test_several_webhooks_hear_of_one_event_by_one_id(app: Mainspring, receiver: Receiver) -> None:
@@ -146,6 +148,7 @@ async def test_several_webhooks_hear_of_one_event_by_one_id(app: Mainspring, rec
     assert sorted("result" in event["job"] for event in events) == [False, True]
 
 
+@pytest.mark.filterwarnings("ignore::mainspring.model.codec.PayloadWarning")
 async def test_a_large_result_is_left_out(app: Mainspring, receiver: Receiver) -> None:
     tell(app, receiver, "completed", include_result=True)
 
@@ -269,18 +272,56 @@ async def test_a_receiver_that_hangs_does_not_take_all_of_a_worker(app: Mainspri
 
     with receiving(Receiver()) as receiver:
         receiver.answering = hang
-        tell(app, receiver, "completed", concurrency=2)
+        tell(app, receiver, "completed")
 
         @app.task
         async def work() -> None: ...
 
-        async with working(app, concurrency=4):
-            for _ in range(8):
+        async with working(app, concurrency=6):
+            for _ in range(12):
                 await (await work.aenqueue()).aresult(20)
-            assert len(receiver.received) <= 2
-            await (await work.aenqueue()).aresult(20)
+            await until(lambda: len(receiver.received) == 5)
+            assert await (await work.aenqueue()).aresult(20) is None
+            assert len(receiver.received) == 5
             go_on.set()
-            await until(lambda: len(receiver.received) == 9)
+            await until(lambda: len(receiver.received) == 13)
+
+
+async def test_a_receiver_that_hangs_does_not_hold_up_the_others(app: Mainspring, receiver: Receiver) -> None:
+    ending = threading.Event()
+    with receiving(Receiver()) as hanging:
+        hanging.answering = lambda handler, received: ending.wait(60)
+        tell(app, hanging, "completed", name="hangs", timeout=0.5, retry=2)
+        async with working(app):
+            first = [await app.webhooks.atest("hangs") for _ in range(5)]
+            await until(lambda: app.jobs.count(task=DELIVERY, state="scheduled") == 5)
+            tell(app, hanging, "completed", name="hangs", timeout=30, retry=2)
+            more = [await app.webhooks.atest("hangs") for _ in range(9)]
+            await until(lambda: app.jobs.count(task=DELIVERY, state="scheduled") == 13)
+            tell(app, receiver, "completed", name="well")
+            assert (await (await app.webhooks.atest("well")).aresult(20))["status"] == 200
+            snoozed = [job for job in more if job.refresh().state is State.SCHEDULED]
+            assert len(snoozed) == 8
+            assert {job.attempt for job in snoozed} == {0}
+            assert {job.record.reason for job in snoozed} == {"its receiver hangs, and has one delivery at a time"}
+            assert {job.refresh().attempt for job in first} == {1}
+            ending.set()
+
+
+async def test_their_queue_can_be_partitioned(app: Mainspring, receiver: Receiver) -> None:
+    app.queue("webhooks", partition="webhook", per_partition=Limits(concurrency=2))
+    tell(app, receiver, "completed", name="a")
+    tell(app, receiver, "completed", name="b")
+
+    @app.task
+    async def work() -> None: ...
+
+    async with working(app):
+        await work.aenqueue()
+        await until(lambda: len(receiver.received) == 2)
+        deliveries = await app.jobs.afind(task=DELIVERY)
+        await ended(*deliveries)
+    assert sorted(job.partition for job in deliveries) == ["a", "b"]
 
 
 # --- flows ---

@@ -6,7 +6,7 @@ browsers load and run nothing but what is served here.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Guard"]
 
-NAMES = ("localhost", "127.0.0.1", "::1")
+OURS = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -62,7 +62,7 @@ class Guard:
 
 def _complaint(method: str, headers: Headers) -> str:
     host = headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in NAMES:
+    if not OURS.fullmatch(host):
         return f"This page does not answer to the name {host}."
     if method not in ("GET", "HEAD") and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return "A page of another site has sent this."

@@ -21,6 +21,7 @@ from mainspring.nodes import OnFailure
 from mainspring.shapes import spawned
 from mainspring.store.base import Filter, FindRequest, FlowRecord
 from mainspring.twin import Steps, ask, twins
+from mainspring.webhooks.telling import flow_witness
 
 if TYPE_CHECKING:
     from mainspring.draft import JobDraft
@@ -165,7 +166,11 @@ def _seen(record: FlowRecord, parts: tuple[FlowView, ...] = (), jobs: tuple[Job[
         parent=record.parent,
         created_at=moment(record.created_at),
         counts=dict(record.counts),
-        callbacks={callback.job: _WHEN.get(callback.policy, callback.policy) for callback in record.callbacks},
+        callbacks={
+            callback.job: _WHEN.get(callback.policy, callback.policy)
+            for callback in record.callbacks
+            if callback.job != flow_witness(record.id)
+        },
         parts=parts,
         jobs=jobs,
     )

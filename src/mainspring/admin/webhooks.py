@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,11 +14,9 @@ from mainspring.clock import new_id, now_ms
 from mainspring.draft import insert
 from mainspring.errors import InvalidOption, WebhookNotFound
 from mainspring.job import Job
-from mainspring.model.limits import Limits
 from mainspring.model.text import quote
-from mainspring.store.base import DefineQueue
 from mainspring.twin import Steps, twins
-from mainspring.webhooks.telling import DELIVERY, Occurrence, Telling, deliveries
+from mainspring.webhooks.telling import DELIVERY, Occurrence, Telling
 from mainspring.webhooks.webhook import QUEUE, Webhook
 
 if TYPE_CHECKING:
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from mainspring.worker.settler import Settled
 
 __all__ = ["WebhookView", "Webhooks"]
+
+LOOKED_AT = 500
+"""Deliveries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Webhooks(Door):
     def __init__(self, app: Mainspring) -> None:
         super().__init__(app)
         self._declared: dict[str, Webhook] = {}
-        self.telling = Telling(self._declared)
+        self.telling = Telling(self._declared, self._partition_of)
         """Makes deliveries; for whoever brings about what they tell of."""
 
     @property
@@ -72,24 +74,15 @@ class Webhooks(Door):
         """What workers do to each settlement, so that others hear of it; None: nobody is to."""
         return self.telling.told if self._declared else None
 
-    def queue(self) -> DefineQueue:
-        """The queue of the deliveries, with how many of each webhook's may be under way at once."""
-        limits = ((each.name, Limits(each.concurrency)) for each in self._declared.values())
-        return DefineQueue(QUEUE, partitions=tuple(limits))
-
     def _list(self, last: int = 5) -> Steps[builtins.list[WebhookView]]:
-        """The webhooks of the code, by name, each with its `last` deliveries."""
+        """The webhooks of the code, by name, each with its `last` deliveries among the newest 500 of all."""
         if type(last) is not int or not 0 <= last <= 100:
             raise InvalidOption(f"last={quote(last)} is not a whole number from 0 to 100")
-        views = []
-        for name in sorted(self._declared):
-            webhook = self._declared[name]
-            found: tuple[Job[Any], ...] = ()
-            if last:
-                page = yield from self._app.jobs._find(limit=last, task=DELIVERY, queue=QUEUE, partition=name)
-                found = tuple(page)
-            views.append(_view(webhook, found))
-        return views
+        found: defaultdict[str, builtins.list[Job[Any]]] = defaultdict(builtins.list)
+        if last and self._declared:
+            for job in (yield from self._app.jobs._find(limit=LOOKED_AT, task=DELIVERY, queue=QUEUE)):
+                found[str(job.args.get("webhook"))].append(job)
+        return [_view(self._declared[name], tuple(found[name][:last])) for name in sorted(self._declared)]
 
     list, alist = twins(_list)
 
@@ -100,10 +93,16 @@ class Webhooks(Door):
         if webhook is None:
             known = ", ".join(map(quote, sorted(self._declared))) or "none"
             raise WebhookNotFound(f"no webhook is named {quote(name)}; there are: {known}")
-        jobs = yield from insert(self._app, deliveries(Occurrence(new_id(), "ping", now_ms()), [webhook]))
+        seen = Occurrence(new_id(), "ping", now_ms())
+        jobs = yield from insert(self._app, self.telling.deliveries(seen, [webhook]))
         return jobs[0]
 
     test, atest = twins(_test)
+
+    def _partition_of(self, args: Mapping[str, Any]) -> str:
+        """Where the code has partitioned the deliveries' queue: the partition of one."""
+        partitioning = self._app.partitioning(QUEUE)
+        return "" if partitioning is None else partitioning.partition_of(DELIVERY, args)
 
 
 def _view(webhook: Webhook, last: tuple[Job[Any], ...]) -> WebhookView:

@@ -15,6 +15,7 @@ from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
 from mainspring.web.live.desk import Desk
+from mainspring.web.openapi import describe
 from mainspring.web.origin import Hosts, Origins
 from mainspring.web.problems import Unexpected, handle_problems
 from mainspring.web.secret import site_secret
@@ -50,6 +51,8 @@ def create_app(
     client's address and of https is believed. `secret` signs sessions and tickets ($MAINSPRING_WEB_SECRET if none is
     given): processes that serve the same site, or make tickets for it, need the same one; without one, a new one is
     made at each start.
+
+    Raises `ConfigurationError`.
     """
     ways = _ways(auth)
     web = FastAPI(
@@ -76,6 +79,7 @@ def create_app(
     web.include_router(api.router, prefix="/api/v1")
     web.include_router(live.router, prefix="/api/v1")
     web.include_router(pages.router)
+    describe(web)
     return web
 
 

@@ -68,8 +68,8 @@ def post(
         return Answer(
             response.status, response.getheader("Retry-After"), excerpt, connection.peer, time.monotonic() - began
         )
-    except TimeoutError:
-        raise DeliveryFailed(f"{target.authority} did not answer within {timeout:g} s") from None
+    except TimeoutError as error:
+        raise DeliveryFailed(f"{target.authority} did not answer within {timeout:g} s") from error
     except ssl.SSLError as error:
         raise DeliveryFailed(f"{target.authority}: no TLS with it: {_brief(error)}") from None
     except OSError as error:

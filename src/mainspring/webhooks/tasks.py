@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from mainspring.clock import now_ms
-from mainspring.errors import Bury, DeliveryFailed, JobNotFound, RetryAfter
+from mainspring.errors import Bury, DeliveryFailed, JobNotFound, RetryAfter, Snooze
 from mainspring.model import history
 from mainspring.model.job import NewJob
 from mainspring.model.options import TaskOptions
@@ -33,6 +36,8 @@ __all__ = ["OwnTask", "own_tasks"]
 
 LONGEST_ASKED_FOR = 24 * 3600.0
 """Seconds. A receiver that asks for a longer pause gets this one."""
+WHILE_HANGING = (30.0, 90.0)
+"""Seconds until a delivery is looked at again that had to let another one go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class OwnTask:
 def own_tasks(app: Mainspring, drafted: Callable[[NewJob], JobDraft[Any]]) -> list[OwnTask]:
     """The tasks of an app that declares webhooks."""
     telling, declared = app.webhooks.telling, app.webhooks.declared
+    hanging = Hanging()
 
     def deliver(ctx: Context, webhook: str, event: dict[str, Any]) -> dict[str, Any]:
         known = declared.get(webhook)
@@ -54,7 +60,8 @@ def own_tasks(app: Mainspring, drafted: Callable[[NewJob], JobDraft[Any]]) -> li
             raise DeliveryFailed(
                 f"no webhook is named {quote(webhook)} in the code of this worker; it was taken out, or is to come"
             )
-        return _deliver(ctx, known, event)
+        with hanging.turn(known.name):
+            return _deliver(ctx, known, event)
 
     def see_cancelled(ctx: Context, job: str, lease: int) -> None:
         try:
@@ -83,6 +90,38 @@ def own_tasks(app: Mainspring, drafted: Callable[[NewJob], JobDraft[Any]]) -> li
 def _cancelled_by_its_run(attempts: str) -> bool:
     last = history.parse(attempts)[-1:]
     return bool(last) and last[0].verdict is Verdict.CANCELLED
+
+
+class Hanging:
+    """Which receivers did not answer in time lately: of those one delivery at a time is tried, so that they do not hold
+    up the others'. Each worker knows it of itself alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
+        self._under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """One delivery to it. Raises `Snooze` where there is one already, and it hangs."""
+        with self._lock:
+            if name in self._names and self._under_way[name]:
+                raise Snooze(random.uniform(*WHILE_HANGING), "its receiver hangs, and has one delivery at a time")
+            self._under_way[name] += 1
+        try:
+            yield
+        except DeliveryFailed as failure:
+            self._heard(name, hangs=isinstance(failure.__cause__, TimeoutError))
+            raise
+        except BaseException:
+            self._heard(name, hangs=False)
+            raise
+        self._heard(name, hangs=False)
+
+    def _heard(self, name: str, *, hangs: bool) -> None:
+        with self._lock:
+            self._under_way[name] -= 1
+            (self._names.add if hangs else self._names.discard)(name)
 
 
 # --- one delivery ----------------------------------------------------------------------------------------------------

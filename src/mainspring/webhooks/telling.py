@@ -12,7 +12,7 @@ what is told: whoever tells of the same thing a second time makes the same job, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid5
@@ -26,7 +26,16 @@ from mainspring.webhooks.webhook import FLOW_EVENTS, QUEUE, Webhook
 from mainspring.worker.observers import event_name
 from mainspring.worker.settler import Settled
 
-__all__ = ["DELIVERY", "FLOW_WITNESS", "OWN_TASKS", "WITNESS", "Occurrence", "Telling"]
+__all__ = [
+    "DELIVERY",
+    "FLOW_WITNESS",
+    "OWN_TASKS",
+    "WITNESS",
+    "Occurrence",
+    "Telling",
+    "flow_witness",
+    "witness",
+]
 
 DELIVERY = "mainspring.webhook"
 WITNESS = "mainspring.webhook.cancelled"
@@ -67,8 +76,28 @@ class Occurrence:
 class Telling:
     """Makes the deliveries of an app's webhooks, which are looked at anew each time."""
 
-    def __init__(self, webhooks: Mapping[str, Webhook]) -> None:
+    def __init__(
+        self, webhooks: Mapping[str, Webhook], partition_of: Callable[[Mapping[str, Any]], str] = lambda args: ""
+    ) -> None:
         self._webhooks = webhooks
+        self._partition_of = partition_of
+
+    def deliveries(self, seen: Occurrence, wanted: Iterable[Webhook]) -> list[NewJob]:
+        """The jobs that tell these webhooks' receivers of it."""
+        made = []
+        for webhook in wanted:
+            args = {"webhook": webhook.name, "event": seen.document(webhook.include_result)}
+            made.append(
+                NewJob(
+                    _id(seen.id, webhook.name),
+                    DELIVERY,
+                    QUEUE,
+                    json.dumps(args, separators=(",", ":")),
+                    options=None if webhook.retry is None else JobOptions(retry=webhook.retry).to_text(),
+                    partition=self._partition_of(args),
+                )
+            )
+        return made
 
     # --- what workers tell ---
 
@@ -82,7 +111,7 @@ class Telling:
         added = [*self.witnesses(settlement.follow_ups)] if settlement.follow_ups else []
         wanted = self._wanted(name, claim.task, claim.queue)
         if wanted:
-            added += deliveries(_of_run(name, settled), wanted)
+            added += self.deliveries(_of_run(name, settled), wanted)
         if not added:
             return settled
         return settled._replace(settlement=replace(settlement, follow_ups=(*settlement.follow_ups, *added)))
@@ -115,7 +144,7 @@ class Telling:
         at = record.finished_at or 0
         job = _job(record, record.state, record.attempt, record.reason)
         seen = Occurrence(_id(record.id, record.created_at, record.lease, at), "cancelled", at, job, _flow(record.flow))
-        return deliveries(seen, wanted)
+        return self.deliveries(seen, wanted)
 
     def with_witnesses(self, flows: Sequence[NewFlow]) -> tuple[list[NewFlow], list[NewJob]]:
         """These flows, and the jobs that will see them end, if anybody is to hear of it. Not of parts of flows."""
@@ -126,7 +155,7 @@ class Telling:
         for flow in flows:
             if flow.parent is None:
                 args = json.dumps({"flow": flow.id, "name": flow.name})
-                seer = NewJob(_id("flow", flow.id), FLOW_WITNESS, QUEUE, args)
+                seer = NewJob(flow_witness(flow.id), FLOW_WITNESS, QUEUE, args)
                 added.append(seer)
                 flow = replace(flow, callbacks=(*flow.callbacks, Callback(seer.id, Policy.RUN)))
             watched.append(flow)
@@ -139,31 +168,18 @@ class Telling:
         flow = {"id": id, "name": name, "state": how, "jobs": {str(state): count for state, count in states.items()}}
         # Tasks and queues are of jobs: a flow has none.
         wanted = [each for each in self._webhooks.values() if event in each.events]
-        return deliveries(Occurrence(_id(witness, event), event, at, None, flow), wanted)
-
-
-def deliveries(seen: Occurrence, wanted: Iterable[Webhook]) -> list[NewJob]:
-    """The jobs that tell these webhooks' receivers of it."""
-    made = []
-    for webhook in wanted:
-        args = {"webhook": webhook.name, "event": seen.document(webhook.include_result)}
-        made.append(
-            NewJob(
-                _id(seen.id, webhook.name),
-                DELIVERY,
-                QUEUE,
-                json.dumps(args, separators=(",", ":")),
-                options=None if webhook.retry is None else JobOptions(retry=webhook.retry).to_text(),
-                partition=webhook.name,
-            )
-        )
-    return made
+        return self.deliveries(Occurrence(_id(witness, event), event, at, None, flow), wanted)
 
 
 def witness(job: str, lease: int, again: str = "") -> NewJob:
     """A job that waits for another one, whose lease is that now, to see whether it ends cancelled without a run."""
     args = json.dumps({"job": job, "lease": lease})
     return NewJob(_id("witness", job, lease, again), WITNESS, QUEUE, args, parents=(Edge(job, Policy.RUN),))
+
+
+def flow_witness(flow: str) -> str:
+    """The id of the job that sees that flow end, where there is one."""
+    return _id("flow", flow)
 
 
 def _of_run(name: str, settled: Settled) -> Occurrence:

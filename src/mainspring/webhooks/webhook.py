@@ -9,13 +9,12 @@ from typing import Any, Literal, get_args
 from mainspring.errors import InvalidOption
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
-from mainspring.model.limits import check_concurrency
 from mainspring.model.options import check_name
 from mainspring.model.text import quote
 from mainspring.webhooks.signature import Secrets, check_secrets
 from mainspring.webhooks.target import Target
 
-__all__ = ["EVENTS", "FLOW_EVENTS", "QUEUE", "RETRY", "TIMEOUT", "Webhook", "WebhookEvent", "declare"]
+__all__ = ["CONCURRENCY", "EVENTS", "FLOW_EVENTS", "QUEUE", "RETRY", "TIMEOUT", "Webhook", "WebhookEvent", "declare"]
 
 WebhookEvent = Literal[
     "completed",
@@ -36,7 +35,7 @@ EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 FLOW_EVENTS = frozenset({"flow.completed", "flow.failed"})
 
 QUEUE = "webhooks"
-"""Where deliveries wait, each webhook's in a partition of its own, so that none waits behind another's."""
+"""Where deliveries wait."""
 RETRY = Retry(
     attempts=12,
     delay=("10s", "1m", "5m", "15m", "30m", "1h", "2h", "3h", "4h", "6h", "6h"),
@@ -47,7 +46,8 @@ RETRY = Retry(
 TIMEOUT = "10s"
 MOST_SECONDS = 60.0
 CONCURRENCY = 5
-"""How many deliveries of one webhook are under way at once: one that hangs must not take all of a worker."""
+"""How many deliveries are under way at once, unless the code says otherwise about the queue: receivers that hang must
+not take all of a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,6 @@ class Webhook:
     allow_private: bool = False
     timeout: float = 10.0
     retry: Retry | None = None
-    concurrency: int | None = CONCURRENCY
 
     @property
     def url(self) -> str:
@@ -93,7 +92,6 @@ def declare(
     allow_private: bool,
     timeout: Duration,
     retry: Retry | int | None,
-    concurrency: int | None,
 ) -> Webhook:
     """The webhook, all of it checked. Raises `InvalidOption`, `InvalidURL`, `InvalidDuration`."""
     target = Target.parse(url, allow_private=allow_private)
@@ -115,7 +113,6 @@ def declare(
         allow_private=allow_private,
         timeout=seconds,
         retry=retry,
-        concurrency=check_concurrency(concurrency),
     )
 
 

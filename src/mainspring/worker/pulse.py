@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from mainspring.errors import StoreError
 from mainspring.store.base import BeatReply, BeatRequest, Presence, Store
+from mainspring.worker.counters import Counters
 from mainspring.worker.vitals import Vitals
 
 __all__ = ["Beating", "Pulse", "PulseThread"]
@@ -37,7 +38,8 @@ thrown what came instead; and it ends when there is no loop any more that it cou
 
 class Pulse:
     """`presence` describes the worker; `heard` is called on the loop with what the store said, `renewed` at once with
-    whose lease was renewed and when that was asked for; `running_here` tells which job a task of the loop runs.
+    whose lease was renewed and when that was asked for; `running_here` tells which job a task of the loop runs. What
+    `counters` have counted goes along with the beats.
     Sans-I/O: `beats` says what is to be done, and somebody else does it."""
 
     def __init__(
@@ -49,6 +51,7 @@ class Pulse:
         running_here: Callable[[asyncio.Task[Any] | None], str | None],
         beat_seconds: float,
         vitals: Vitals,
+        counters: Counters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._presence = presence
@@ -57,6 +60,7 @@ class Pulse:
         self._running_here = running_here
         self.beat_seconds = beat_seconds
         self._vitals = vitals
+        self._counters = counters
         self._monotonic = monotonic
         self._silent_since: float | None = None
 
@@ -73,7 +77,8 @@ class Pulse:
             try:
                 guard.look()
                 presence = self._presence()
-                reply = yield BeatRequest(presence, "stay" if beating else "look")
+                reports = self._counters.report() if self._counters is not None and beating else ()
+                reply = yield BeatRequest(presence, "stay" if beating else "look", reports)
             except StoreError as error:
                 self._unheard(error)
                 pause /= AGAIN
@@ -81,7 +86,11 @@ class Pulse:
             except Exception:
                 # Without its heart the worker would lose all its jobs, so nothing may end this.
                 logger.exception("heartbeat failed; it is tried again")
+                if self._counters is not None:
+                    self._counters.forget()
                 continue
+            if self._counters is not None:
+                self._counters.heard(reports)
             self._vitals.heard(renewed=beating and reply is not None and reply.alive)
             if self._silent_since is not None:
                 logger.warning("heartbeat: the store answers again")

@@ -29,9 +29,10 @@ from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
 from mainspring.worker import processes
-from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
+from mainspring.worker.chores import Chore, Prune, Reap, RollUp, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
+from mainspring.worker.counters import Counters
 from mainspring.worker.executors import Threads
 from mainspring.worker.machine import Machine
 from mainspring.worker.notebook import Notebook
@@ -81,6 +82,7 @@ class _Parts:
     runs: Runs
     pump: Pump
     chores: tuple[Chore, ...]
+    counters: Counters | None
     pulse: Beating
 
 
@@ -91,7 +93,8 @@ class Worker:
     that the app's tasks name, alike. `concurrency` is how many jobs run at once. `lease` is how long after its last
     heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. A process
     that runs jobs (`executor="process"`) is replaced after `process_jobs`, or when it keeps more than `process_memory`
-    between two of them. Raises `InvalidOption`; so does running it for a task that no process could find.
+    between two of them. Without `stats` it does not count what it does for `app.stats`. Raises `InvalidOption`; so does
+    running it for a task that no process could find.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Worker:
         name: str | None = None,
         process_jobs: int | None = None,
         process_memory: str | int = "512MB",
+        stats: bool = True,
         machine: Machine = Machine(),  # noqa: B008 - frozen
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
@@ -119,6 +123,7 @@ class Worker:
         self._concurrency = concurrency
         self._wear = Wear(process_jobs, to_bytes(process_memory))
         self._apart = checked(app.tasks, app.url)
+        self._stats = stats
         self._lease_ms = to_ms(lease)
         self._grace = to_ms(grace) / 1000
         if self._lease_ms < 1000:
@@ -252,7 +257,8 @@ class Worker:
             # It has beaten until the last settle; only now does the worker leave.
             await parts.pulse.stop()
             with suppress(StoreError):
-                await driver.run(BeatRequest(self._presence(), "leave"))
+                reports = parts.counters.rest() if parts.counters is not None else ()
+                await driver.run(BeatRequest(self._presence(), "leave", reports))
             parts.observers.close()
             parts.threads.close()
             logger.info("worker %s has stopped", self.name)
@@ -263,9 +269,18 @@ class Worker:
         pool = Processes(self._concurrency, self._wear, self._app.url, notebook, self._apart)
         observers = Observers(self._app.observers, self._event)
 
+        counters = Counters(self._machine.new_id()) if self._stats else None
+
         def settled(batch: Sequence[Settled]) -> None:
+            if counters is not None:
+                counters.settled(batch)
             observers.settled(batch)
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
+
+        def started(claim: Claim) -> None:
+            if counters is not None:
+                counters.started(claim)
+            observers.started(claim)
 
         told = self._app.webhooks.told
         settler = Settler(driver, clock, notebook, settled, self._retry_of, told=told)
@@ -276,7 +291,7 @@ class Worker:
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
-            started=observers.started,
+            started=started,
             vitals=self.vitals,
             quarantine=Quarantine(),
             owns=self._owns,
@@ -300,6 +315,7 @@ class Worker:
             running_here=runs.on,
             beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
             vitals=self.vitals,
+            counters=counters,
             monotonic=self._monotonic,
         )
         return _Parts(
@@ -320,7 +336,9 @@ class Worker:
                 ),
                 Tend(driver, clock),
                 Prune(driver),
+                RollUp(driver),
             ),
+            counters=counters,
             pulse=self._machine.beating(pulse, self._app.store),
         )
 

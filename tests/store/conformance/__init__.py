@@ -11,13 +11,14 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 """
 
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
+from .audit import TestAudit
 from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
 from .checkpoints import TestCheckpoints, TestCheckpointsEnd
 from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
-from .count import TestCount
+from .count import TestCount, TestQuickCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
 from .edges import TestDuplicates, TestFollowUpEdges, TestParentsInserted, TestParentsSeen, TestWaiting
 from .find import TestFilter, TestFind
@@ -28,6 +29,7 @@ from .insert import TestInsert, TestTicks
 from .keys import TestConflicts, TestGivingBack, TestKeys, TestReplacing, TestSeats, TestTicksKeys, TestTogether
 from .note import TestLog, TestNote
 from .opening import TestClosing, TestOpening
+from .output import TestBookmarks, TestOutput, TestStamps
 from .partitions import TestPartitionLimits, TestPausedPartitions, TestPlaces
 from .prune import TestPrune
 from .reap import TestReap
@@ -42,6 +44,7 @@ from .room import TestAllOrNone, TestKeysAndRoom, TestPartitionsRoom, TestRoom, 
 from .sequence import TestDeadHeads, TestKilledHeads, TestSequence
 from .settle import TestFence, TestFollowUps, TestSettle
 from .slots import TestSlots
+from .stats import TestCancelled, TestEnqueued, TestReading, TestReports, TestRollingUp
 from .task_gates import TestTaskGates
 from .texts import TestTexts
 from .turns import TestTurns
@@ -54,9 +57,12 @@ __all__ = [
     "TestAsync",
     "TestAsyncWatch",
     "TestAtomicity",
+    "TestAudit",
     "TestBeat",
+    "TestBookmarks",
     "TestCallbacks",
     "TestCancel",
+    "TestCancelled",
     "TestCancellingFlows",
     "TestCascades",
     "TestChangedLimits",
@@ -74,6 +80,7 @@ __all__ = [
     "TestDelete",
     "TestDrivers",
     "TestDuplicates",
+    "TestEnqueued",
     "TestFence",
     "TestFilter",
     "TestFind",
@@ -93,6 +100,7 @@ __all__ = [
     "TestNextDue",
     "TestNote",
     "TestOpening",
+    "TestOutput",
     "TestParentsInserted",
     "TestParentsSeen",
     "TestPartitionLimits",
@@ -104,10 +112,13 @@ __all__ = [
     "TestPrune",
     "TestPruningFlows",
     "TestQueues",
+    "TestQuickCount",
     "TestRandomGraphs",
     "TestRates",
+    "TestReading",
     "TestReap",
     "TestReplacing",
+    "TestReports",
     "TestReprioritise",
     "TestReschedule",
     "TestRevive",
@@ -116,6 +127,7 @@ __all__ = [
     "TestRevivingMany",
     "TestRevivingOneOfTwo",
     "TestRevivingParents",
+    "TestRollingUp",
     "TestRoom",
     "TestSchedules",
     "TestSeats",
@@ -123,6 +135,7 @@ __all__ = [
     "TestSequence",
     "TestSettle",
     "TestSlots",
+    "TestStamps",
     "TestTaskGates",
     "TestTexts",
     "TestTicks",

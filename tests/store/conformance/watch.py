@@ -244,3 +244,29 @@ class TestAsyncWatch(Stage):
             return turns
 
         assert asyncio.run(listen()) >= 3
+
+    def test_topics_are_added_to_an_open_watch_and_dropped(self, stage: Scene, store: Store) -> None:
+        """Hints about those that were added are heard from then on; of others at most that there may be something."""
+
+        async def listen() -> tuple[frozenset[str] | None, frozenset[str] | None]:
+            driver = store.async_driver()
+            watch = await driver.watch(())
+            await watch.add(["job:old", *(f"job:{number}" for number in range(2000))])
+            while await watch.wait(0.1):
+                pass  # what there was before is of no interest
+            watch.heard()
+            await asyncio.to_thread(progress, stage)
+            assert await watch.wait(PATIENCE)
+            await asyncio.sleep(0.05)
+            first = watch.heard()
+            await watch.drop(["job:old"])
+            await asyncio.to_thread(stage.alter, Verb.CANCEL, "old")
+            await watch.wait(0.2)
+            second = watch.heard()
+            await watch.aclose()
+            await driver.aclose()
+            return first, second
+
+        first, second = asyncio.run(listen())
+        assert first is None or "job:old" in first
+        assert second is None or "job:old" not in second

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from api.conftest import Hands
-from starlette.types import Receive, Scope, Send
 from worker.places import STORES, Servers
 
 from mainspring import Mainspring, Retry
 from mainspring.clock import new_id
 from mainspring.web import Identity, Role, create_app
+
+from ..asking import asking
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Api:
 
     client: httpx.AsyncClient
     who: Identity
+    app: Mainspring
 
     async def __call__(self, method: str, path: str, expect: int = 200, **options: Any) -> Any:
         """What it answers, where it answers as expected."""
@@ -77,15 +79,25 @@ def declare(app: Mainspring) -> None:
 @pytest.fixture
 async def api(app: Mainspring) -> AsyncIterator[Api]:
     """Asked by somebody who may do anything; `api.who` can be changed."""
-    web = create_app(app)
+    async with asked(app) as api:
+        yield api
+
+
+@pytest.fixture
+async def front(tmp_path: Path) -> AsyncIterator[Api]:
+    """The same on one store only: for what is refused before it comes to a store."""
+    async with Mainspring(f"sqlite:///{tmp_path}/front.db") as app:
+        declare(app)
+        async with asked(app) as api:
+            yield api
+
+
+@asynccontextmanager
+async def asked(app: Mainspring) -> AsyncIterator[Api]:
     api: Api
-
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["mainspring.identity"] = api.who
-        await web(scope, receive, send)
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://localhost") as client:
-        api = Api(client, Identity("ada", Role.ADMIN))
+    web = create_app(app, auth=lambda connection: api.who)
+    async with asking(web) as client:
+        api = Api(client, Identity("ada", Role.ADMIN), app)
         yield api
 
 

@@ -71,12 +71,10 @@ async def test_where_nothing_fits_nothing_is_done(api: Api) -> None:
         ({"where": {"queue": "a"}, "dry_run": "yes"}, "body.dry_run"),
     ],
 )
-async def test_no_bulk_hits_all_jobs_by_an_oversight(
-    api: Api, app: Mainspring, verb: str, ask: dict[str, Any], told: str
-) -> None:
-    job = await app.tasks["add"].aenqueue(1)
+async def test_no_bulk_hits_all_jobs_by_an_oversight(front: Api, verb: str, ask: dict[str, Any], told: str) -> None:
+    job = await front.app.tasks["add"].aenqueue(1)
     more = {"reschedule": {"delay": 60}, "reprioritise": {"priority": 1}}.get(verb, {})
-    assert told in (await api.refused("POST", f"/jobs/{verb}", 422, json=ask | more))["detail"]
+    assert told in (await front.refused("POST", f"/jobs/{verb}", 422, json=ask | more))["detail"]
     assert ((await job.arefresh()).state, job.priority) == ("queued", 5)
 
 

@@ -48,6 +48,17 @@ async def test_finding(api: Api, app: Mainspring, hands: Hands) -> None:
     assert await found("until=2099-01-01T00:00:00+01:00") == everything
 
 
+async def test_counting(api: Api, app: Mainspring, hands: Hands) -> None:
+    await app.tasks["add"].aenqueue(1)
+    hands.kill(OSError("no disk"))
+    await app.tasks["add"].using(queue="email").aenqueue(2)
+    counted = await api("GET", "/counts")
+    assert (counted["total"], counted["counts"]["dead"], counted["counts"]["queued"]) == (2, 1, 1)
+    assert counted["counts"]["running"] == 0
+    assert (await api("GET", "/counts?queue=email&state=dead"))["total"] == 0
+    await api.refused("GET", "/counts?limit=5", 422)
+
+
 async def test_pages_follow_each_other(api: Api, app: Mainspring) -> None:
     jobs = await app.aenqueue_many(app.tasks["add"].job(n) for n in range(7))
     seen: list[str] = []
@@ -83,6 +94,16 @@ async def test_what_cannot_be_asked_for_is_refused(api: Api, query: str, told: s
     assert told in (await api.refused("GET", f"/jobs?{query}", 422))["detail"]
 
 
+async def test_lists_stay_small_however_large_the_jobs_are(api: Api, app: Mainspring, hands: Hands) -> None:
+    await app.tasks["add"].aenqueue(1)
+    hands.kill(OSError("x" * 5000))
+    large = await app.tasks["mail/welcome"].aenqueue("a" * 20_000)
+    live, dead = (await api("GET", "/jobs"))["items"]
+    assert (live["id"], live["args"]) == (large.id, None)
+    assert (dead["args"], len(dead["error"]["message"])) == ({"a": 1}, 1000 - len(" … ".encode()) + len(" … "))
+    assert (await api("GET", f"/jobs/{large.id}"))["args"] == {"to": "a" * 20_000}
+
+
 async def test_one_job_with_everything(api: Api, app: Mainspring, hands: Hands) -> None:
     flow = Flow("sum")
     first = flow.add(app.tasks["add"].job(1))
@@ -102,6 +123,7 @@ async def test_one_job_with_everything(api: Api, app: Mainspring, hands: Hands) 
     assert whole["attempts"][0]["error"]["type"] == "OSError"
     assert RFC3339.fullmatch(whole["finished_at"])
     assert RFC3339.fullmatch(whole["log"][0]["at"])
+    assert whole["output"] == ""
     child = await api("GET", f"/jobs/{second.job.id}")
     assert child["parents"] == [{"id": claim.id, "policy": "fail", "state": "completed", "reason": None}]
     assert "completed" in whole["why"]

@@ -13,6 +13,13 @@ from mainspring.web import Identity, Role
 from .conftest import Api, Hands
 
 
+async def test_who_one_is(api: Api, app: Mainspring) -> None:
+    api.who = Identity("eve", Role.VIEWER)
+    about = await api("GET", "/about")
+    assert (about["title"], about["store"]) == ("Mainspring", app.url)
+    assert about["caller"] == {"name": "eve", "role": "viewer"}
+
+
 async def test_queues(api: Api, app: Mainspring) -> None:
     await app.tasks["add"].aenqueue(1)
     await app.tasks["mail/welcome"].aenqueue("a@b.c")
@@ -41,8 +48,8 @@ async def test_pausing_and_limiting_a_queue(api: Api) -> None:
     [{}, {"concurrency": 0}, {"concurrency": 10**30}, {"concurrency": 1.5}, {"rates": ["fast"]}, {"rates": "50/m"},
      {"rates": ["1/m"] * 11}, {"weight": 2}, {"max_queued": True}, {"rates": [f"{10**19}/m"]}, {"rates": ["1/99999d"]}],
 )  # fmt: skip
-async def test_limits_that_cannot_be_are_refused(api: Api, limits: dict[str, Any]) -> None:
-    await api.refused("PATCH", "/queues/email/limits", 422, json=limits)
+async def test_limits_that_cannot_be_are_refused(front: Api, limits: dict[str, Any]) -> None:
+    await front.refused("PATCH", "/queues/email/limits", 422, json=limits)
 
 
 async def test_partitions(api: Api, app: Mainspring) -> None:
@@ -96,9 +103,9 @@ async def test_schedules_are_put_paused_run_and_removed(api: Api) -> None:
         ({"task": "add", "args": {"a": 1}, "evry": 60}, 422),
     ],
 )
-async def test_schedules_that_cannot_be_are_refused(api: Api, put: dict[str, Any], status: int) -> None:
-    await api.refused("PUT", "/schedules/x", status, json=put)
-    assert (await api("GET", "/schedules"))["items"] == []
+async def test_schedules_that_cannot_be_are_refused(front: Api, put: dict[str, Any], status: int) -> None:
+    await front.refused("PUT", "/schedules/x", status, json=put)
+    assert (await front("GET", "/schedules"))["items"] == []
 
 
 async def test_workers(api: Api, hands: Hands) -> None:
@@ -151,6 +158,34 @@ async def test_pages_of_flows(api: Api, app: Mainspring) -> None:
     seen += [flow["id"] for flow in page["items"]]
     assert sorted(seen) == sorted(made)
     await api.refused("GET", "/flows?cursor=live:1:a", 422)
+
+
+async def test_webhooks(api: Api, app: Mainspring) -> None:
+    app.webhook("https://example.com/hook?key=s3cret", on=("completed",), secret="x" * 32, name="shop/told")
+    run = await api.ask("POST", "/webhooks/shop%2Ftold/test")
+    assert run.status_code == 201
+    (webhook,) = (await api("GET", "/webhooks"))["items"]
+    assert (webhook["name"], webhook["url"], webhook["on"]) == (
+        "shop/told",
+        "https://example.com/hook?…",
+        ["completed"],
+    )
+    assert [job["id"] for job in webhook["last"]] == [run.json()["id"]]
+    await api.refused("POST", "/webhooks/none/test", 404)
+
+
+async def test_nobody_can_have_webhooks_tell_what_has_not_happened(api: Api, app: Mainspring) -> None:
+    app.webhook("https://example.com/hook", on=("completed",), secret="x" * 32, name="told")
+    assert "mainspring.webhook" in app.tasks
+    assert [task["name"] for task in (await api("GET", "/tasks"))["items"]] == ["add", "mail/welcome"]
+    forged = {"webhook": "told", "event": {"type": "completed"}}
+    await api.refused("POST", "/tasks/mainspring.webhook/jobs", 403, json={"args": forged})
+    put = {"task": "mainspring.webhook", "every": 60, "args": forged}
+    await api.refused("PUT", "/schedules/forged", 403, json=put)
+    job = await api("POST", "/webhooks/told/test", 201)
+    await api("POST", f"/jobs/{job['id']}/cancel")
+    await api.refused("POST", f"/jobs/{job['id']}/retry", 403, json={"args": forged})
+    await api("POST", f"/jobs/{job['id']}/retry")
 
 
 async def test_who_may_only_look_changes_nothing(api: Api) -> None:

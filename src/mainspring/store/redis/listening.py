@@ -406,7 +406,7 @@ class RedisAsyncWatch:
     async def add(self, topics: Collection[str]) -> None:
         new = {name: topic for name, topic in self._by_channel(topics).items() if name not in self._topics}
         self._topics |= new
-        await self._listener.subscribe(new)
+        await self._listener.subscribe(list(new))
 
     async def drop(self, topics: Collection[str]) -> None:
         known = [name for name in self._by_channel(topics) if self._topics.pop(name, None)]

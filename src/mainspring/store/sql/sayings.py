@@ -43,7 +43,7 @@ def with_sayings(jobs: Sequence[JobRecord], bookmarks: Sequence[Bookmark]) -> Op
         wanted += [(job.id, mark.line + 1, LAST), (job.id, mark.piece + 1 - LAST, -1)]
     lines: dict[str, list[LogLine]] = {}
     pieces: dict[str, list[Piece]] = {}
-    for job_id, number, at, text in (yield sql("log_of", doc=document(wanted))):
+    for job_id, number, at, text in sorted((yield sql("log_of", doc=document(wanted)))):
         if number < 0:
             pieces.setdefault(job_id, []).append(Piece(text, number + LAST))
         else:

@@ -368,11 +368,10 @@ SELECT f.id, f.task, f.queue, f.state, f.args, f.priority, f.attempt, f.crashes,
 FROM json_each(:doc) AS r CROSS JOIN mainspring_finished AS f ON f.rowid = r.value;
 
 -- name: log_of
--- Takes :doc (job, first and last seq wanted). Gives job, seq, at, text, in order.
+-- Takes :doc (job, first and last seq wanted). Gives job, seq, at, text, in no order.
 SELECT l.job, l.seq, l.at, l.text FROM json_each(:doc) AS n
 CROSS JOIN mainspring_log AS l ON l.job = json_extract(n.value, '$[0]')
-                              AND l.seq BETWEEN json_extract(n.value, '$[1]') AND json_extract(n.value, '$[2]')
-ORDER BY l.job, l.seq;
+                              AND l.seq BETWEEN json_extract(n.value, '$[1]') AND json_extract(n.value, '$[2]');
 
 -- name: stamps
 -- Takes :doc (ids). Gives ids and stamps of those that are there.

@@ -3,10 +3,10 @@ operators' door's."""
 
 from fastapi import APIRouter
 
-from mainspring.web.api import bulk, flows, jobs, queues, schedules, tasks, workers
+from mainspring.web.api import about, bulk, flows, jobs, queues, schedules, tasks, webhooks, workers
 
 __all__ = ["router"]
 
 router = APIRouter()
-for part in (tasks, bulk, jobs, queues, schedules, workers, flows):
+for part in (about, tasks, bulk, jobs, queues, schedules, workers, flows, webhooks):
     router.include_router(part.router)

@@ -8,14 +8,16 @@ from typing import Any
 
 from pydantic import Field
 
+from mainspring.app import Mainspring
 from mainspring.errors import MainspringError, PayloadTooDeep, ValidationError
 from mainspring.job import Job
 from mainspring.model.keys import IDEMPOTENCY_FOR
 from mainspring.model.text import quote
 from mainspring.task import BoundTask, Task
 from mainspring.web.api.inputs import Ask, At, Condition, Cost, Delay, Name, Priority, Seconds
+from mainspring.web.problems import Forbidden
 
-__all__ = ["EnqueueAsk", "enqueue", "read_arguments"]
+__all__ = ["EnqueueAsk", "enqueue", "is_own", "read_arguments", "task_to_enqueue"]
 
 
 class EnqueueAsk(Ask):
@@ -35,6 +37,20 @@ class EnqueueAsk(Ask):
     idempotency_for: Seconds | None = Field(
         default=None, description=f"How long the Idempotency-Key holds; {IDEMPOTENCY_FOR} if left out."
     )
+
+
+def task_to_enqueue(app: Mainspring, name: str) -> Task[..., Any]:
+    """The task of that name. Raises `UnknownTask`, and `Forbidden` for one of Mainspring's own: with arguments from
+    outside it would, say, tell a receiver of webhooks, under our signature, what has never happened."""
+    task = app.task_named(name)
+    if is_own(name):
+        raise Forbidden(f"task {name!r} is Mainspring's own; its jobs are made by what they are about")
+    return task
+
+
+def is_own(name: str) -> bool:
+    """Whether a task of that name is Mainspring's own."""
+    return name.startswith("mainspring.")
 
 
 async def enqueue(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | None) -> Job[Any]:

@@ -31,7 +31,7 @@ async def get_flow(site: AtSite, id: NamePath) -> WholeFlowShape:
     return whole_flow_shape(await site.app.flows.aview(id))
 
 
-@router.post("/flows/{id:name}/cancel", dependencies=[may(Role.OPERATOR)], responses=problems(404, 413))
+@router.post("/flows/{id:name}/cancel", dependencies=[may(Role.OPERATOR)], responses=problems(404))
 async def cancel_flow(site: AtSite, id: NamePath, ask: CancelAsk | None = None) -> WholeFlowShape:
     """Cancel all its jobs that have not ended, those of its parts too; what runs is asked to end."""
     flow = await site.app.flows.aget(id)

@@ -28,6 +28,7 @@ __all__ = [
     "Cursor",
     "Delay",
     "JobConditions",
+    "JobCountQuery",
     "Limit",
     "Name",
     "NamePath",
@@ -44,6 +45,8 @@ __all__ = [
 LAST_AT = moment(2**43 - 1)
 """Stores keep times up to here, in the year 2248."""
 MAX_IDS = 1000
+MAX_IDS_IN_QUERY = 50
+"""More of the longest would be more than an address may have."""
 
 
 class Ask(BaseModel):
@@ -170,6 +173,12 @@ class JobConditions(Ask):
     until: When | None = Field(default=None, description="The same, until then.")
 
 
+class JobCountQuery(JobConditions):
+    """Which jobs."""
+
+    id: list[Condition] = Field(default=[], max_length=MAX_IDS_IN_QUERY, description="One of these.")
+
+
 class Page(Ask):
     """How much of a list, and from where."""
 
@@ -177,7 +186,7 @@ class Page(Ask):
     cursor: Cursor | None = None
 
 
-class JobQuery(JobConditions, Page):
+class JobQuery(JobCountQuery, Page):
     """Which jobs, and how many of them."""
 
 

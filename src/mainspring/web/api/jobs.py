@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 
 from mainspring.job import Job
 from mainspring.model.states import FINAL, State
-from mainspring.web.api.enqueuing import read_arguments
-from mainspring.web.api.inputs import Ask, At, Conditions, Delay, NamePath, Priority, Text, where_of
+from mainspring.web.api.enqueuing import read_arguments, task_to_enqueue
+from mainspring.web.api.inputs import Ask, At, Conditions, Delay, JobCountQuery, NamePath, Priority, Text, where_of
 from mainspring.web.api.route import Conflict, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, WholeJobShape, job_shape, whole_job_shape
+from mainspring.web.shapes.base import Counts, Shape, counts_of
 from mainspring.web.site import AtSite, Site, may
 
 __all__ = ["router"]
 
 router = new_router("jobs")
+
+
+class CountShape(Shape):
+    """How many jobs there are of a kind."""
+
+    total: int
+    counts: Counts
 
 
 class CancelAsk(Ask):
@@ -61,6 +69,14 @@ async def list_jobs(site: AtSite, conditions: Conditions) -> Listing[JobShape]:
     return Listing(items=[job_shape(job) for job in page], cursor=page.cursor)
 
 
+@router.get("/counts", dependencies=[may(Role.VIEWER)])
+async def count_jobs(site: AtSite, conditions: Annotated[JobCountQuery, Query()]) -> CountShape:
+    """How many jobs fit, exactly, by state."""
+    ids, where = where_of(conditions)
+    counts = await site.app.jobs.acounts(ids, **where)
+    return CountShape(total=sum(counts.values()), counts=counts_of(counts))
+
+
 @router.get("/jobs/{id:job_id}", dependencies=[may(Role.VIEWER)], responses=problems(404))
 async def get_job(site: AtSite, id: NamePath) -> WholeJobShape:
     """Everything about one job: its result, attempts, log, parents, and why it is not running."""
@@ -70,7 +86,7 @@ async def get_job(site: AtSite, id: NamePath) -> WholeJobShape:
 @router.post(
     "/jobs/{id:name}/cancel",
     dependencies=[may(Role.OPERATOR)],
-    responses=problems(404, 409, 413)
+    responses=problems(404, 409)
     | {202: {"model": WholeJobShape, "description": "It runs; its worker is asked to end it."}},
 )
 async def cancel_job(response: Response, site: AtSite, id: NamePath, ask: CancelAsk | None = None) -> WholeJobShape:
@@ -86,7 +102,7 @@ async def cancel_job(response: Response, site: AtSite, id: NamePath, ask: Cancel
 @router.post(
     "/jobs/{id:name}/retry",
     dependencies=[may(Role.OPERATOR)],
-    responses=problems(404, 409, 413, 429, 507)
+    responses=problems(404, 409, 429, 507)
     | {201: {"model": WholeJobShape, "description": "A new job was made, with the other arguments."}},
 )
 async def retry_job(
@@ -107,7 +123,7 @@ async def retry_job(
     return await _whole(site, id)
 
 
-@router.post("/jobs/{id:name}/reschedule", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409, 413))
+@router.post("/jobs/{id:name}/reschedule", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409))
 async def reschedule_job(site: AtSite, id: NamePath, ask: RescheduleAsk) -> WholeJobShape:
     """Let a waiting job run at another time."""
     if not await site.app.jobs.areschedule(id, delay=ask.delay, at=ask.at):
@@ -115,7 +131,7 @@ async def reschedule_job(site: AtSite, id: NamePath, ask: RescheduleAsk) -> Whol
     return await _whole(site, id)
 
 
-@router.post("/jobs/{id:name}/reprioritise", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409, 413))
+@router.post("/jobs/{id:name}/reprioritise", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409))
 async def reprioritise_job(site: AtSite, id: NamePath, ask: ReprioritiseAsk) -> WholeJobShape:
     """Give a waiting job another priority."""
     if not await site.app.jobs.areprioritise(ask.priority, id):
@@ -144,6 +160,6 @@ async def _refusal(site: Site, id: str, why: str) -> Conflict:
 async def _edited(site: Site, job: Job[Any], args: dict[str, Any]) -> Job[Any]:
     if job.state not in FINAL:
         raise Conflict(f"job {job.id} is {job.state}: only one that has ended can be tried with other arguments")
-    task = site.app.task_named(job.task)
+    task = task_to_enqueue(site.app, job.task)
     read_arguments(task, task.again(job.record), args)
     return await site.app.jobs.aretry_with(job.id, args)

@@ -73,7 +73,7 @@ async def resume_partition(site: AtSite, name: NamePath, partition: NamePath) ->
     return partition_shape(await site.app.queues.apartition(name, partition))
 
 
-@router.patch("/queues/{name:name}/partitions/{partition:name}/limits", dependencies=LIMIT, responses=problems(413))
+@router.patch("/queues/{name:name}/partitions/{partition:name}/limits", dependencies=LIMIT)
 async def limit_partition(site: AtSite, name: NamePath, partition: NamePath, ask: PartitionLimitsAsk) -> PartitionShape:
     """Limit one partition. Wins over what the code says."""
     await site.app.queues.aset_limits(name, partition=partition, **_said(ask))
@@ -100,14 +100,14 @@ async def resume_queue(site: AtSite, name: NamePath) -> QueueShape:
     return await _queue(site, name)
 
 
-@router.patch("/queues/{name:name}/limits", dependencies=LIMIT, responses=problems(413))
+@router.patch("/queues/{name:name}/limits", dependencies=LIMIT)
 async def limit_queue(site: AtSite, name: NamePath, ask: QueueLimitsAsk) -> QueueShape:
     """Limit a queue. Wins over what the code says."""
     await site.app.queues.aset_limits(name, **_said(ask))
     return await _queue(site, name)
 
 
-@router.patch("/queues/{name:name}/partition-limits", dependencies=LIMIT, responses=problems(413))
+@router.patch("/queues/{name:name}/partition-limits", dependencies=LIMIT)
 async def limit_each_partition(site: AtSite, name: NamePath, ask: PartitionLimitsAsk) -> QueueShape:
     """Limit every partition of a queue that has no word of its own."""
     await site.app.queues.aset_limits(name, per_partition=True, **_said(ask))

@@ -12,7 +12,7 @@ from mainspring.admin import ScheduleView
 from mainspring.clock import moment
 from mainspring.errors import ScheduleNotFound
 from mainspring.model.text import quote
-from mainspring.web.api.enqueuing import read_arguments
+from mainspring.web.api.enqueuing import read_arguments, task_to_enqueue
 from mainspring.web.api.inputs import Ask, Name, NamePath, Seconds
 from mainspring.web.api.route import new_router, problems, put_location
 from mainspring.web.identity import Role
@@ -70,13 +70,13 @@ async def get_schedule(site: AtSite, name: NamePath) -> ScheduleShape:
 @router.put(
     "/schedules/{name:name}",
     dependencies=CHANGE,
-    responses=problems(404, 413) | {201: {"model": ScheduleShape, "description": "There was none of that name."}},
+    responses=problems(404) | {201: {"model": ScheduleShape, "description": "There was none of that name."}},
 )
 async def put_schedule(
     request: Request, response: Response, site: AtSite, name: NamePath, ask: ScheduleAsk
 ) -> ScheduleShape:
     """Make a schedule, or change it. Whether it is paused stays as it is."""
-    task = site.app.task_named(ask.task)
+    task = task_to_enqueue(site.app, ask.task)
     read_arguments(task, task, ask.args)
     known = {view.name for view in await site.app.schedules.alist()}
     await site.app.schedules.aput(

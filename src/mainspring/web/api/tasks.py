@@ -8,7 +8,7 @@ from fastapi import Header, Request, Response
 from pydantic import Field
 
 from mainspring.model.limits import KEEP
-from mainspring.web.api.enqueuing import EnqueueAsk, enqueue
+from mainspring.web.api.enqueuing import EnqueueAsk, enqueue, is_own, task_to_enqueue
 from mainspring.web.api.inputs import Ask, NamePath, Number, RateText
 from mainspring.web.api.route import new_router, problems, put_location
 from mainspring.web.identity import Role
@@ -39,7 +39,9 @@ class TaskLimitsAsk(Ask):
 @router.get("/tasks", dependencies=[may(Role.VIEWER)])
 async def list_tasks(site: AtSite) -> Listing[TaskShape]:
     """The tasks of the program that serves this API, by name."""
-    return Listing(items=[task_shape(task) for _, task in sorted(site.app.tasks.items())], cursor=None)
+    return Listing(
+        items=[task_shape(task) for name, task in sorted(site.app.tasks.items()) if not is_own(name)], cursor=None
+    )
 
 
 @router.get("/tasks/{name:name}", dependencies=[may(Role.VIEWER)], responses=problems(404))
@@ -52,7 +54,7 @@ async def get_task(site: AtSite, name: NamePath) -> WholeTaskShape:
     "/tasks/{name:name}/jobs",
     dependencies=[may(Role.OPERATOR)],
     status_code=201,
-    responses=problems(404, 409, 413, 429, 507)
+    responses=problems(404, 409, 429, 507)
     | {200: {"model": JobShape, "description": "A job of that id or key is there already; it is this one."}},
 )
 async def enqueue_job(
@@ -64,7 +66,7 @@ async def enqueue_job(
     idempotency_key: IdempotencyKey = None,
 ) -> JobShape:
     """Enqueue a job of this task. When this is answered, the job is durable."""
-    job = await enqueue(site.app.task_named(name), ask, idempotency_key)
+    job = await enqueue(task_to_enqueue(site.app, name), ask, idempotency_key)
     put_location(request, response, "jobs", job.id)
     if job.existed:
         response.status_code = 200

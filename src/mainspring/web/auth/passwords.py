@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -36,6 +37,7 @@ AT_ONCE = 2
 MAX_WAITING = 50
 
 _hasher = PasswordHasher()
+_HASH = re.compile(r"\$argon2(id|i|d)(\$[A-Za-z0-9+/=,]+){4}")
 
 
 def hash_password(password: str) -> str:
@@ -80,26 +82,26 @@ class Passwords:
         self._take(accounts_of(lines, "users"), by_client, by_name)
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Self:
-        """Those in the lines of a file."""
+    def from_file(cls, path: str | Path, lines: Iterable[str] = ()) -> Self:
+        """Those in the lines of a file, and in these."""
         passwords = cls.__new__(cls)
-        passwords._take(accounts_in(Path(path)), None, None)
+        passwords._take((*accounts_of(lines, "users"), *accounts_in(Path(path))), None, None)
         return passwords
 
     def _take(self, accounts: tuple[Account, ...], by_client: Throttle | None, by_name: Throttle | None) -> None:
         for account in accounts:
-            try:
-                extract_parameters(account.secret)
-            except InvalidHashError:
+            if not _is_hash(account.secret):
                 name = quote(account.identity.name)
                 raise ConfigurationError(
                     f"the password of {name} is no argon2 hash; `mainspring web --hash-password` makes one"
-                ) from None
+                )
         self._accounts = {account.identity.name: account for account in accounts}
         # A name may be waited for by its owner, whom others must not keep out for long.
         self._by_client = by_client or Throttle(free=5, longest=300.0)
         self._by_name = by_name or Throttle(free=10, longest=15.0)
-        self._nobody = hash_password("nobody has this password")
+        # Made as one of theirs is, so that it takes as long.
+        likewise = PasswordHasher.from_parameters(extract_parameters(accounts[0].secret)) if accounts else _hasher
+        self._nobody = likewise.hash("nobody has this password")
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def identify(self, connection: HTTPConnection, client: str) -> Identity | None:
@@ -159,8 +161,16 @@ class Busy(Problem):
 def _is_password(stored: str, shown: bytes) -> bool:
     try:
         return _hasher.verify(stored, shown)
-    except Argon2Error:
+    except (Argon2Error, InvalidHashError):
         return False
+
+
+def _is_hash(secret: str) -> bool:
+    try:
+        extract_parameters(secret)
+    except InvalidHashError:
+        return False
+    return _HASH.fullmatch(secret) is not None
 
 
 def _mark(account: Account) -> str:

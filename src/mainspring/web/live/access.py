@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
+from mainspring.errors import JobNotFound
+from mainspring.model.text import clean, quote
 from mainspring.web.identity import Identity, Role
 from mainspring.web.problems import Forbidden
 from mainspring.web.tickets import EVERYTHING, InvalidTicket, Pass, read_ticket
 
 __all__ = ["pass_for", "shared_with"]
 
+LONGEST_ID = 255
+
 
 def pass_for(connection: HTTPConnection, job: str, ticket: str | None, secret: str) -> Pass:
-    """What this ticket, or else who asks, allows as to this job. Raises `Forbidden`."""
+    """What this ticket, or else who asks, allows as to this job. Raises `Forbidden`, and `JobNotFound` for what cannot
+    be a job's id: a store might choke on it, and with it all streams."""
+    if len(job) > LONGEST_ID or clean(job) != job:
+        raise JobNotFound(f"no job has the id {quote(job)}")
     if ticket is not None:
         try:
             return read_ticket(ticket, job, secret)

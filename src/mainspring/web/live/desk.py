@@ -30,6 +30,11 @@ class Desk:
             self._hub = loop, Hub(self.app.jobs.followed)
         return self._hub[1]
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return 0 if self._hub is None else self._hub[1].streams
+
 
 def _desk_of(connection: HTTPConnection) -> Desk:
     desk: Desk = connection.app.state.desk

@@ -19,6 +19,7 @@ All is JSON. A job's log and output are told in parts of some 64 KiB, each an ev
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -38,6 +39,8 @@ PART_CHARACTERS = 64 * 1024
 END = "end"
 """The id of the last event: who has seen it has seen all."""
 
+_ID = re.compile(r"([0-9a-f]{1,15})\.([0-9a-f]{1,15})\.([0-9a-f]{12})\.([0-9a-f]{12})")
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -56,13 +59,11 @@ class Seen:
     @classmethod
     def parse(cls, id: str) -> Seen | None:
         """From an event's id. None: it is not one of ours, and says nothing."""
-        parts = id.split(".")
-        try:
-            line, piece = (int(part, 16) - 1 for part in parts[:2])
-        except ValueError:
+        found = _ID.fullmatch(id)
+        if found is None:
             return None
-        fits = len(parts) == 4 and max(map(len, parts)) <= 16 and -1 <= line < 2**62 and -1 <= piece < 2**62
-        return cls(line, piece, *parts[2:]) if fits else None
+        line, piece, state, progress = found.groups()
+        return cls(int(line, 16) - 1, int(piece, 16) - 1, state, progress)
 
 
 @dataclass(frozen=True)

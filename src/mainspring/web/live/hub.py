@@ -90,7 +90,8 @@ class _Subject:
         self.streams: set[Stream] = set()
         self.version = 0
         """How often it has been read, or was found to have changed since."""
-        self.stamp: str | None = None
+        self.stamp: str | None = ""
+        """As it was when all were compared last. None: it was not there."""
         self.is_missing = False
 
     @property
@@ -132,6 +133,11 @@ class Hub:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="mainspring hub")
         return stream
+
+    @property
+    def streams(self) -> int:
+        """How many there are."""
+        return sum(len(subject.streams) for subject in self._subjects.values())
 
     def feed(self, stream: Stream) -> None:
         """A stream has passed on what it was given, or is new."""
@@ -177,6 +183,10 @@ class Hub:
                 if not failing:
                     logger.warning("live streams: the store does not answer, trying on: %s", error)
                 failing = True
+                await asyncio.sleep(OUTAGE_SECONDS)
+            except Exception:
+                # Whatever it is, it must not end the streams: nobody would start them again.
+                logger.exception("live streams: something failed; it is tried again")
                 await asyncio.sleep(OUTAGE_SECONDS)
             else:
                 failing = False
@@ -248,7 +258,7 @@ class Hub:
             await self._read_some(wanted[first : first + READ_AT_ONCE])
 
     async def _compare_stamps(self) -> None:
-        doubtful = [subject for subject in self._subjects.values() if subject.id not in self._changed]
+        doubtful = list(self._subjects.values())
         stamps = await self._followed.astamps([subject.id for subject in doubtful])
         for subject in doubtful:
             stamp = stamps.get(subject.id)

@@ -20,6 +20,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from mainspring.errors import JobNotFound
 from mainspring.web.live.access import pass_for
 from mainspring.web.live.desk import AtDesk, Desk
 from mainspring.web.live.events import END, Event, Seen, expired
@@ -38,7 +39,7 @@ SEND_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 """How long a connection may follow nothing."""
 
-NONSENSE, UNREADABLE, TOO_LARGE, TOO_SLOW = 1008, 1007, 1009, 1013
+NO_TEXT, UNREADABLE, NONSENSE, TOO_LARGE, TOO_SLOW = 1003, 1007, 1008, 1009, 1013
 
 router = APIRouter()
 
@@ -55,9 +56,9 @@ async def follow_many(socket: WebSocket, desk: AtDesk) -> None:
     finally:
         for task in (telling, hearing):
             task.cancel()
-        code = next((each for each in await asyncio.gather(telling, hearing, return_exceptions=True) if each), None)
+        codes = await asyncio.gather(telling, hearing, return_exceptions=True)
         conversation.close()
-        if isinstance(code, int):
+        for code in (code for code in codes if isinstance(code, int)):
             with suppress(RuntimeError, WebSocketDisconnect):
                 await socket.close(code)
 
@@ -87,15 +88,17 @@ class _Conversation:
                     return TOO_LARGE
                 try:
                     said = json.loads(text)
-                except ValueError:
+                except (ValueError, RecursionError):
                     return UNREADABLE
                 if not self._understand(said):
                     return NONSENSE
                 while self._asides:
                     self._told.clear()
                     await self._told.wait()
-        except (WebSocketDisconnect, KeyError):  # KeyError: it has sent bytes, not text
+        except WebSocketDisconnect:
             return None
+        except KeyError:
+            return NO_TEXT  # but bytes
 
     def _understand(self, said: Any) -> bool:
         match said:
@@ -113,8 +116,8 @@ class _Conversation:
         self._unsubscribe(job)
         try:
             allowed = pass_for(self._socket, job, ticket, self._desk.secret)
-        except Problem as problem:
-            self._refuse(job, problem.detail)
+        except (Problem, JobNotFound) as refusal:
+            self._refuse(job, str(refusal))
             return
         if len(self._subscribed) >= SUBSCRIPTIONS:
             self._refuse(job, f"One connection follows at most {SUBSCRIPTIONS:,} jobs at a time.")

@@ -91,7 +91,7 @@ async def tell(
         raise Forbidden("This ticket does not allow to cancel the job.")
     try:
         told = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if told != {"event": "cancel"}:
         raise Problem('The only event that can be told is {"event": "cancel"}.')

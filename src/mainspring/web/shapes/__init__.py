@@ -10,6 +10,7 @@ from mainspring.web.shapes.jobs import JobShape, WholeJobShape, job_shape, whole
 from mainspring.web.shapes.queues import PartitionShape, QueueShape, partition_shape, queue_shape
 from mainspring.web.shapes.schedules import ScheduleShape, schedule_shape
 from mainspring.web.shapes.tasks import TaskShape, WholeTaskShape, task_shape, whole_task_shape
+from mainspring.web.shapes.webhooks import WebhookShape, webhook_shape
 from mainspring.web.shapes.workers import WorkerShape, worker_shape
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ScheduleShape",
     "Shape",
     "TaskShape",
+    "WebhookShape",
     "WholeFlowShape",
     "WholeJobShape",
     "WholeTaskShape",
@@ -31,6 +33,7 @@ __all__ = [
     "queue_shape",
     "schedule_shape",
     "task_shape",
+    "webhook_shape",
     "whole_flow_shape",
     "whole_job_shape",
     "whole_task_shape",

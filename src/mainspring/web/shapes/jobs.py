@@ -14,6 +14,7 @@ from mainspring.model.job import Parent
 from mainspring.model.options import JobOptions
 from mainspring.model.outcome import ErrorRecord, Verdict
 from mainspring.model.states import State
+from mainspring.model.text import cut
 from mainspring.web.shapes.base import AnyJson, JsonObject, Moment, Shape
 
 __all__ = [
@@ -30,11 +31,15 @@ __all__ = [
 ]
 
 
+ARGS_IN_LISTS = 16 * 1024
+MESSAGE_IN_LISTS = 1000
+
+
 class BriefErrorShape(Shape):
     """What a run raised."""
 
     type: str
-    message: str
+    message: str = Field(description="In lists cut at 1,000 bytes.")
 
 
 class ErrorShape(BriefErrorShape):
@@ -54,7 +59,9 @@ class JobShape(Shape):
     state: State
     priority: int = Field(description="Lower runs first.")
     cost: int = Field(description="How many starts it counts for, where a rate limits them.")
-    args: JsonObject = Field(description="Its arguments by name.")
+    args: JsonObject | None = Field(
+        description="Its arguments by name; null in lists where they are over 16 KiB: see the job itself."
+    )
     attempt: int = Field(description="How many attempts it has used, the one that runs now included.")
     crashes: int = Field(description="How often a worker died while it ran this job.")
     created_at: Moment
@@ -111,6 +118,7 @@ class JobOptionsShape(Shape):
 class WholeJobShape(JobShape):
     """Everything about one job."""
 
+    args: JsonObject = Field(description="Its arguments by name.")
     error: ErrorShape | None = Field(description="What its latest failed run raised.")
     why: str = Field(description="One sentence that says why it is not running, or what became of it.")
     result: AnyJson = Field(description="What its task returned; null until it has completed.")
@@ -118,12 +126,17 @@ class WholeJobShape(JobShape):
     options: JobOptionsShape
     parents: list[ParentShape]
     attempts: list[AttemptShape] = Field(description="Oldest first; the newest 50 are kept.")
+    output: str = Field(description="What its latest run that put something out has put out so far.")
     log: list[LogLineShape] = Field(description="Oldest first; the newest 1,000 lines are kept.")
 
 
 def job_shape(job: Job[Any]) -> JobShape:
-    """A job as it was last seen."""
-    return JobShape(**_common(job), error=None if (error := job.error) is None else _brief(error))
+    """A job as it was last seen, cut short: a list of the largest could be shown too."""
+    return JobShape(
+        **_common(job),
+        args=job.args if len(job.record.args) <= ARGS_IN_LISTS else None,
+        error=None if (error := job.error) is None else _brief(error),
+    )
 
 
 def whole_job_shape(job: Job[Any], why: str) -> WholeJobShape:
@@ -131,6 +144,7 @@ def whole_job_shape(job: Job[Any], why: str) -> WholeJobShape:
     record = job.record
     return WholeJobShape(
         **_common(job),
+        args=job.args,
         error=None if (error := job.error) is None else _error(error),
         why=why,
         result=None if record.result is None else json.loads(record.result),
@@ -138,6 +152,7 @@ def whole_job_shape(job: Job[Any], why: str) -> WholeJobShape:
         options=_options(JobOptions.from_text(record.options)),
         parents=[_parent(parent) for parent in record.parents],
         attempts=[_attempt(attempt) for attempt in job.attempts],
+        output=job.output,
         log=[LogLineShape(at=line.at, text=line.text) for line in job.log],
     )
 
@@ -152,7 +167,6 @@ def _common(job: Job[Any]) -> dict[str, Any]:
         "state": job.state,
         "priority": job.priority,
         "cost": job.cost,
-        "args": job.args,
         "attempt": job.attempt,
         "crashes": job.crashes,
         "created_at": job.created_at,
@@ -168,7 +182,7 @@ def _common(job: Job[Any]) -> dict[str, Any]:
 
 
 def _brief(error: ErrorRecord) -> BriefErrorShape:
-    return BriefErrorShape(type=error.type, message=error.message)
+    return BriefErrorShape(type=error.type, message=cut(error.message, MESSAGE_IN_LISTS))
 
 
 def _error(error: ErrorRecord) -> ErrorShape:
