@@ -155,6 +155,7 @@ def fill(app: Mainspring, *, many: int = 160) -> None:
         tasks["charge_card"].using(delay=f"{5 + order}m").enqueue(91_000 + order, 4_200)
     for document in range(60):
         tasks["index_document"].enqueue(document + 70_000, {"title": "Mainsprings and barrels", "language": "en"})
+    tasks["send_welcome"].using(delay="1h").enqueue(19_999, "gone@example.com").cancel("signed off meanwhile")
     app.queues.pause("search")
     _workers(app)
 
