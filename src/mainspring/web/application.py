@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -53,6 +54,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        lifespan=_closing(app),
         middleware=[
             Middleware(SafeHeaders),
             Middleware(Unexpected),
@@ -75,3 +77,14 @@ def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way
         return (Loopback(),)
     given = auth if isinstance(auth, Sequence) else (auth,)
     return tuple(HostApplication(each) if callable(each) else each for each in given)
+
+
+def _closing(app: Mainspring) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Let go of the store with the server, where this runs alone: what is mounted has no part in that."""
+
+    @asynccontextmanager
+    async def lifespan(web: FastAPI) -> AsyncIterator[None]:
+        yield
+        await app.aclose()
+
+    return lifespan
