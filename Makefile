@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 export PHOTOS ?=
+export PORT ?=
 
 .PHONY: help
 help: ## Show this list
@@ -11,6 +12,10 @@ help: ## Show this list
 .PHONY: demo
 demo: $(VENV)/.demo ## Turn a folder of photos into thumbnails, a contact sheet and a mail (PHOTOS=folder for your own)
 	$(RUN)/python -m examples.photos.demo
+
+.PHONY: demo-web
+demo-web: $(VENV)/.demo-web ## The same as a web page, until Ctrl-C: drop photos, watch them, come back later (PORT=8000)
+	@$(RUN)/python -m examples.photos.web
 
 .PHONY: test
 test: check ## Set up, check the code, run all tests
@@ -92,6 +97,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml examples/photos/requirements.txt
 	$(RUN)/pip install --quiet --disable-pip-version-check -e . -r examples/photos/requirements.txt
+	@touch $@
+
+$(VENV)/.demo-web: $(VENV)/bin/python pyproject.toml examples/photos/requirements.txt
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[web]' -r examples/photos/requirements.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements-dev.lock

@@ -15,7 +15,7 @@ from random import Random
 
 from PIL import ExifTags, Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-__all__ = ["BROKEN", "NAMES", "break_file", "take_photos"]
+__all__ = ["BROKEN", "NAMES", "break_file", "take_photo", "take_photos"]
 
 SIZE = (4000, 3000)
 
@@ -57,7 +57,7 @@ def take_photos(folder: Path, seed: int, size: tuple[int, int] = SIZE) -> list[P
 
     def take(number: int) -> Path:
         path = folder / NAMES[number]
-        _take_photo(path, Random(f"{seed}/{number}"), number, size)
+        take_photo(path, seed, number, size)
         return path
 
     with ThreadPoolExecutor(2) as pool:
@@ -74,8 +74,10 @@ def break_file(path: Path) -> None:
     path.write_bytes(content[: len(content) * 2 // 5])
 
 
-def _take_photo(path: Path, chance: Random, number: int, size: tuple[int, int]) -> None:
-    """The orientation goes round with the number, so that every seed has portraits."""
+def take_photo(path: Path, seed: int, number: int, size: tuple[int, int] = SIZE) -> None:
+    """Take the picture of that number, as PNG or JPEG by the path's suffix."""
+    chance = Random(f"{seed}/{number}")
+    # It goes round with the number, so that every seed has portraits.
     orientation = (1, 1, 6, 1, 1, 3, 8, 1)[number % 8]
     upright = size[::-1] if orientation in (6, 8) else size
     light = LIGHTS[number % len(LIGHTS)]

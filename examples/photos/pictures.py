@@ -13,7 +13,17 @@ from pydantic import TypeAdapter
 
 from examples.photos.output import write_whole
 
-__all__ = ["SIZES", "SUFFIXES", "BrokenPhoto", "Photo", "develop", "dominant_colours", "read_gallery", "read_photo"]
+__all__ = [
+    "SIZES",
+    "SUFFIXES",
+    "BrokenPhoto",
+    "Photo",
+    "Report",
+    "develop",
+    "dominant_colours",
+    "read_gallery",
+    "read_photo",
+]
 
 SIZES = {"large": 1600, "medium": 640, "small": 256}
 """Thumbnails: the longer side in pixels. A smaller photo is not blown up."""
@@ -45,39 +55,41 @@ class Photo:
 _photo_file = TypeAdapter(Photo)
 
 
-def develop(source: Path, gallery: Path, report: Report) -> Photo:
+def develop(source: Path, gallery: Path, report: Report, name: str = "") -> Photo:
     """Make `gallery/<file name>/` with `large.webp`, `medium.webp`, `small.webp` and `photo.json`.
 
-    The folder has the photo's full name, so that `a.jpg` and `a.png` do not meet. Raises `BrokenPhoto`, or `OSError`
-    where the disk is in the way.
+    The folder has the file's full name, so that `a.jpg` and `a.png` do not meet; `name` is what the photo is called if
+    not like its file. Raises `BrokenPhoto`, or `OSError` where the disk is in the way.
     """
+    name = name or source.name
     report(0, "reading")
-    image, size, facts = read_photo(source)
+    image, size, facts = read_photo(source, name)
     folder = gallery / source.name
     folder.mkdir(parents=True, exist_ok=True)
-    for done, (name, side) in enumerate(SIZES.items()):
-        report(30 + 20 * done, f"{name} thumbnail")
+    for done, (thumbnail, side) in enumerate(SIZES.items()):
+        report(30 + 20 * done, f"{thumbnail} thumbnail")
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        write_whole(folder / f"{name}.webp", lambda path: image.save(path, "WEBP", quality=82))
+        write_whole(folder / f"{thumbnail}.webp", lambda path: image.save(path, "WEBP", quality=82))
     report(90, "colours")
-    photo = Photo(source.name, *size, *facts, dominant_colours(image))
+    photo = Photo(name, *size, *facts, dominant_colours(image))
     write_whole(folder / "photo.json", lambda path: path.write_bytes(_photo_file.dump_json(photo, indent=2)))
     report(100, "done")
     return photo
 
 
 def read_gallery(gallery: Path) -> list[tuple[Photo, Path]]:
-    """All developed photos by name, each with its folder."""
+    """All developed photos by the names of their folders, each with that."""
     files = sorted(gallery.glob("*/photo.json"), key=lambda path: (path.parent.name.casefold(), path.parent.name))
     return [(_photo_file.validate_json(path.read_bytes()), path.parent) for path in files]
 
 
-def read_photo(source: Path) -> tuple[Image.Image, tuple[int, int], tuple[str, str]]:
+def read_photo(source: Path, name: str = "") -> tuple[Image.Image, tuple[int, int], tuple[str, str]]:
     """The upright picture in sRGB (mode RGB or RGBA), its full size, and its camera and date ("" where not told).
 
     The picture may be smaller than its full size (a JPEG is decoded at half size or less where that is enough for the
     largest thumbnail).
     """
+    name = name or source.name
     data = source.read_bytes()  # apart from decoding: a disk in trouble is worth another try, bad content is not
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -90,11 +102,11 @@ def read_photo(source: Path) -> tuple[Image.Image, tuple[int, int], tuple[str, s
             return _srgb(upright), (height, width) if sideways else (width, height), facts
     except UnidentifiedImageError:
         what = "is not a JPEG, PNG or WebP picture" if data else "is empty"
-        raise BrokenPhoto(f"{source.name} {what}") from None
+        raise BrokenPhoto(f"{name} {what}") from None
     except MemoryError:
         raise
     except Exception as error:  # what decoders raise on bad data: OSError, SyntaxError, ValueError, struct.error, …
-        raise BrokenPhoto(f"{source.name} is broken: {error}") from error
+        raise BrokenPhoto(f"{name} is broken: {error}") from error
 
 
 def dominant_colours(image: Image.Image, count: int = 5) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,9 +54,11 @@ class Worker:
 
 
 @contextmanager
-def run_worker(log: Path, settings: Mapping[str, str], concurrency: int) -> Iterator[Worker]:
-    """Start the worker with `settings` in its environment; stop it when the block ends, however it ends."""
-    command = [sys.executable, "-m", "mainspring", "worker", APP, "-c", str(concurrency)]
+def run_worker(
+    log: Path, settings: Mapping[str, str], concurrency: int, app: str = APP, options: Sequence[str] = ()
+) -> Iterator[Worker]:
+    """Start a worker of `app` with `settings` in its environment; stop it when the block ends, however it ends."""
+    command = [sys.executable, "-m", "mainspring", "worker", app, "-c", str(concurrency), *options]
     with log.open("wb") as output:
         # In a session of its own, so that Ctrl-C reaches the demo alone, which then stops it in good order.
         process = subprocess.Popen(  # noqa: S603

@@ -12,12 +12,28 @@
 and, in another terminal, `mainspring worker path.to.module:app`.
 """
 
-from mainspring.admin import FlowView, JobPage, PartitionView, QueueView, ScheduleView, TaskView, WorkerView
+from mainspring.admin import (
+    AuditPage,
+    AuditView,
+    ErrorGroup,
+    ErrorGroups,
+    FlowView,
+    JobCount,
+    JobPage,
+    PartitionView,
+    QueueView,
+    ScheduleView,
+    TaskView,
+    WebhookView,
+    WorkerView,
+    acting,
+)
 from mainspring.app import Mainspring
 from mainspring.errors import (
     Bury,
     Cancel,
     ConfigurationError,
+    DeliveryFailed,
     DuplicateJob,
     DuplicateTask,
     FlowNotFound,
@@ -26,6 +42,7 @@ from mainspring.errors import (
     InvalidDuration,
     InvalidFlow,
     InvalidOption,
+    InvalidSignature,
     InvalidURL,
     JobCancelled,
     JobFailed,
@@ -60,6 +77,7 @@ from mainspring.errors import (
     UnsuitableStore,
     UnusableTransaction,
     ValidationError,
+    WebhookNotFound,
 )
 from mainspring.events import Event
 from mainspring.flow import Flow, FlowProgress
@@ -68,7 +86,9 @@ from mainspring.model.backoff import Retry
 from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
+from mainspring.model.secrets import Secret
 from mainspring.model.states import State
+from mainspring.model.stats import Histogram, Point, Series
 from mainspring.nodes import Node, Part
 from mainspring.outbox import Outbox
 from mainspring.shapes import chain, chord, group, previous
@@ -77,13 +97,18 @@ from mainspring.worker.context import Context, ParentView, current
 
 __all__ = [
     "Attempt",
+    "AuditPage",
+    "AuditView",
     "Bury",
     "Cancel",
     "ConfigurationError",
     "Context",
     "Debounce",
+    "DeliveryFailed",
     "DuplicateJob",
     "DuplicateTask",
+    "ErrorGroup",
+    "ErrorGroups",
     "ErrorRecord",
     "Event",
     "Flow",
@@ -91,13 +116,16 @@ __all__ = [
     "FlowProgress",
     "FlowView",
     "HandBack",
+    "Histogram",
     "InvalidCron",
     "InvalidDuration",
     "InvalidFlow",
     "InvalidOption",
+    "InvalidSignature",
     "InvalidURL",
     "Job",
     "JobCancelled",
+    "JobCount",
     "JobDraft",
     "JobFailed",
     "JobNotFound",
@@ -118,6 +146,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooDeep",
     "PayloadTooLarge",
+    "Point",
     "ProcessCrashed",
     "QueueFull",
     "QueueView",
@@ -129,6 +158,8 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleView",
     "SchemaMismatch",
+    "Secret",
+    "Series",
     "Snooze",
     "State",
     "StoreBusy",
@@ -149,7 +180,10 @@ __all__ = [
     "UnsuitableStore",
     "UnusableTransaction",
     "ValidationError",
+    "WebhookNotFound",
+    "WebhookView",
     "WorkerView",
+    "acting",
     "chain",
     "chord",
     "current",

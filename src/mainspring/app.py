@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from mainspring.admin import Flows, Jobs, Queues, Schedules, Workers
+from mainspring.admin import Audit, Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
@@ -29,7 +29,15 @@ from mainspring.model.limits import (
     check_max_queued,
     check_rates,
 )
-from mainspring.model.options import DEFAULT_PRIORITY, DEFAULT_QUEUE, TASK_GRACE_MS, Executor, TaskOptions, check_name
+from mainspring.model.options import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    TASK_GRACE_MS,
+    Executor,
+    TaskOptions,
+    check_name,
+    check_tags,
+)
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
@@ -50,11 +58,14 @@ from mainspring.store.outbox.opening import Outboxes, open_outbox, refuse_same_p
 from mainspring.store.outbox.table import OutboxTable
 from mainspring.task import AsyncTask, BoundTask, JobDraft, SyncTask, Task, TaskDecorator, insert, make_task, same
 from mainspring.twin import Async, Blocking, Steps, twins
+from mainspring.webhooks.webhook import CONCURRENCY
+from mainspring.webhooks.webhook import QUEUE as DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from mainspring.model.schedule import CatchUp, Timing
+    from mainspring.webhooks.webhook import WebhookEvent
     from mainspring.worker.context import Context
     from mainspring.worker.runner import Middleware
     from mainspring.worker.worker import Worker
@@ -115,6 +126,12 @@ class Mainspring:
         """Look at schedules and change them: `list`, `put`, `pause`, `resume`, `remove`, `run_now`."""
         self.workers = Workers(self)
         """Look at workers and command them: `list`, `quiet`, `stop`."""
+        self.webhooks = Webhooks(self)
+        """Look at webhooks and try them: `list`, `test`."""
+        self.stats = Stats(self)
+        """See how much happened and how long it took: `series`, `totals`."""
+        self.audit = Audit(self)
+        """See what operators did: `list`."""
 
     def __repr__(self) -> str:
         return f"<Mainspring {self.url}>"
@@ -167,6 +184,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -188,6 +206,7 @@ class Mainspring:
         concurrency: int | None = None,
         rate: Rates | None = None,
         cost: int = 1,
+        tags: Iterable[str] = (),
     ) -> Any:
         """Make a function a task: `@app.task`, or `@app.task(queue="email", retry=3, timeout="30s")`.
 
@@ -203,7 +222,8 @@ class Mainspring:
         `unique`, `debounce` and `throttle` say when enqueuing makes no new job: see `Unique`, `Debounce`, `Throttle`.
 
         `concurrency` is how many of its jobs may run at once, and `rate` how many may start in a time ("50/1m", a
-        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for.
+        `Rate`, or several), over all workers and queues; `cost` is how many starts each of them counts for. `tags`
+        are words by which its jobs can be found.
 
         Raises `InvalidOption`, `InvalidDuration`, and `DuplicateTask` for a name that another function has.
         """
@@ -216,6 +236,7 @@ class Mainspring:
             concurrency=concurrency,
             rates=check_rates(rate),
             cost=cost,
+            tags=check_tags(tags),
         )
 
         def decorate(function: Any) -> Task[..., Any]:
@@ -426,6 +447,8 @@ class Mainspring:
     def declared_queues(self) -> tuple[DefineQueue, ...]:
         """The queues of the code: those declared by `queue`, and the others that tasks name."""
         named = {task.options.queue: DefineQueue(task.options.queue) for task in self._tasks.values()}
+        if self.webhooks.declared:
+            named[DELIVERIES] = DefineQueue(DELIVERIES, CONCURRENCY)
         return tuple((named | self._queues).values())
 
     def declared_tasks(self, gated: Iterable[str] = ()) -> tuple[DefineTask, ...]:
@@ -445,6 +468,59 @@ class Mainspring:
         """
         gated = [task.name for task in settings.tasks]
         return (*self.declared_queues, *self.declared_tasks(gated), *self.declared_schedules(settings.now))
+
+    # --- being told ---
+
+    def webhook(
+        self,
+        url: str,
+        /,
+        *,
+        on: WebhookEvent | Iterable[WebhookEvent],
+        secret: str | Iterable[str],
+        name: str | None = None,
+        task: str | Task[..., Any] | Iterable[str | Task[..., Any]] = (),
+        queue: str | Iterable[str] = (),
+        include_result: bool = False,
+        allow_private: bool = False,
+        timeout: Duration = "10s",
+        retry: Retry | int | None = None,
+    ) -> None:
+        """Tell a server what happens to jobs and flows: `app.webhook("https://example.com/jobs", on="dead",
+        secret=SECRET)`.
+
+        Each event is a POST of a signed JSON document, and a job of its own (task "mainspring.webhook" in the queue
+        "webhooks"), stored with what it tells of: none is lost, and one may come twice, with the same id. The receiver
+        checks it by `mainspring.webhooks.verify`. It is tried 12 times over some 23 hours, or as `retry` says.
+
+        `on` names one or several events of jobs ("completed", "dead", "cancelled", "retried", "crashed" …) or flows
+        ("flow.completed", "flow.failed"); `task` and `queue` say of which jobs. `secret` is what both sides know, or
+        the new and the old one while they are changed. With `include_result` the results of completed jobs go along.
+        Private addresses are refused, whatever name leads to them, unless `allow_private`. A delivery may take
+        `timeout`. `name` (default: the URL's host) is what is stored; the URL and the secret never are.
+
+        Raises `InvalidOption`, `InvalidURL`, `InvalidDuration`.
+        """
+        from mainspring.webhooks.tasks import own_tasks
+        from mainspring.webhooks.webhook import declare
+
+        tasks = (task,) if isinstance(task, str | Task) else tuple(task)
+        declared = declare(
+            url,
+            on=on,
+            secret=secret if isinstance(secret, str) else tuple(secret),
+            name=name,
+            tasks=[each.name if isinstance(each, Task) else each for each in tasks],
+            queues=(queue,) if isinstance(queue, str) else tuple(queue),
+            include_result=include_result,
+            allow_private=allow_private,
+            timeout=timeout,
+            retry=retry,
+        )
+        if not self.webhooks.declared:
+            for own in own_tasks(self, lambda new: JobDraft(new, self)):
+                self._register(make_task(self, own.function, own.name, own.options))
+        self.webhooks.declare(declared)
 
     # --- around the runs ---
 

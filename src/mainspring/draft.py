@@ -51,8 +51,10 @@ def insert(
 ) -> Steps[list[Job[Any]]]:
     """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
     another is there, that other one, as it is now. Where `tx` is given, all that happens on that connection."""
-    replies = yield from ask(InsertRequest(tuple(new), all_or_none=len(new) > 1, flows=tuple(flows)), tx)
-    return (yield from handles(app, new, replies, tx))
+    flows, seers = app.webhooks.telling.with_witnesses(flows)
+    jobs = (*new, *seers, *app.webhooks.telling.witnesses(new, flows))
+    replies = yield from ask(InsertRequest(jobs, all_or_none=len(new) > 1, flows=tuple(flows)), tx)
+    return (yield from handles(app, new, replies[: len(new)], tx))
 
 
 def handles(

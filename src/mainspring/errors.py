@@ -7,7 +7,7 @@
     ├── ValidationError (ValueError)         arguments that a task cannot take; raised before anything is stored
     │   └── PayloadError                     a value that has no safe JSON form
     │       └── Unserialisable  PayloadTooLarge  PayloadTooDeep  UnsafeText
-    ├── UnknownTask  JobNotFound  FlowNotFound  ScheduleNotFound (LookupError)
+    ├── UnknownTask  JobNotFound  FlowNotFound  ScheduleNotFound  WebhookNotFound (LookupError)
     ├── DuplicateJob                         a unique job that is there already, where that is to be an error
     ├── QueueFull                            a queue or partition that holds as many waiting jobs as it may
     ├── InvalidFlow (ValueError)             a flow that cannot be: a cycle, too many jobs
@@ -21,6 +21,8 @@
     ├── LeaseLost                            this worker no longer owns the job
     ├── NotCommitted                         a run whose own transaction never completed its job
     ├── UnusableTransaction (ValueError)     a `tx=` in which no job can be stored
+    ├── InvalidSignature (ValueError)        a webhook's request that does not come from whom it should
+    ├── DeliveryFailed                       a webhook whose receiver cannot be reached, or says no
     └── StoreError                           the store refused or could not be reached
         ├── StoreUnavailable  StoreBusy  StoreFull
         ├── StoreReadOnly  StoreCorrupt  UnsuitableStore
@@ -45,6 +47,7 @@ __all__ = [
     "Bury",
     "Cancel",
     "ConfigurationError",
+    "DeliveryFailed",
     "Directive",
     "DuplicateJob",
     "DuplicateTask",
@@ -54,6 +57,7 @@ __all__ = [
     "InvalidDuration",
     "InvalidFlow",
     "InvalidOption",
+    "InvalidSignature",
     "InvalidURL",
     "JobCancelled",
     "JobFailed",
@@ -88,6 +92,7 @@ __all__ = [
     "UnsuitableStore",
     "UnusableTransaction",
     "ValidationError",
+    "WebhookNotFound",
 ]
 
 
@@ -153,6 +158,10 @@ class JobNotFound(MainspringError, LookupError):
 
 class FlowNotFound(MainspringError, LookupError):
     """No flow has that id; it may have been pruned."""
+
+
+class WebhookNotFound(MainspringError, LookupError):
+    """The code declares no webhook of that name."""
 
 
 class ScheduleNotFound(MainspringError, LookupError):
@@ -285,6 +294,15 @@ class LeaseLost(MainspringError):
 class UnusableTransaction(MainspringError, ValueError):
     """What was given as `tx=` is nothing that jobs can be stored in: no connection, one to somewhere else, of the wrong
     kind for the verb, closed, without a transaction, or with one that has failed. Nothing was stored."""
+
+
+class InvalidSignature(MainspringError, ValueError):
+    """A request that claims to come from a webhook was not signed with the receiver's secret, was changed on its way,
+    or is too old. Do nothing of what it says, and answer with 400."""
+
+
+class DeliveryFailed(MainspringError):
+    """A webhook's delivery found its receiver out of reach, or was answered with anything but success."""
 
 
 class NotCommitted(MainspringError):

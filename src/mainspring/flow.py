@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
+from mainspring.altering import cancel
 from mainspring.clock import new_id
+from mainspring.counting import counted
 from mainspring.draft import JobDraft, insert
 from mainspring.errors import FlowNotFound, InvalidFlow, JobNotFound, ResultTimeout
-from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job, alter, cancel_reason
+from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.holes import Pending
 from mainspring.model.job import JobRecord, NewJob, Policy
@@ -25,7 +27,7 @@ from mainspring.model.options import check_name
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.model.text import quote
 from mainspring.nodes import After, Entry, Node, OnFailure, Part, ids_of, policies_of, refuse_cycles, refuse_oddities
-from mainspring.store.base import Callback, CountRequest, Filter, FindRequest, NewFlow, Verb
+from mainspring.store.base import Callback, Filter, FindRequest, NewFlow
 from mainspring.twin import Steps, Wait, Watching, ask, twins
 
 if TYPE_CHECKING:
@@ -274,10 +276,9 @@ class Flow(Generic[R_co]):
 
     def _progress(self) -> Steps[FlowProgress]:
         """How many of its jobs have ended, of how many. Raises `FlowNotFound` if it is gone."""
-        reply = yield from ask(CountRequest(Filter(flow=self._stored_id())))
         states: dict[State, int] = {}
-        for tally in reply.tallies:
-            states[tally.state] = states.get(tally.state, 0) + tally.count
+        for (_, state), count in (yield from counted(Filter(flow=self._stored_id()))).items():
+            states[state] = states.get(state, 0) + count
         if not states and not (yield from ask(FindRequest(Filter(flow=self.id), 1, flows=True))).flows:
             raise FlowNotFound(f"no flow has the id {self.id!r}; it may have been pruned")
         done = sum(count for state, count in states.items() if state in FINAL)
@@ -296,7 +297,7 @@ class Flow(Generic[R_co]):
         """Cancel all its jobs that have not ended, those of its parts and its callbacks too; what runs is asked to end.
         False: there was none."""
         where = Filter(flow=self._stored_id())
-        return bool((yield from alter(Verb.CANCEL, where, reason=cancel_reason(reason))))
+        return bool((yield from cancel(self._app, where, reason)))
 
     cancel, acancel = twins(_cancel)
 

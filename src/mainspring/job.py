@@ -12,23 +12,25 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from mainspring.altering import alter, cancel
 from mainspring.clock import moment, now_ms
-from mainspring.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
+from mainspring.errors import ConfigurationError, JobCancelled, JobFailed, JobNotFound, ResultTimeout
 from mainspring.model import failure, history
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim, JobRecord, NewJob
 from mainspring.model.options import JobOptions
 from mainspring.model.outcome import ErrorRecord, Verdict
+from mainspring.model.secrets import Path, redacted
 from mainspring.model.states import FINAL, State
 from mainspring.model.why import explain
 from mainspring.situation import find_out
-from mainspring.store.base import AlterRequest, Filter, Verb
-from mainspring.twin import Emit, Steps, Wait, Watching, ask, look, twins
+from mainspring.store.base import Filter, Verb
+from mainspring.twin import Emit, Steps, Wait, Watching, look, twins
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["Attempt", "Job", "JobWatch", "LogLine", "alter", "cancel_reason", "moment"]
+__all__ = ["Attempt", "Job", "JobWatch", "LogLine", "moment"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -133,9 +135,34 @@ class Job(Generic[R_co]):
 
     @property
     def args(self) -> dict[str, Any]:
-        """Its arguments by name, as JSON values."""
+        """Its arguments by name, as JSON values, secrets included: what is shown to anybody is `shown_args`."""
         args: dict[str, Any] = json.loads(self.record.args)
         return args
+
+    def shown_args(self) -> dict[str, Any]:
+        """Its arguments as they may be shown: what is marked as `Secret` is "[secret]" there."""
+        args: dict[str, Any] = redacted(self.args, self.secrets)
+        return args
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Where secrets are among its arguments: as the job was stored with, and as its task says now."""
+        options, task = self._options, self._app.tasks.get(self.task)
+        paths = dict.fromkeys((*options.secrets, *(task.codec.secrets if task is not None else ())))
+        return tuple(("items", "*", *path) for path in paths) if options.each else tuple(paths)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words by which it can be found."""
+        return self._options.tags
+
+    @property
+    def _options(self) -> JobOptions:
+        try:
+            return JobOptions.from_text(self.record.options)
+        except ConfigurationError:
+            # Whatever wrote it was not this program. It is to be seen all the same.
+            return JobOptions()
 
     @property
     def priority(self) -> int:
@@ -331,7 +358,7 @@ class Job(Generic[R_co]):
 
     def _cancel(self, reason: str = "") -> Steps[bool]:
         """Cancel the job if it waits, ask its worker to if it runs. False: it has ended already, or is gone."""
-        return bool((yield from alter(Verb.CANCEL, Filter(ids=(self.id,)), reason=cancel_reason(reason))))
+        return bool((yield from cancel(self._app, Filter(ids=(self.id,)), reason)))
 
     cancel, acancel = twins(_cancel)
 
@@ -355,22 +382,6 @@ class JobWatch(Generic[R_co]):
 
     def __aiter__(self) -> AsyncIterator[Job[R_co]]:
         return self._job._app._async.stream(self._job._views())
-
-
-def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
-    """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
-    count, cursor = 0, None
-    while True:
-        reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))
-        count += reply.count
-        cursor = reply.cursor
-        if cursor is None:
-            return count
-
-
-def cancel_reason(why: str) -> str:
-    """As the reason of a cancelled job is stored."""
-    return f"cancelled: {why}" if why else "cancelled"
 
 
 def _attempt(stored: history.Attempt) -> Attempt:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mainspring.counting import counted
 from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, State
 from mainspring.model.why import NAMED, Gate, Situation, WorkerSeen
 from mainspring.store.base import (
     ConfigureRequest,
-    CountRequest,
     Filter,
     FindRequest,
     PartitionRecord,
@@ -89,8 +89,7 @@ def _others(job: JobRecord, holder: str | None) -> Steps[tuple[JobRecord, ...]]:
 
 def _running() -> Steps[Mapping[str, int]]:
     """How many jobs run, by queue."""
-    reply = yield from ask(CountRequest(Filter(states=_RUNNING)))
-    return {tally.queue: tally.count for tally in reply.tallies}
+    return {queue: count for (queue, _), count in (yield from counted(Filter(states=_RUNNING))).items()}
 
 
 def _ahead(job: JobRecord) -> Steps[int]:
@@ -103,7 +102,7 @@ def _ahead(job: JobRecord) -> Steps[int]:
 
 
 def _count(filter: Filter) -> Steps[int]:
-    return sum(tally.count for tally in (yield from ask(CountRequest(filter))).tallies)
+    return (yield from counted(filter)).total()
 
 
 def _worker(worker: WorkerRecord, now: int) -> WorkerSeen:

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
+from mainspring.audit import actor, audited
 from mainspring.clock import aware_ms, new_id
 from mainspring.draft import JobDraft, handles, insert
 from mainspring.errors import ConfigurationError, InvalidFlow, InvalidOption
@@ -20,11 +21,12 @@ from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.holes import Gap
-from mainspring.model.job import Key, NewJob
+from mainspring.model.job import JobRecord, Key, NewJob
 from mainspring.model.keys import IDEMPOTENCY_FOR, Debounce, KeyRule, Unique, idempotency
 from mainspring.model.limits import KEEP, Keep, check_cost
-from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority
+from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority, check_tags
 from mainspring.model.partitions import partition_name
+from mainspring.model.secrets import digested, redacted
 from mainspring.model.text import quote
 from mainspring.store.base import InsertRequest
 from mainspring.twin import Steps, ask, twins
@@ -88,7 +90,10 @@ class Terms:
         """The keys that a job with these arguments takes, the caller's own first."""
         own = idempotency(task.name, self.idempotency_key, self.idempotency_for) if self.idempotency_key else None
         args = task.args_of(text)
-        return (*filter(None, [own]), *(rule.key(task.name, args) for rule in self.rules))
+        # A key's name is shown where two jobs want it, and arguments are in it as they are.
+        shown = digested(args, task.codec.secrets)
+        keys = (rule.key(task.name, args if callable(rule.by) else shown) for rule in self.rules)
+        return (*filter(None, [own]), *keys)
 
 
 class BoundTask(Generic[P, R_co]):
@@ -118,7 +123,16 @@ class BoundTask(Generic[P, R_co]):
         return self._draft(text, gaps)
 
     def _draft(self, text: str, gaps: tuple[Gap, ...] = ()) -> JobDraft[R_co]:
-        return JobDraft(self._new(text), self._app, self._terms.override, gaps)
+        return JobDraft(self._new(text), self._app, self._said[0], gaps)
+
+    @functools.cached_property
+    def _said(self) -> tuple[JobOptions, str | None]:
+        """What its jobs are stored with: the terms' options, and which arguments are secret."""
+        override, secrets = self._terms.override, self._task.codec.secrets
+        if not secrets:
+            return override, self._terms.override_text
+        whole = replace(override, secrets=secrets)
+        return whole, whole.to_text()
 
     def _new(self, text: str) -> NewJob:
         task, terms = self._task, self._terms
@@ -130,7 +144,7 @@ class BoundTask(Generic[P, R_co]):
             terms.priority,
             terms.run_at,
             terms.wait_ms,
-            terms.override_text,
+            self._said[1],
             terms.keys(task, text) if terms.makes_keys else (),
             terms.partition if terms.partition is not None else self._app.partition_of(task, terms.queue, text),
             terms.cost,
@@ -167,6 +181,17 @@ class BoundTask(Generic[P, R_co]):
         """
         text, gaps = self._task.codec.encode_with_gaps(args, kwargs)
         new = self._draft(text, gaps).alone() if gaps else self._new(text)
+        if actor() is None:
+            return (yield from self._insert(new))
+        detail = {"job": new.id, "queue": new.queue, "args": redacted(json.loads(text), self._task.codec.secrets)}
+        stored = self._insert(new)
+        return (
+            yield from audited("jobs.enqueue", new.task, detail, stored, lambda job: not job.existed, self._terms.tx)
+        )
+
+    enqueue, aenqueue = twins(_enqueue)
+
+    def _insert(self, new: NewJob) -> Steps[Job[R_co]]:
         terms = self._terms
         # An id of the caller's may have been there before, and so may one in his transaction, which he can repeat.
         fresh = terms.id is None and terms.tx is KEEP
@@ -175,8 +200,6 @@ class BoundTask(Generic[P, R_co]):
             return Job(self._app, new)
         (job,) = yield from handles(self._app, (new,), replies, terms.tx)
         return job
-
-    enqueue, aenqueue = twins(_enqueue)
 
     def map(self, items: Iterable[Any], *, chunk: int = 1) -> Flow[list[R_co]]:
         """A flow of one job per item, each with that item as its one argument; its result is the list of theirs.
@@ -226,6 +249,7 @@ class BoundTask(Generic[P, R_co]):
         idempotency_for: Duration | None = None,
         partition: str | int | UUID | None = None,
         cost: int | None = None,
+        tags: Iterable[str] | None = None,
         tx: object | Keep = KEEP,
     ) -> BoundTask[P, R_co]:
         """The same task on other terms; what is not given stays: `task.using(delay="2h").enqueue(7)`.
@@ -236,8 +260,9 @@ class BoundTask(Generic[P, R_co]):
         stored again. `unique` takes the place of the task's own rule. The first job with an `idempotency_key` is what
         every later one with that key gives, for 24 hours or `idempotency_for`, also after it has ended. `partition`
         takes the place of what the queue makes of the arguments (""; in none), and `cost` is how many starts the job
-        counts for where a rate limits it. `tx` is a connection or session of your own, whose transaction enqueues the
-        job. Raises `InvalidOption` or `InvalidDuration`.
+        counts for where a rate limits it. `tags`, instead of the task's, are words by which it can be found. `tx` is a
+        connection or session of your own, whose transaction enqueues the job. Raises `InvalidOption` or
+        `InvalidDuration`.
         """
         old, override = self._terms, self._terms.override
         if delay is not None and at is not None:
@@ -253,6 +278,8 @@ class BoundTask(Generic[P, R_co]):
             override = replace(override, deadline_at=aware_ms("deadline", deadline), deadline_ms=None)
         elif deadline is not None:
             override = replace(override, deadline_ms=to_ms(deadline), deadline_at=None)
+        if tags is not None:
+            override = replace(override, tags=check_tags(tags))
         keep_time = delay is None and at is None
         terms = Terms(
             queue=old.queue if queue is None else check_name("queue", queue),
@@ -288,7 +315,19 @@ class Task(BoundTask[P, R_co]):
     is_async: bool
 
     def __init__(self, app: Mainspring, function: Callable[..., Any], name: str, options: TaskOptions) -> None:
-        super().__init__(app, self, Terms(options.queue, options.priority, rules=options.keys, cost=options.cost))
+        override = JobOptions(tags=options.tags)
+        super().__init__(
+            app,
+            self,
+            Terms(
+                options.queue,
+                options.priority,
+                override=override,
+                override_text=override.to_text(),
+                rules=options.keys,
+                cost=options.cost,
+            ),
+        )
         functools.update_wrapper(self, function, updated=())
         self.name = name
         self.function = function
@@ -302,6 +341,11 @@ class Task(BoundTask[P, R_co]):
         """Call the function, with nothing in between."""
         return self.function(*args, **kwargs)
 
+    @property
+    def stored_options(self) -> str | None:
+        """The options that its jobs are stored with, unless something else is said."""
+        return self._said[1]
+
     def keys_of(self, text: str) -> tuple[Key, ...]:
         """The keys that a job of this task takes, by its arguments as they are stored."""
         return self._terms.keys(self, text) if self._terms.makes_keys else ()
@@ -310,6 +354,29 @@ class Task(BoundTask[P, R_co]):
         """All arguments by name, as JSON values: those that are stored as `text`, and the defaults of the others."""
         args: dict[str, Any] = self.defaults | json.loads(text)
         return args
+
+    def again(self, record: JobRecord) -> BoundTask[P, R_co]:
+        """This task on the terms of a job of it: its queue, priority, options, partition and cost. Raises
+        `InvalidOption` for a job of `task.map(..., chunk=n)`, which is many calls in one."""
+        options = JobOptions.from_text(record.options)
+        if options.each:
+            raise InvalidOption(f"job {record.id} is many calls in one (chunk=), and has no arguments of its own")
+        override = replace(options, holes=(), parents=0)
+        # Other arguments may belong to another partition.
+        told_by_queue = self._app.partitioning(record.queue) is not None
+        return BoundTask(
+            self._app,
+            self,
+            replace(
+                self._terms,
+                queue=record.queue,
+                priority=record.priority,
+                override=override,
+                override_text=override.to_text(),
+                partition=None if told_by_queue else record.partition,
+                cost=record.cost,
+            ),
+        )
 
     # The codecs are made when first needed: then also those types can be found that the user's module defines after
     # the task, and a program that enqueues nothing need not load pydantic.

@@ -120,6 +120,12 @@ def test_flows_are_listed_newest_first(app: Mainspring, add: Task[..., int]) -> 
         group(add.job(1), group(add.job(2)), name=name).enqueue()
     assert [view.name for view in app.flows.list(limit=2)] == ["three", "two"]
     assert len(app.flows.list()) == 3
+    page = app.flows.find(limit=2)
+    assert [view.name for view in page] == ["three", "two"]
+    rest = app.flows.find(limit=2, cursor=page.cursor)
+    assert ([view.name for view in rest], rest.cursor) == (["one"], None)
+    with pytest.raises(InvalidOption, match="cursor"):
+        app.flows.find(cursor="nonsense")
     with pytest.raises(InvalidOption, match="limit=0"):
         app.flows.list(0)
 

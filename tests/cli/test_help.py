@@ -11,14 +11,16 @@ import pytest
 from .conftest import Project
 
 COMMANDS = [
-    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "migrate", "doctor", "bench",
-]  # fmt: skip
+    *("worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "webhooks"),
+    *("audit", "web", "migrate", "doctor", "bench"),
+]
 DEEPER = {
     "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],
     "flows": ["list", "show", "cancel"],
     "queues": ["list", "show", "pause", "resume", "limit"],
     "schedules": ["list", "pause", "resume", "run", "remove"],
     "workers": ["list", "quiet", "stop"],
+    "webhooks": ["list", "test"],
 }
 ALL = [(name,) for name in COMMANDS] + [(name, inner) for name, inners in DEEPER.items() for inner in inners]
 

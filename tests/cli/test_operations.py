@@ -98,3 +98,25 @@ def test_there_is_no_script_for_what_migrates_itself(project: Project) -> None:
     error = project.run("migrate", "--sql", "--url", "sqlite:///new.db", code=2).stderr
     assert "whoever opens it first brings its schema up to date" in error
     assert not (project.folder / "new.db").exists()
+
+
+# --- the audit log ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_done_on_the_command_line_is_in_the_audit_log(project: Project) -> None:
+    id = project.run("enqueue", "shop.jobs:app", "add", "a=1", "b=2").stdout.strip()
+    project.run("jobs", "cancel", id, *APP)
+    project.run("queues", "pause", "email", *APP)
+    pause, cancel, enqueue = project.json("audit", *APP)
+    assert (pause["action"], pause["target"], pause["count"]) == ("queues.pause", "email", 1)
+    assert (cancel["action"], cancel["target"], cancel["count"]) == ("jobs.cancel", id, 1)
+    assert (enqueue["action"], enqueue["detail"]["args"]) == ("jobs.enqueue", {"a": 1, "b": 2})
+    assert {"@" in entry["actor"] for entry in (pause, cancel, enqueue)} == {True}
+    assert "queues.pause" in project.run("audit", *APP).stdout
+    assert "there are more" in project.run("audit", "--limit", "2", *APP).stderr
+
+
+def test_what_the_program_does_is_not_in_the_audit_log(project: Project) -> None:
+    project.app.tasks["add"].enqueue(1, 2).cancel()
+    assert project.json("audit", *APP) == []
+    assert "nobody" in project.run("audit", *APP).stdout

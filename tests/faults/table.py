@@ -44,6 +44,8 @@ FAULTS = (
     Fault("clocks wrong by an hour", "decide nothing: time is the server's", SERVERS),
     Fault("blocked event loop", "the lease is kept, the job is named with its stack"),
     Fault("poison job", "dead after three crashes"),
+    Fault("segfault, exit, OOM kill in a process", "costs exactly the job that did it"),
+    Fault("a job that eats up the memory", "it alone is killed; a failed attempt"),
     Fault("malformed row", "set aside; the rest goes on"),
     Fault("a million jobs", "nothing walks the backlog or the history"),
     Fault("5,000 schedules due at once", "a thousand to a request"),

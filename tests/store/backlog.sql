@@ -98,5 +98,7 @@ SELECT 'worker ' || n, 'host:' || n, '["bulk"]', '["task 1"]', 100, 150, false, 
 FROM generate_series(0, 20) AS n
 UNION ALL
 SELECT 'gone', 'host:1', '["bulk"]', '["task 1"]', 100, 500, false, :t0 - 90000, :t0 - 60000, :t0 - 30000;
+INSERT INTO mainspring_audit (id, at, actor, action, target, detail, count)
+SELECT 'audit ' || n, :t0 - n, 'ada@host', 'jobs.retry', 'queue=bulk', '{}', n FROM generate_series(1, 200000) AS n;
 INSERT INTO mainspring_schedules (name, task, queue, args, priority, timing, next_at)
 SELECT 'schedule ' || n, 'task 1', 'bulk', '{}', 5, '{"every_ms": 1000}', :t0 + n FROM generate_series(-9, 9) AS n;

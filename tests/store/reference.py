@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from copy import copy
 from dataclasses import replace
+from itertools import chain
 from math import inf
 
 from mainspring.errors import DuplicateJob, MainspringError, QueueFull, UnusableTransaction
+from mainspring.model import failure
+from mainspring.model.cursors import read_cursor
 from mainspring.model.job import Claim, Conflict, JobRecord, Key, NewJob, Note, Piece, Until
+from mainspring.model.outcome import ErrorRecord
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
+from mainspring.model.stats import HOUR_MS, KEEP_MS, ROLLS, Cell, gathered, starts
 from mainspring.store.base import (
+    BRIEF_MESSAGE,
     LOG_LINES_KEPT,
     AlterReply,
     AlterRequest,
@@ -40,8 +46,10 @@ from mainspring.store.base import (
     ReapRequest,
     SchemaStatus,
     SettleRequest,
+    Sum,
     Tally,
     Verb,
+    Window,
     WorkerRecord,
 )
 
@@ -63,7 +71,7 @@ class ReferenceStore(Configured):
         super().__init__()
         self.bell = Bell()
 
-    def driver(self) -> ReferenceDriver:
+    def driver(self, patience: float | None = None) -> ReferenceDriver:
         return ReferenceDriver(self, self.bell)
 
     def async_driver(self) -> AsyncReferenceDriver:
@@ -128,6 +136,7 @@ class ReferenceStore(Configured):
         if isinstance(seats, Key):
             return self._refuse(new, seats, now)
         self.keys |= seats
+        self._count(now, new, "enqueued")
         self.jobs[new.id] = created(new, now, blocked=bool(new.parents) or self._is_callback(new.id))
         if new.partition:
             self.gates.setdefault(partition := ("partition", new.queue, new.partition), self._gate(partition))
@@ -281,6 +290,10 @@ class ReferenceStore(Configured):
     def beat(self, request: BeatRequest) -> Operation[BeatReply]:
         yield from ()
         now, presence = clock(request.now), request.presence
+        for report in request.stats:
+            if report.number > self.reports.get(report.source, 0):
+                self.reports[report.source] = report.number
+                self._add(report.cells)
         if request.phase == "leave":
             return BeatReply(alive=self.workers.pop(presence.id, None) is not None, now=now)
         if request.phase != "join" and not self._alive(presence.id, now):
@@ -343,6 +356,7 @@ class ReferenceStore(Configured):
             return True
         self.jobs[job.id] = changed
         if changed.state is State.CANCELLED:
+            self._count(now, changed, "cancelled")
             self._give_back_at_end(changed)
         if job.state in FINAL:
             self._mend(job.id)
@@ -351,6 +365,8 @@ class ReferenceStore(Configured):
     def prune(self, request: PruneRequest) -> Operation[int]:
         yield from ()
         now = clock(request.now)
+        if request.stats:
+            return self._roll_up(now)
         old = self.select(
             lambda job: (
                 job.finished_at is not None
@@ -363,6 +379,11 @@ class ReferenceStore(Configured):
             self._delete(job)
             self._give_back_keys(job.id, Until.RESOLVED)
         self._forget_empty_flows()
+        if request.keep_audit_ms is not None:
+            ages = sorted((entry.at or 0, id) for id, entry in self.audit.items())
+            for at, id in ages[: request.limit]:
+                if at < now - request.keep_audit_ms:
+                    del self.audit[id]
         return len(old[: request.limit])
 
     def _delete(self, job: JobRecord) -> None:
@@ -384,6 +405,8 @@ class ReferenceStore(Configured):
             found = [job for job in found if place(job) < place_in(request.cursor)]
         jobs = found[: request.limit]
         cursor = cursor_at(jobs[-1]) if len(jobs) < len(found) else None
+        if request.brief:
+            jobs = [briefly(job) for job in jobs]
         if request.with_log:
             marks = {mark.job: mark for mark in request.bookmarks}
             jobs = [self._with_sayings(job, marks.get(job.id, Bookmark(job.id))) for job in jobs]
@@ -408,13 +431,15 @@ class ReferenceStore(Configured):
     def _flow_page(self, request: FindRequest) -> Page:
         flows = sorted(self.flows.values(), key=lambda flow: (flow[1], flow[0].id), reverse=True)
         flows = [flow for flow in flows if request.filter.flow in (None, flow[0].id)]
-        start = int(request.cursor or 0)
+        start = 0 if request.cursor is None else read_cursor(request.cursor)[1]
         page = tuple(self._flow_record(*flow) for flow in flows[start : start + request.limit])
         end = start + len(page)
-        return Page((), cursor=str(end) if end < len(flows) else None, flows=page)
+        return Page((), cursor=f"{end}:" if end < len(flows) else None, flows=page)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
         yield from ()
+        if request.stats is not None:
+            return self._sums(request.filter, request.stats, clock(request.now))
         plain = replace(request.filter, states=(), queue=None) == Filter()
         groups: defaultdict[tuple[str, State], list[JobRecord]] = defaultdict(list)
         for job in self._found(request.filter):
@@ -425,18 +450,54 @@ class ReferenceStore(Configured):
         )
         return CountReply(tuple(tallies), clock(request.now))
 
+    def _sums(self, filter: Filter, window: Window, now: int) -> CountReply:
+        since = starts(now, window.span_ms, window.step_ms)[0]
+        sums: dict[tuple[int, str], list[Cell]] = {}
+        for cell in chain.from_iterable(self.cells.values()):
+            if cell.at < since or filter.queue not in (None, cell.queue) or filter.task not in (None, cell.task):
+                continue
+            at = since if window.by else since + (cell.at - since) // window.step_ms * window.step_ms
+            name = getattr(cell, window.by) if window.by else ""
+            sums.setdefault((at, name), []).append(Cell(0, "", "", cell.numbers))
+        found = (Sum(*place, gathered(cells, 1)[0].numbers) for place, cells in sorted(sums.items()))
+        return CountReply((), now, tuple(found))
+
+    def _roll_up(self, now: int) -> int:
+        done = 0
+        for roll in ROLLS:
+            old = [cell for cell in self.cells.get(roll.step_ms, ()) if cell.at < roll.before(now)]
+            self.cells = {
+                **self.cells,
+                roll.step_ms: [cell for cell in self.cells.get(roll.step_ms, ()) if cell not in old],
+            }
+            self._add(old, roll.into_ms)
+            done += len(old)
+        kept = [cell for cell in self.cells[HOUR_MS] if cell.at >= now - KEEP_MS]
+        done += len(self.cells[HOUR_MS]) - len(kept)
+        self.cells = {**self.cells, HOUR_MS: kept}
+        return done
+
     def _found(self, filter: Filter) -> list[JobRecord]:
         """All jobs that fit, newest first."""
         found = self.select(lambda job: fits(job, filter) and (filter.flow is None or self._is_in(job, filter.flow)))
         return sorted(found, key=place, reverse=True)
 
 
+def briefly(job: JobRecord) -> JobRecord:
+    """A job without what is large of it."""
+    error = None
+    if job.error is not None:
+        whole = failure.from_text(job.error)
+        error = failure.to_text(ErrorRecord(whole.type, whole.message[:BRIEF_MESSAGE], ""))
+    return replace(job, args="{}", result=None, history="[]", options=None, checkpoint=None, error=error)
+
+
 def cursor_at(job: JobRecord) -> str:
     live, at, id = place(job)
-    return f"{int(live)} {at} {id}"
+    return f"{'live' if live else 'final'}:{at}:{id}"
 
 
 def place_in(cursor: str) -> tuple[bool, int, str]:
     """The place at which a cursor stands."""
-    live, at, id = cursor.split(" ", 2)
-    return live == "1", int(at), id
+    side, at, id = read_cursor(cursor, ("live", "final"))
+    return side == "live", at, id

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mainspring.model.job import JobRecord, LogLine, Policy, Until
+from mainspring.model.audit import AuditEntry
+from mainspring.model.job import JobRecord, LogLine, NewJob, Policy, Until
 from mainspring.model.states import State
+from mainspring.model.stats import MINUTE_MS, Cell, gathered
 from mainspring.store.base import NewFlow, ScheduleRecord, Sequence, WorkerRecord
 
 Words = Mapping[str, Any]
@@ -78,12 +80,24 @@ class Contents:
         self.gates: dict[GateName, Gate] = {}
         self.schedules: dict[str, ScheduleRecord] = {}
         self.keys: dict[str, Hold] = {}
+        self.audit: dict[str, AuditEntry] = {}
         self.flows: dict[str, tuple[NewFlow, int]] = {}
         """And when they came."""
         self.links: dict[str, dict[str, Link]] = {}
         """By child and parent, in their order."""
         self.children: defaultdict[str, list[str]] = defaultdict(list)
         """Who has, or had, a link to a parent."""
+        self.cells: dict[int, list[Cell]] = {MINUTE_MS: []}
+        """By how long a stretch of time each is about."""
+        self.reports: dict[str, int] = {}
+        """The number of each source's last one."""
+
+    def _count(self, now: int, job: JobRecord | NewJob, event: str) -> None:
+        """Something happened to a job."""
+        self._add([Cell(now, job.queue, job.task, {event: 1})])
+
+    def _add(self, cells: Iterable[Cell], step: int = MINUTE_MS) -> None:
+        self.cells = {**self.cells, step: gathered([*self.cells.get(step, ()), *cells], step)}
 
     def _holder(self, name: str, now: int) -> str | None:
         """Who holds a key."""

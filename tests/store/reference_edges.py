@@ -142,6 +142,7 @@ class Edges(Gates):
 
     def _cancel(self, child: str, reason: str, now: int) -> set[str]:
         self.jobs[child] = replace(self.jobs[child], state=State.CANCELLED, finished_at=now, reason=reason)
+        self._count(now, self.jobs[child], "cancelled")
         self._give_back_at_end(self.jobs[child])
         self._mark_broken(child)
         return self._tell_children(child)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 
 from mainspring.model.job import Claim, JobRecord, NewJob, Parent
+from mainspring.model.options import TEXT_SEARCHED
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
+from mainspring.model.text import small
 from mainspring.store.base import AlterRequest, Filter, Verb
 
 WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.QUEUED})
@@ -159,7 +162,16 @@ def fits(job: JobRecord, filter: Filter) -> bool:
         and (filter.partition is None or job.partition == filter.partition)
         and (filter.since is None or at >= filter.since)
         and (filter.until is None or at <= filter.until)
+        and (filter.text is None or small(filter.text) in small(job.args[:TEXT_SEARCHED]))
+        and (filter.tag is None or filter.tag in tags_in(job.options))
     )
+
+
+def tags_in(options: str | None) -> list[str]:
+    """The tags of a job, by its options: a JSON object, or something else that nobody can read."""
+    stored = json.loads(options or "{}")
+    tags: list[str] = stored.get("tags", []) if isinstance(stored, dict) else []
+    return tags
 
 
 def place(job: JobRecord) -> tuple[bool, int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mainspring.model.audit import AuditEntry
 from mainspring.model.limits import KEEP, Keep, Limits, rates_to_json
 from mainspring.store.base import (
     Change,
@@ -40,6 +41,8 @@ class Configured(Edges):
         yield from ()
         now = clock(request.now)
         changed = sum(self._configure(change, now) for change in request.changes)
+        if request.audit is not None:
+            self._write_audit(request.audit, changed if request.changes else request.audit.count, now)
         ticking = sorted((s for s in self.schedules.values() if s.paused_at is None), key=lambda s: (s.next_at, s.name))
         due = [schedule for schedule in ticking if schedule.next_at <= now][: request.limit]
         read = request.read
@@ -52,7 +55,17 @@ class Configured(Edges):
             next_tick=ticking[0].next_at if ticking else None,
             tasks=tuple(self._task_record(name, now) for name in self._named("task")) if "tasks" in read else (),
             partitions=self._partition_records(request, now) if "partitions" in read else (),
+            audit=self._audit_page(request) if "audit" in read else (),
         )
+
+    def _write_audit(self, entry: AuditEntry, count: int | None, now: int) -> None:
+        there = self.audit.setdefault(entry.id, replace(entry, count=count, at=now))
+        self.audit[entry.id] = replace(there, count=count if there.count is None else there.count)
+
+    def _audit_page(self, request: ConfigureRequest) -> tuple[AuditEntry, ...]:
+        places = sorted(((entry.at or 0, entry.id) for entry in self.audit.values()), reverse=True)
+        below = [place for place in places if request.before is None or place < request.before]
+        return tuple(self.audit[id] for _, id in below[: request.limit])
 
     def _named(self, kind: str) -> list[GateName]:
         return sorted(name for name in self.gates if name[0] == kind)

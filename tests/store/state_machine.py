@@ -84,6 +84,10 @@ SETTLING = (Verb.CANCEL, Verb.REVIVE, Verb.DELETE)
 """What children hear of: how such jobs fall into batches, and so who is told first, is open."""
 
 
+OPTIONS = (None, '{"timeout_ms":5,"tags":["a","b\\u00e9"]}', None, "[7]")
+"""What nobody can read is kept like the rest."""
+
+
 class Operations(SideBySide):
     """The rules."""
 
@@ -177,7 +181,7 @@ class Operations(SideBySide):
                 f'{{"n":{draft.pick}}}',
                 draft.priority,
                 delay_ms=draft.delay_ms,
-                options=f"[{draft.pick}]" if draft.pick % 2 else None,
+                options=OPTIONS[draft.pick % 4],
                 keys=draft.keys,
                 partition=draft.place[1],
                 cost=draft.cost,

@@ -182,6 +182,8 @@ filters = st.one_of(
         until=st.one_of(st.none(), spans.map(lambda ms: T0 + 4 * ms)),
         partition=st.one_of(st.none(), st.none(), st.sampled_from(["", "x", "y"])),
         flow=st.one_of(st.none(), st.none(), flow_ids),
+        text=st.one_of(st.none(), st.none(), st.sampled_from(["n", 'N":1', "nowhere"])),
+        tag=st.one_of(st.none(), st.none(), st.sampled_from(["a", "b\u00e9", "b"])),
     ),
 )
 

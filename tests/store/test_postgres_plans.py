@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from mainspring.model.audit import AuditEntry
 from mainspring.model.job import Conflict, Edge, Key, NewJob, Note, Policy, Until
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.settlement import Settlement
@@ -136,7 +137,7 @@ def large(connection: psycopg.Connection[Row], schema: str) -> frozenset[str]:
     """The tables of jobs, and parts of such, with more than a few of them."""
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = %s::text::regnamespace AND relkind = 'r' AND relpages > 100 "
-        "AND (relname = 'jobs' OR relname LIKE 'finished%%')",
+        "AND (relname IN ('jobs', 'audit') OR relname LIKE 'finished%%')",
         [schema],
     )
     return frozenset(row[0] for row in rows)
@@ -317,7 +318,8 @@ BELOW = tuple(
 )
 OF_FLOW = tuple(replace(leaf, flow="new") for leaf in LEAVES)
 FLOWS = (NewFlow("new", "new", "flow 3", (Callback("all", Policy.RUN),)),)
-EVERYTHING = frozenset({"queues", "schedules", "due", "workers", "tasks", "partitions"})
+EVERYTHING = frozenset({"queues", "schedules", "due", "workers", "tasks", "partitions", "audit"})
+AUDITED = AuditEntry("audit 1", "ada", "jobs.retry", "state=dead", "{}", 1)
 VALUES = {Verb.RESCHEDULE: T0 + 5, Verb.REPRIORITISE: 1}
 TICKS = (Tick("schedule -9", T0 - 9, T0 + 1, (NewJob("tick", "task 1"),)),)
 CHANGES = (
@@ -423,7 +425,7 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
         "INSERT INTO mainspring_flows (id, name, parent, created_at) VALUES ('empty', 'nightly', 'flow 1', 0)",
         PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, now=T0 + 1),
     ],
-    "prune": [PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, now=T0 + 1)],
+    "prune": [PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, 0, now=T0 + 1)],
     "find": [
         FindRequest(filter, with_log=True, with_parents=True, now=T0)
         for filter in (*FILTERS, Filter(ids=(*named("bulk"), *named("done"))))
@@ -436,7 +438,8 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
     "find old ones": [FindRequest(Filter(), 50, f"mainspring_finished:{T0 - 900_000}:done", now=T0)],
     "find flows": [FindRequest(Filter(), flows=True, now=T0), FindRequest(Filter(flow="flow 3"), flows=True, now=T0)],
     "count": [CountRequest(filter, now=T0) for filter in (*FILTERS, Filter(ids=named("bulk")))],
-    "configure": [ConfigureRequest(CHANGES, EVERYTHING, partition=("parted", "p9"), now=T0)],
+    "configure": [ConfigureRequest(CHANGES, EVERYTHING, partition=("parted", "p9"), audit=AUDITED, now=T0)],
+    "read the audit log": [ConfigureRequest(read=frozenset({"audit"}), limit=BATCH, before=(T0, "audit 1"), now=T0)],
 }
 
 

@@ -179,7 +179,7 @@ def machine(request: pytest.FixtureRequest, filled: Machine) -> Iterator[Machine
 
 BACKLOGS = re.compile(
     # walks a table or an index from end to end
-    r"SCAN (mainspring_(jobs|finished|log|keys|edges|flows|partitions|lanes)|j|f|l|k|e|b|own|below)\b"
+    r"SCAN (mainspring_(jobs|finished|log|keys|edges|flows|partitions|lanes|audit)|j|f|l|k|e|b|own|below)\b"
     r"|\(state=\?\)$"  # walks all jobs of one state
     r"|TEMP B-TREE|AUTOMATIC"  # sorts, or makes an index first
 )
@@ -199,6 +199,7 @@ EXCEPTIONS = {
     ("any_edge", "SCAN mainspring_edges USING COVERING INDEX mainspring_edges_parent"): "ends at the first row",
     ("parents_of", "USE TEMP B-TREE FOR ORDER BY"): "sorts the parents of the jobs that it is asked for",
     ("oldest_flows", "SCAN mainspring_flows USING COVERING INDEX mainspring_flows_page"): "in order, up to a limit",
+    ("newest_audit", "SCAN mainspring_audit USING INDEX mainspring_audit_page"): "in order, up to a limit",
     ("flow_counts", "USE TEMP B-TREE FOR GROUP BY"): "exact, so it grows with the flows that it is asked for",
 }
 STATEMENTS = {name: text for name, text in DIALECT._texts.items() if text}

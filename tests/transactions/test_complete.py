@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from servers.receiver import Receiver, receiving
 from worker.scene import AT_ONCE, NotesOnTheWay, ended, until, working
 
 from mainspring import (
@@ -21,6 +22,7 @@ from mainspring import (
     LeaseLost,
     MainspringError,
     NotCommitted,
+    Retry,
     State,
     UnusableTransaction,
     ValidationError,
@@ -356,6 +358,28 @@ async def test_children_are_released_and_follow_ups_stored_by_the_same_commit(
         await until(lambda: app.jobs.count(task="ship", state="completed") == 2)
     assert seen == [(1, 1)]
     assert await flow.aresult() == "shipped for receipt 1"
+
+
+@BOTH
+async def test_a_webhook_is_told_of_it_by_the_same_commit(place: Place, begin: Callable[[], Any]) -> None:
+    app, seen = place.app, []
+
+    with receiving(Receiver()) as receiver:
+        app.webhook(receiver.url, on=("completed", "retried"), secret="a secret of the tests' own", allow_private=True)
+
+        @app.task(retry=Retry(attempts=2, delay=0))
+        def charge(ctx: Context, order: int) -> None:
+            with begin() as connection:
+                pay(place, connection, order)
+                ctx.complete("paid", tx=connection)
+                seen.append(app.jobs.count(task="mainspring.webhook"))
+                (connection.rollback if ctx.attempt == 1 else connection.commit)()
+
+        charge.enqueue(1)
+        async with working(app):
+            await until(lambda: len(receiver.received) == 2)
+    assert sorted(receiver.events) == ["completed", "retried"]
+    assert seen[0] == 0
 
 
 @BOTH

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from servers.asgi import serving
 
 from mainspring import Mainspring
@@ -60,6 +60,7 @@ def serve() -> Iterator[Callable[..., str]]:
 def chromium() -> Iterator[Browser]:
     """One browser for all tests."""
     program = chromium_program()
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
+from servers.proxy import Proxy
 
 from mainspring.model.outcome import Verdict
 from mainspring.model.states import FINAL
@@ -66,6 +69,26 @@ def test_a_loop_that_a_job_blocks_for_three_leases_keeps_them_and_is_named_while
     assert (job.crashes, job.attempt, job.record.lease) == (0, 1, 1)
     assert place.alive() == 2
     assert "went unheard" not in place.errors(worker) + place.errors(other)
+
+
+@pytest.mark.fault("silent network", "postgres", "redis")
+@pytest.mark.parametrize("place", ["postgresql", "redis"], indirect=True)
+def test_a_short_lease_outlasts_a_connection_that_has_gone_silent(place: Place) -> None:
+    direct, parts = place.url, urlsplit(place.url)
+    with closing(Proxy(parts.hostname or "", parts.port or 0)) as proxy:
+        place.url = proxy.url(direct)
+        worker = place.worker(lease="3s")
+        place.url = direct
+        place.worker(lease="3s", queues=["none"])  # it would reap what the first one lost
+        job = place.enqueue("held")
+        wait_until(lambda: place.notes(worker))
+        for _ in range(3):
+            proxy.forget()
+            time.sleep(4)  # longer than the lease
+        place.tell("go-1")
+        assert job.result(30) == 1
+    job.refresh()
+    assert (job.crashes, job.attempt, job.record.lease) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("meanwhile", ["has finished", "still runs"])

@@ -60,6 +60,7 @@ async def test_a_crash_is_noticed_although_something_holds_the_connection_open(j
     assert (job.reason, job.error.message) == ("poison", "the process that ran the job ended with exit status 3")
 
 
+@pytest.mark.fault("segfault, exit, OOM kill in a process", "sqlite")
 async def test_of_twenty_jobs_at_once_the_one_that_crashes_pays_alone(jobs: Any) -> None:
     async with working(jobs.app, concurrency=8):
         napping = [await jobs.nap.aenqueue(1) for _ in range(10)]
@@ -106,6 +107,7 @@ async def test_signals_to_all_processes_are_left_to_the_worker(jobs: Any, tmp_pa
         assert job.crashes == 0
 
 
+@pytest.mark.fault("a job that eats up the memory", "sqlite")
 @pytest.mark.parametrize("chunk", [1_000_000, 300_000_000])
 async def test_a_job_that_takes_too_much_memory_is_killed_and_that_is_a_failed_attempt(jobs: Any, chunk: int) -> None:
     async with working(jobs.app, concurrency=2):
@@ -225,6 +227,8 @@ def test_ctrl_c_in_a_terminal_lets_jobs_finish(jobs: Any, tmp_path: Path) -> Non
     assert all(gone(pid) for pid in noted(tmp_path, "napping"))
 
 
+@pytest.mark.fault("segfault, exit, OOM kill in a process", "postgres", "redis")
+@pytest.mark.fault("a job that eats up the memory", "postgres", "redis")
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
 def test_crashes_timeouts_and_memory_are_the_same_on_every_store(tmp_path: Path, kind: str) -> None:
     with (

@@ -1,18 +1,31 @@
-"""The operators' door: look at jobs, flows, queues, schedules and workers, and change them.
+"""The operators' door: look at jobs, flows, queues, schedules, workers and statistics, and change them; and see who did.
 
 The command line, the web and the user's own code all come in here: `app.jobs`, `app.flows`, `app.queues`,
-`app.schedules`, `app.workers`. Every verb has an async twin whose name begins with `a`.
+`app.schedules`, `app.workers`, `app.stats`, `app.webhooks`, `app.audit`. Every verb has an async twin whose name begins
+with `a`.
 """
 
-from mainspring.admin.flows import Flows, FlowView
-from mainspring.admin.jobs import JobPage, Jobs
+from mainspring.admin.audit import Audit, AuditPage, AuditView
+from mainspring.admin.errors import ErrorGroup, ErrorGroups
+from mainspring.admin.flows import FlowPage, Flows, FlowView
+from mainspring.admin.jobs import JobCount, JobPage, Jobs
 from mainspring.admin.queues import PartitionView, Queues, QueueView, TaskView
 from mainspring.admin.schedules import Schedules, ScheduleView
+from mainspring.admin.stats import Stats
+from mainspring.admin.webhooks import Webhooks, WebhookView
 from mainspring.admin.workers import Workers, WorkerView
+from mainspring.audit import acting
 
 __all__ = [
+    "Audit",
+    "AuditPage",
+    "AuditView",
+    "ErrorGroup",
+    "ErrorGroups",
+    "FlowPage",
     "FlowView",
     "Flows",
+    "JobCount",
     "JobPage",
     "Jobs",
     "PartitionView",
@@ -20,7 +33,11 @@ __all__ = [
     "Queues",
     "ScheduleView",
     "Schedules",
+    "Stats",
     "TaskView",
+    "WebhookView",
+    "Webhooks",
     "WorkerView",
     "Workers",
+    "acting",
 ]

@@ -1,11 +1,13 @@
-"""What the four parts of the operators' door share."""
+"""What the parts of the operators' door share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from mainspring.store.base import Change, ConfigureRequest
-from mainspring.twin import Steps, ask
+from mainspring import audit
+from mainspring.store.base import Change
+from mainspring.twin import Steps
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -19,6 +21,6 @@ class Door:
     def __init__(self, app: Mainspring) -> None:
         self._app = app
 
-    def _change(self, change: Change) -> Steps[bool]:
-        settings = yield from ask(ConfigureRequest((change,)))
-        return settings.changed > 0
+    def _change(self, change: Change, action: str, target: str, detail: Mapping[str, Any] | None = None) -> Steps[bool]:
+        """Change a setting; the rest is what the audit log is told. False: there is nothing of that name."""
+        return (yield from audit.change(change, action, target, detail or {}))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from mainspring.admin.door import Door
-from mainspring.admin.jobs import PAGE_LIMIT
+from mainspring.admin.jobs import LOOKS_PER_PAGE, PAGE_LIMIT
 from mainspring.clock import moment
 from mainspring.errors import FlowNotFound, InvalidOption
 from mainspring.flow import Flow
@@ -21,11 +21,12 @@ from mainspring.nodes import OnFailure
 from mainspring.shapes import spawned
 from mainspring.store.base import Filter, FindRequest, FlowRecord
 from mainspring.twin import Steps, ask, twins
+from mainspring.webhooks.telling import flow_witness
 
 if TYPE_CHECKING:
     from mainspring.draft import JobDraft
 
-__all__ = ["FlowView", "Flows"]
+__all__ = ["FlowPage", "FlowView", "Flows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +58,59 @@ class FlowView:
         return sum(count for state, count in self.counts.items() if state in FINAL)
 
 
+class FlowPage(Sequence[FlowView]):
+    """Some flows, newest first, and where to go on: `app.flows.find(cursor=page.cursor)`."""
+
+    __slots__ = ("_flows", "cursor")
+
+    def __init__(self, flows: tuple[FlowView, ...], cursor: str | None) -> None:
+        self._flows = flows
+        self.cursor = cursor
+        """None: there are no more."""
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    @overload
+    def __getitem__(self, index: int) -> FlowView: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[FlowView, ...]: ...
+    def __getitem__(self, index: int | slice) -> FlowView | tuple[FlowView, ...]:
+        return self._flows[index]
+
+    def __repr__(self) -> str:
+        return f"<FlowPage of {len(self)}{', more to come' if self.cursor else ''}>"
+
+
 class Flows(Door):
     """`app.flows`."""
 
-    def _list(self, limit: int = 50) -> Steps[builtins.list[FlowView]]:
-        """The newest flows, at most `limit`; those that are parts of others are not listed."""
+    def _find(self, *, limit: int = 50, cursor: str | None = None) -> Steps[FlowPage]:
+        """A page of flows, newest first, at most `limit`; those that are parts of others are not listed.
+
+        Where very many are parts of others, a page may be short although there are more: see its `cursor`.
+        """
         if type(limit) is not int or not 1 <= limit <= PAGE_LIMIT:
             raise InvalidOption(f"limit={quote(limit)} is not a whole number from 1 to {PAGE_LIMIT}")
         views: builtins.list[FlowView] = []
-        cursor: str | None = None
-        while len(views) < limit:
-            page = yield from ask(FindRequest(Filter(), limit, cursor, flows=True))
+        for _ in range(LOOKS_PER_PAGE):
+            page = yield from ask(FindRequest(Filter(), limit - len(views), cursor, flows=True))
             views += [_seen(record) for record in page.flows if record.parent is None]
-            if (cursor := page.cursor) is None:
+            cursor = page.cursor
+            if cursor is None or len(views) == limit:
                 break
-        return views[:limit]
+        return FlowPage(tuple(views), cursor)
+
+    find, afind = twins(_find)
+
+    def _list(self, limit: int = 50) -> Steps[builtins.list[FlowView]]:
+        """The newest flows, at most `limit`; those that are parts of others are not listed."""
+        page = yield from self._find(limit=limit)
+        views = [*page]
+        while page.cursor is not None and len(views) < limit:
+            page = yield from self._find(limit=limit - len(views), cursor=page.cursor)
+            views += page
+        return views
 
     list, alist = twins(_list)
 
@@ -127,7 +166,11 @@ def _seen(record: FlowRecord, parts: tuple[FlowView, ...] = (), jobs: tuple[Job[
         parent=record.parent,
         created_at=moment(record.created_at),
         counts=dict(record.counts),
-        callbacks={callback.job: _WHEN.get(callback.policy, callback.policy) for callback in record.callbacks},
+        callbacks={
+            callback.job: _WHEN.get(callback.policy, callback.policy)
+            for callback in record.callbacks
+            if callback.job != flow_witness(record.id)
+        },
         parts=parts,
         jobs=jobs,
     )

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
+from mainspring.admin.errors import ErrorGroups, grouped
 from mainspring.admin.followed import Followed
+from mainspring.admin.rerun import like
+from mainspring.altering import alter, cancel
+from mainspring.audit import audited
 from mainspring.clock import aware_ms, now_ms
+from mainspring.counting import counted
+from mainspring.draft import insert
 from mainspring.errors import InvalidOption, JobNotFound
-from mainspring.job import Job, LogLine, alter, cancel_reason
+from mainspring.job import Job, LogLine
 from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import JobRecord
 from mainspring.model.options import check_priority
+from mainspring.model.secrets import redacted
 from mainspring.model.states import State
-from mainspring.model.text import quote
+from mainspring.model.text import clean, quote
 from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
 from mainspring.twin import Steps, ask, twins
 
-__all__ = ["JobPage", "Jobs", "Where"]
+__all__ = ["JobCount", "JobPage", "Jobs", "Where"]
 
 PAGE_LIMIT = 1000
-LOOKS_PER_PAGE = 20
+TEXT_LENGTH = 500
+"""How long a text may be that is searched for."""
+LOOKS_PER_PAGE = 10
 """How often one page asks the store on while it is not full: each time it reads only so many jobs that do not fit."""
+
+EACH_TALLIED = 10_000
+"""How far a queue and state are counted, where it has to be quick."""
+MOST_TALLIED = 200_000
+"""How many jobs are looked at then, where not all of them may fit."""
+
+DEAD_GROUPED = 5000
+"""How many dead letters `errors` looks at."""
 
 Ids = str | Iterable[str]
 States = State | str | Iterable[State | str]
@@ -33,15 +53,29 @@ When = Duration | datetime
 
 class Where(TypedDict, total=False):
     """Conditions on jobs, all of which must hold. `since` and `until` bound a job's end, or its creation while it has
-    none."""
+    none; `text` is a part of its arguments as JSON text (the first 64 KiB of them; A is taken for a)."""
 
     state: States | None
     queue: str | None
     partition: str | None
     task: str | None
     flow: str | None
+    text: str | None
+    tag: str | None
     since: When | None
     until: When | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobCount:
+    """How many jobs there are. As text: "1,234", or "at least 20,000"."""
+
+    count: int
+    exact: bool
+    """False: there may be more."""
+
+    def __str__(self) -> str:
+        return f"{'' if self.exact else 'at least '}{self.count:,}"
 
 
 class JobPage(Sequence[Job[Any]]):
@@ -72,8 +106,9 @@ class Jobs(Door):
     """`app.jobs`.
 
     Jobs are chosen by `ids` (one or several) and by the conditions of `Where`: `state` (one or several), `queue`,
-    `partition`, `task`, `flow` (its parts included), `since` and `until`, which are an aware `datetime` or how long
-    ago. Verbs that change jobs want at least one of all these, so that none can hit all jobs by an oversight.
+    `partition`, `task`, `flow` (its parts included), `text` in their arguments, `tag`, `since` and `until`, which are
+    an aware `datetime` or how long ago. Verbs that change jobs want at least one of all these, so that none can hit all
+    jobs by an oversight.
     """
 
     @cached_property
@@ -104,10 +139,30 @@ class Jobs(Door):
 
     def _count(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[int]:
         """How many jobs fit, exactly: `app.jobs.count(state="dead", queue="email")`."""
-        reply = yield from ask(CountRequest(_select(ids, **where)))
-        return sum(tally.count for tally in reply.tallies)
+        return (yield from counted(_select(ids, **where))).total()
 
     count, acount = twins(_count)
+
+    def _counts(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[dict[State, int]]:
+        """How many jobs fit, by state: `app.jobs.counts(queue="email")`; states with none are left out."""
+        counts: dict[State, int] = {}
+        for (_, state), count in (yield from counted(_select(ids, **where))).items():
+            counts[state] = counts.get(state, 0) + count
+        return {state: counts[state] for state in State if state in counts}
+
+    counts, acounts = twins(_counts)
+
+    def _tally(self, ids: Ids | None = None, **where: Unpack[Where]) -> Steps[JobCount]:
+        """How many jobs fit, as far as it is told quickly: exactly, or "at least so many", however many there are."""
+        selected = _select(ids, **where)
+        if replace(selected, states=(), queue=None) == Filter():
+            reply = yield from ask(CountRequest(selected, each=EACH_TALLIED))
+        else:
+            reply = yield from ask(CountRequest(selected, most=MOST_TALLIED))
+        exact = reply.cursor is None and not reply.cut and not any(tally.more for tally in reply.tallies)
+        return JobCount(sum(tally.count for tally in reply.tallies), exact)
+
+    tally, atally = twins(_tally)
 
     def _get(self, id: str) -> Steps[Job[Any]]:
         """The job with that id, its log lines included. Raises `JobNotFound`."""
@@ -124,10 +179,48 @@ class Jobs(Door):
 
     log, alog = twins(_log)
 
+    def _errors(self, **where: Unpack[Where]) -> Steps[ErrorGroups]:
+        """The newest 5,000 dead letters that fit, in groups by what they died of: by task, type of error, and what
+        their messages have in common.
+
+            for group in app.jobs.errors(queue="email", since="1d"):
+                print(group.count, group.task, group.type, group.message)
+        """
+        if where.get("state") is not None:
+            raise InvalidOption(f"state={quote(where['state'])}: only dead jobs have died of something; leave it out")
+        selected = replace(_select(None, **where), states=(State.DEAD,))
+        dead: list[JobRecord] = []
+        cursor: str | None = None
+        for _ in range(LOOKS_PER_PAGE):
+            some = min(PAGE_LIMIT, DEAD_GROUPED - len(dead))
+            page = yield from ask(FindRequest(selected, some, cursor, brief=True))
+            dead += page.jobs
+            cursor = page.cursor
+            if cursor is None or len(dead) >= DEAD_GROUPED:
+                break
+        return ErrorGroups(grouped(dead), len(dead), cursor is not None)
+
+    errors, aerrors = twins(_errors)
+
+    def _rerun(self, id: str, args: Mapping[str, Any] | None = None) -> Steps[Job[Any]]:
+        """Enqueue a new job like that one: of the same task, queue, priority and options, with its arguments or, where
+        given, with these in place of all of them. The old one stays as it is, and the new one is in no flow.
+
+        Arguments come as `shown_args()` has them: what is hidden there still is what it was. Raises `JobNotFound`,
+        `UnknownTask`, `ValidationError`, `InvalidOption`, and as `enqueue`.
+        """
+        old = yield from self._get(id)
+        new = like(self._app, old, args)
+        detail = {"job": new.id, "args": None if args is None else redacted(json.loads(new.args), old.secrets)}
+        stored = audited("jobs.rerun", old.id, detail, insert(self._app, (new,)), lambda jobs: not jobs[0].existed)
+        return (yield from stored)[0]
+
+    rerun, arerun = twins(_rerun)
+
     def _cancel(self, ids: Ids | None = None, *, reason: str = "", **where: Unpack[Where]) -> Steps[int]:
         """Cancel waiting jobs and ask the workers to cancel running ones; gives how many. Ended ones stay."""
         selected = _select_some(ids, where)
-        return (yield from alter(Verb.CANCEL, selected, reason=cancel_reason(reason)))
+        return (yield from cancel(self._app, selected, reason))
 
     cancel, acancel = twins(_cancel)
 
@@ -136,6 +229,19 @@ class Jobs(Door):
         return (yield from alter(Verb.REVIVE, _select_some(ids, where)))
 
     retry, aretry = twins(_retry)
+
+    def _retry_with(self, id: str, args: Mapping[str, Any]) -> Steps[Job[Any]]:
+        """Enqueue a job anew with other arguments, JSON values by name, and otherwise on the same terms (queue,
+        priority, options), but in no flow; gives the new job. The old one stays as it is.
+
+        Raises `JobNotFound`, `UnknownTask`, and as `Task.enqueue`; `InvalidOption` for a job that is many calls in one.
+        """
+        job = yield from self._get(id)
+        task = self._app.task_named(job.task)
+        given, named = task.codec.decode(task.codec.encode_text(json.dumps(args)))
+        return (yield from task.again(job.record)._enqueue(*given, **named))
+
+    retry_with, aretry_with = twins(_retry_with)
 
     def _reschedule(
         self,
@@ -175,6 +281,8 @@ def _select(
     partition: str | None = None,
     task: str | None = None,
     flow: str | None = None,
+    text: str | None = None,
+    tag: str | None = None,
     since: When | None = None,
     until: When | None = None,
 ) -> Filter:
@@ -185,6 +293,8 @@ def _select(
         partition=partition,
         task=task,
         flow=flow,
+        text=None if text is None else _text(text),
+        tag=tag,
         since=None if since is None else _when_ms("since", since),
         until=None if until is None else _when_ms("until", until),
     )
@@ -205,6 +315,12 @@ def _ids(ids: Ids) -> tuple[str, ...]:
             raise InvalidOption(f"job id {quote(id)} is of type {type(id).__name__}; give text")
     # A filter without ids fits every job, but who asks for none of them wants none: no job has an empty id.
     return given or ("",)
+
+
+def _text(text: str) -> str:
+    if not isinstance(text, str) or not 1 <= len(text) <= TEXT_LENGTH or text != clean(text):
+        raise InvalidOption(f"text={quote(text)} cannot be searched for; give 1 to {TEXT_LENGTH} characters of text")
+    return text
 
 
 def _states(state: States) -> tuple[State, ...]:

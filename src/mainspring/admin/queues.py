@@ -6,9 +6,12 @@ import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from mainspring.admin.door import Door
+from mainspring.admin.jobs import EACH_TALLIED
 from mainspring.clock import moment
+from mainspring.counting import counted
 from mainspring.errors import InvalidOption
 from mainspring.model.limits import (
     KEEP,
@@ -68,6 +71,8 @@ class QueueView:
     """How many jobs are in each state; states with none are left out."""
     oldest_waiting: float | None
     """For how many seconds the longest-waiting queued job has been due."""
+    more: frozenset[State] = frozenset()
+    """The states of which there may be more jobs than were counted: only in a quick list."""
 
     @property
     def paused(self) -> bool:
@@ -114,16 +119,20 @@ class Queues(Door):
     workers at once.
     """
 
-    def _list(self) -> Steps[builtins.list[QueueView]]:
-        """All queues that have jobs or settings, by name."""
+    def _list(self, *, quick: bool = False) -> Steps[builtins.list[QueueView]]:
+        """All queues that have jobs or settings, by name.
+
+        All their jobs are counted, which takes its time where there are millions. A `quick` list counts no state of a
+        queue further than to some ten thousand, and says of which states there may be `more`.
+        """
         settings = yield from ask(ConfigureRequest(read=frozenset({"queues"})))
-        counted = yield from ask(CountRequest(Filter()))
+        reply = yield from ask(CountRequest(Filter(), each=EACH_TALLIED if quick else None))
         known = {record.name: record for record in settings.queues}
         tallies: dict[str, builtins.list[Tally]] = {}
-        for tally in counted.tallies:
+        for tally in reply.tallies:
             tallies.setdefault(tally.queue, []).append(tally)
         return [
-            _queue_view(known.get(name) or QueueRecord(name), tallies.get(name, ()), counted.now)
+            _queue_view(known.get(name) or QueueRecord(name), tallies.get(name, ()), reply.now, reply.cut)
             for name in sorted(known.keys() | tallies.keys())
         ]
 
@@ -161,13 +170,13 @@ class Queues(Door):
     def _pause(self, name: str, partition: str | None = None) -> Steps[None]:
         """Let no job be taken from the queue, or from one partition of it, by no worker. What runs goes on; enqueuing
         goes on."""
-        yield from self._change(_pause(name, True, partition))
+        yield from self._change(_pause(name, True, partition), "queues.pause", _place(name, partition))
 
     pause, apause = twins(_pause)
 
     def _resume(self, name: str, partition: str | None = None) -> Steps[None]:
         """Let jobs be taken from the queue, or from that partition of it, again."""
-        yield from self._change(_pause(name, False, partition))
+        yield from self._change(_pause(name, False, partition), "queues.resume", _place(name, partition))
 
     resume, aresume = twins(_resume)
 
@@ -204,13 +213,9 @@ class Queues(Door):
         )
         if partition is not None and per_partition:
             raise InvalidOption(f"partition={quote(partition)} and per_partition are given; give one of them")
-        if partition is None and not per_partition:
-            if weight is not KEEP:
-                raise InvalidOption(f"weight={quote(weight)} is a partition's; give partition= or per_partition=True")
-            yield from self._change(queue)
-            return
-        yield from self._change(
-            LimitPartition(
+        change: LimitQueue | LimitPartition = queue
+        if partition is not None or per_partition:
+            change = LimitPartition(
                 name,
                 None if partition is None else partition_name(partition),
                 queue.concurrency,
@@ -218,7 +223,10 @@ class Queues(Door):
                 queue.max_queued,
                 KEEP if weight is KEEP else check_weight(weight),
             )
-        )
+        elif weight is not KEEP:
+            raise InvalidOption(f"weight={quote(weight)} is a partition's; give partition= or per_partition=True")
+        target = f"{name}: each partition" if per_partition else _place(name, partition)
+        yield from self._change(change, "queues.set_limits", target, _said(change))
 
     set_limits, aset_limits = twins(_set_limits)
 
@@ -233,13 +241,12 @@ class Queues(Door):
         check_name("task", task)
         if concurrency is KEEP and rate is KEEP:
             raise InvalidOption("say which limit: give concurrency or rate; None: no limit")
-        yield from self._change(
-            LimitTask(
-                task,
-                KEEP if concurrency is KEEP else check_concurrency(concurrency),
-                KEEP if rate is KEEP else check_rates(rate),
-            )
+        change = LimitTask(
+            task,
+            KEEP if concurrency is KEEP else check_concurrency(concurrency),
+            KEEP if rate is KEEP else check_rates(rate),
         )
+        yield from self._change(change, "queues.set_task_limits", task, _said(change))
 
     set_task_limits, aset_task_limits = twins(_set_task_limits)
 
@@ -252,11 +259,26 @@ def check_limits(name: str, value: Limits) -> Limits:
     return value
 
 
+def _place(name: str, partition: str | None) -> str:
+    """A queue or a partition of it, in words."""
+    return name if partition is None else f"{name}: partition {partition}"
+
+
+def _said(change: LimitQueue | LimitPartition | LimitTask) -> dict[str, Any]:
+    """The limits that were given, for the audit log."""
+    said: dict[str, Any] = {}
+    for setting in ("concurrency", "rates", "max_queued", "weight"):
+        value = getattr(change, setting, KEEP)
+        if value is not KEEP:
+            said[setting] = "none" if value in (None, ()) else list(map(str, value)) if setting == "rates" else value
+    return said
+
+
 def _pause(name: str, paused: bool, partition: str | None) -> PauseQueue:
     return PauseQueue(check_name("queue", name), paused, None if partition is None else partition_name(partition))
 
 
-def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int) -> QueueView:
+def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int, cut: frozenset[State]) -> QueueView:
     oldest = min((tally.oldest_at for tally in tallies if tally.oldest_at is not None), default=None)
     return QueueView(
         name=record.name,
@@ -269,13 +291,14 @@ def _queue_view(record: QueueRecord, tallies: Iterable[Tally], now: int) -> Queu
         opens_at=_moment(record.opens_at),
         counts={tally.state: tally.count for tally in tallies},
         oldest_waiting=None if oldest is None else max(0, now - oldest) / 1000,
+        more=cut.union(tally.state for tally in tallies if tally.more),
     )
 
 
 def _partition_views(records: builtins.list[PartitionRecord]) -> Steps[builtins.list[PartitionView]]:
     views: builtins.list[PartitionView] = []
     for record in records:
-        counted = yield from ask(CountRequest(Filter(queue=record.queue, partition=record.name)))
+        counts = yield from counted(Filter(queue=record.queue, partition=record.name))
         view = PartitionView(
             queue=record.queue,
             name=record.name,
@@ -283,7 +306,7 @@ def _partition_views(records: builtins.list[PartitionRecord]) -> Steps[builtins.
             limits=record.limits,
             opens_at=_moment(record.opens_at),
             holder=record.holder,
-            counts={tally.state: tally.count for tally in counted.tallies},
+            counts={state: count for (_, state), count in counts.items()},
         )
         views.append(view)
     return views

@@ -10,12 +10,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mainspring.admin.door import Door
+from mainspring.audit import audited
 from mainspring.clock import moment, new_id, now_ms
 from mainspring.errors import InvalidOption, QueueFull, ScheduleNotFound
 from mainspring.job import Job
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
-from mainspring.model.options import check_name
+from mainspring.model.options import JobOptions, check_name
+from mainspring.model.secrets import redacted
 from mainspring.model.text import quote
 from mainspring.store.base import (
     ConfigureRequest,
@@ -55,6 +57,7 @@ class DeclaredSchedule:
             queue=options.queue,
             args=args,
             priority=options.priority,
+            options=self.task.stored_options,
             keys=self.task.keys_of(args),
             partition=self.task._app.partition_of(self.task, options.queue, args),
             cost=options.cost,
@@ -69,12 +72,15 @@ class ScheduleView:
     task: str
     queue: str
     args: Mapping[str, Any]
+    """The arguments of its jobs, with their secrets: show `shown_args`."""
     priority: int
     timing: Timing
     next_at: datetime
     last_at: datetime | None
     """The slot that was served last."""
     paused_at: datetime | None
+    shown_args: Mapping[str, Any]
+    """The arguments as they may be shown: what is marked as secret is hidden."""
 
     @property
     def paused(self) -> bool:
@@ -111,13 +117,16 @@ class Schedules(Door):
         """
         known = self._app.task_named(task) if isinstance(task, str) else task
         timing = make_timing(cron, every, tz, catch_up, jitter)
-        yield from self._change(DeclaredSchedule(name, known, timing, args or {}).put(now_ms()))
+        put = DeclaredSchedule(name, known, timing, args or {}).put(now_ms())
+        shown = redacted(json.loads(put.args), known.codec.secrets)
+        detail = {"task": put.task, "timing": json.loads(put.timing), "args": shown}
+        yield from self._change(put, "schedules.put", name, detail)
 
     put, aput = twins(_put)
 
     def _pause(self, name: str) -> Steps[None]:
         """Let the schedule make no jobs until it is resumed. Raises `ScheduleNotFound`."""
-        if not (yield from self._change(PauseSchedule(name, True))):
+        if not (yield from self._change(PauseSchedule(name, True), "schedules.pause", name)):
             raise _no_schedule(name)
 
     pause, apause = twins(_pause)
@@ -125,7 +134,8 @@ class Schedules(Door):
     def _resume(self, name: str) -> Steps[None]:
         """Let it go on with its next time; what passed meanwhile is not made up for. Raises `ScheduleNotFound`."""
         record = yield from self._record(name)
-        if not (yield from self._change(PauseSchedule(name, False, _timing(record).spec.next(now_ms())))):
+        resumed = PauseSchedule(name, False, _timing(record).spec.next(now_ms()))
+        if not (yield from self._change(resumed, "schedules.resume", name)):
             raise _no_schedule(name)
 
     resume, aresume = twins(_resume)
@@ -135,7 +145,7 @@ class Schedules(Door):
 
         Raises `ScheduleNotFound`.
         """
-        if not (yield from self._change(RemoveSchedule(name))):
+        if not (yield from self._change(RemoveSchedule(name), "schedules.remove", name)):
             raise _no_schedule(name)
 
     remove, aremove = twins(_remove)
@@ -153,9 +163,7 @@ class Schedules(Door):
             partition=record.partition,
             cost=record.cost,
         )
-        (reply,) = yield from ask(InsertRequest((new,)))
-        if (full := reply.full) is not None:
-            raise QueueFull(full.queue, full.partition, full.limit)
+        yield from audited("schedules.run_now", name, {"task": new.task, "job": new.id}, _insert(new))
         return Job(self._app, new)
 
     run_now, arun_now = twins(_run_now)
@@ -183,6 +191,12 @@ def make_timing(
     return Timing(spec, catch_up, 0 if jitter is None else to_ms(jitter))
 
 
+def _insert(new: NewJob) -> Steps[None]:
+    (reply,) = yield from ask(InsertRequest((new,)))
+    if (full := reply.full) is not None:
+        raise QueueFull(full.queue, full.partition, full.limit)
+
+
 def _no_schedule(name: str) -> ScheduleNotFound:
     return ScheduleNotFound(f"no schedule is named {quote(name)}; see app.schedules.list()")
 
@@ -204,4 +218,5 @@ def _schedule_view(record: ScheduleRecord) -> ScheduleView:
         next_at=moment(record.next_at),
         last_at=None if record.last_at is None else moment(record.last_at),
         paused_at=None if record.paused_at is None else moment(record.paused_at),
+        shown_args=redacted(json.loads(record.args), JobOptions.from_text(record.options).secrets),
     )

@@ -62,12 +62,12 @@ class Workers(Door):
 
     def _quiet(self, id: str) -> Steps[bool]:
         """Tell a worker to take no more jobs; it hears it with its next beat. False: no such worker."""
-        return (yield from self._change(CommandWorker(id, Command.QUIET)))
+        return (yield from self._change(CommandWorker(id, Command.QUIET), "workers.quiet", id))
 
     quiet, aquiet = twins(_quiet)
 
     def _stop(self, id: str) -> Steps[bool]:
         """Tell a worker to stop gracefully; it hears it with its next beat. False: no such worker."""
-        return (yield from self._change(CommandWorker(id, Command.STOP)))
+        return (yield from self._change(CommandWorker(id, Command.STOP), "workers.stop", id))
 
     stop, astop = twins(_stop)

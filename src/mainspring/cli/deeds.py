@@ -44,6 +44,8 @@ def where_of(
     since: str | None,
     until: str | None,
     flow: str | None = None,
+    text: str | None = None,
+    tag: str | None = None,
 ) -> Where:
     """The conditions that were given, and no others."""
     where: Where = {}
@@ -55,6 +57,10 @@ def where_of(
         where["task"] = task
     if flow is not None:
         where["flow"] = flow
+    if text is not None:
+        where["text"] = text
+    if tag is not None:
+        where["tag"] = tag
     if since is not None:
         where["since"] = when("--since", since)
     if until is not None:
@@ -98,7 +104,8 @@ def do(
         _do_to_selection(deed, app, where, yes, dry_run, as_json)
     else:
         raise ConfigurationError(
-            f"say which jobs to {deed.verb}: give ids, or at least one of --state --queue --task --flow --since --until"
+            f"say which jobs to {deed.verb}: give ids, or at least one of --state --queue --task --flow --text --tag "
+            "--since --until"
         )
 
 

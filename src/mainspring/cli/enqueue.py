@@ -35,6 +35,7 @@ def enqueue(
     queue: Annotated[
         str | None, typer.Option("--queue", "-q", metavar="NAME", help="Not the task's own queue.")
     ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Not the task's own tags; repeat.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the job to end, and print its result.")] = False,
     timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="With --wait: at most so long.")] = None,
     as_json: Json = False,
@@ -56,7 +57,8 @@ def enqueue(
     task = loaded.task_named(name)
     text = json.dumps(_from_pairs(task, pairs)) if args is None else _checked(args, pairs)
     given, named = task.codec.decode(task.codec.encode_text(text))
-    bound = task.using(delay=delay, at=None if at is None else moment_of("--at", at), priority=priority, queue=queue)
+    when = None if at is None else moment_of("--at", at)
+    bound = task.using(delay=delay, at=when, priority=priority, queue=queue, tags=tag or None)
     job = bound.enqueue(*given, **named)
     if wait:
         _wait(job, timeout, as_json)

@@ -36,7 +36,8 @@ def job_json(job: Job[Any]) -> dict[str, Any]:
         "flow": job.flow_id,
         "state": job.state.value,
         "priority": job.priority,
-        "args": job.args,
+        "args": job.shown_args(),
+        "tags": list(job.tags),
         "attempt": job.attempt,
         "crashes": job.crashes,
         "created_at": iso(job.created_at),
@@ -117,6 +118,7 @@ def show(job: Job[Any], why: str | None = None) -> None:
         "queue": f"{job.queue}, priority {job.priority}" + (f", partition {job.partition}" if job.partition else ""),
         "flow": job.flow_id,
         "tries": f"{job.attempt}" + (f", and {job.crashes} lost with their worker" if job.crashes else ""),
+        "tags": ", ".join(job.tags),
         "options": job.record.options,
         "worker": job.worker,
         "progress": _progress(job),
@@ -125,7 +127,7 @@ def show(job: Job[Any], why: str | None = None) -> None:
     for name, value in facts.items():
         if value:
             say(f"  {name:<9} {one_line(value)}")
-    _section("arguments", json.dumps(job.args, indent=2, ensure_ascii=False))
+    _section("arguments", json.dumps(job.shown_args(), indent=2, ensure_ascii=False))
     if job.record.result is not None:
         _section("result", json.dumps(json.loads(job.record.result), indent=2, ensure_ascii=False))
     if job.record.checkpoint is not None:

@@ -24,6 +24,10 @@ StateOption = Annotated[
 QueueOption = Annotated[str | None, typer.Option("--queue", "-q", metavar="NAME", help="Only of this queue.")]
 TaskOption = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only of this task.")]
 FlowOption = Annotated[str | None, typer.Option("--flow", metavar="ID", help="Only of this flow and its parts.")]
+TextOption = Annotated[
+    str | None, typer.Option("--text", metavar="TEXT", help="Only with that in their arguments (as JSON).")
+]
+TagOption = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only with that tag.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help='Ended since, or created if not ended: "2h" ago, "2031-05-01 09:30".')
 ]
@@ -39,6 +43,8 @@ def list_(
     queue: QueueOption = None,
     task: TaskOption = None,
     flow: FlowOption = None,
+    text: TextOption = None,
+    tag: TagOption = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
@@ -51,8 +57,9 @@ def list_(
     \b
     mainspring jobs list --state dead --task send_welcome --since 2h
     mainspring jobs list --state queued --state running --queue email --json
+    mainspring jobs list --tag vip --text ada@example.com
     """
-    where = where_of(state, queue, task, since, until, flow)
+    where = where_of(state, queue, task, since, until, flow, text, tag)
     jobs, more = find(existing(context, app, url), limit, where)
     if as_json:
         print_json([job_json(job) for job in jobs])
@@ -109,6 +116,8 @@ def retry(
     queue: QueueOption = None,
     task: TaskOption = None,
     flow: FlowOption = None,
+    text: TextOption = None,
+    tag: TagOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -128,7 +137,7 @@ def retry(
     ended = (State.DEAD, State.CANCELLED, State.COMPLETED)
     opened = existing(context, app, url)
     deed = Deed("retry", "retried", (*ended, State.SCHEDULED), (State.DEAD,), opened.jobs.retry)
-    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
 @commands.command()
@@ -140,6 +149,8 @@ def cancel(
     queue: QueueOption = None,
     task: TaskOption = None,
     flow: FlowOption = None,
+    text: TextOption = None,
+    tag: TagOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -163,7 +174,7 @@ def cancel(
         return opened.jobs.cancel(ids, reason=reason, **where)
 
     deed = Deed("cancel", "cancelled", live, live, act, "running ones end as soon as their task lets them")
-    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
 @commands.command()
@@ -176,6 +187,8 @@ def reschedule(
     queue: QueueOption = None,
     task: TaskOption = None,
     flow: FlowOption = None,
+    text: TextOption = None,
+    tag: TagOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -200,7 +213,7 @@ def reschedule(
 
     waiting = (State.QUEUED, State.SCHEDULED)
     deed = Deed("reschedule", "rescheduled", waiting, waiting, act)
-    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
 @commands.command()
@@ -211,6 +224,8 @@ def delete(
     queue: QueueOption = None,
     task: TaskOption = None,
     flow: FlowOption = None,
+    text: TextOption = None,
+    tag: TagOption = None,
     since: Since = None,
     until: Until = None,
     yes: Yes = False,
@@ -230,4 +245,4 @@ def delete(
     resting = tuple(state for state in State if state is not State.RUNNING)
     opened = existing(context, app, url)
     deed = Deed("delete", "deleted", resting, resting, opened.jobs.delete)
-    do(deed, opened, ids, where_of(state, queue, task, since, until, flow), yes, dry_run, as_json)
+    do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)

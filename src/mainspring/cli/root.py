@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, cast
@@ -10,11 +12,28 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from mainspring.cli import bench, dev, doctor, enqueue, flows, jobs, migrate, queues, schedules, worker, workers
+from mainspring.audit import acting
+from mainspring.cli import (
+    audit,
+    bench,
+    dev,
+    doctor,
+    enqueue,
+    flows,
+    jobs,
+    migrate,
+    queues,
+    schedules,
+    web,
+    webhooks,
+    worker,
+    workers,
+)
 from mainspring.cli.output import block, say
 from mainspring.cli.target import Place
 from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError, MainspringError, UnknownTask, ValidationError
+from mainspring.model.text import clean
 
 __all__ = ["cli"]
 
@@ -30,11 +49,17 @@ PARTS: dict[str, typer.Typer | Callable[..., None]] = {
     "queues": queues.commands,
     "schedules": schedules.commands,
     "workers": workers.commands,
+    "webhooks": webhooks.commands,
+    "web": web.web,
+    "audit": audit.audit,
     "migrate": migrate.migrate,
     "doctor": doctor.doctor,
     "bench": bench.bench,
 }
 """All commands, in the order of the help."""
+
+PROGRAMS = frozenset({"worker", "dev", "web", "bench"})
+"""Commands that are the user's program at work, and nobody's action."""
 
 # Typer has click's errors under module names that depend on its version; their inheritance is the same in all.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -113,11 +138,23 @@ def root(
     mainspring jobs list --state dead --since 2h
     mainspring jobs retry --state dead --queue email
 
-    worker, dev and enqueue run your code and are told the app. The others look at a store: the one of --app
+    worker, dev, enqueue and webhooks run your code and are told the app. The others look at a store: the one of --app
     MODULE:APP, or of --url, or of $MAINSPRING_APP, or $MAINSPRING_URL, else the file mainspring.db in the current
     folder. Exit codes: 0 done, 1 failed, 2 wrong usage.
     """
     context.obj = Place(app, url).or_else(Place())
+    if context.invoked_subcommand not in PROGRAMS:
+        context.with_resource(acting(_operator()))
+
+
+def _operator() -> str:
+    """Who sits before the command line, as the audit log has him: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A container may run under a number that has no name.
+        user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
+    return clean(f"{user}@{socket.gethostname()}".strip())[:200]
 
 
 for _name, _part in PARTS.items():

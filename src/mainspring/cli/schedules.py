@@ -130,7 +130,7 @@ def _schedule_json(view: ScheduleView) -> dict[str, Any]:
         "name": view.name,
         "task": view.task,
         "queue": view.queue,
-        "args": dict(view.args),
+        "args": dict(view.shown_args),
         "priority": view.priority,
         "cron": spec.expression if isinstance(spec, Cron) else None,
         "tz": spec.tz if isinstance(spec, Cron) else None,

@@ -30,6 +30,7 @@ from mainspring.errors import (
     ValidationError,
 )
 from mainspring.model.holes import ONLY_IN_FLOWS, Gap, holds_any, take_out
+from mainspring.model.secrets import HIDDEN, Path, may_be_within, mentions, paths_in
 from mainspring.model.text import clean, cut, quote
 
 __all__ = [
@@ -83,6 +84,7 @@ class ArgumentsCodec:
         "_function",
         "_kinds",
         "_names",
+        "_secrets",
         "_signature",
         "injected_name",
         "task",
@@ -100,6 +102,21 @@ class ArgumentsCodec:
         self._function = _describe(function)
         self._form = self._make_form(self._fields)
         self._forms_without: dict[frozenset[str], _Form] = {}
+        self._secrets: tuple[Path, ...] | None = None
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Where secrets are among the stored arguments (`mainspring.Secret`)."""
+        if self._secrets is None:
+            self._secrets = self._find_secrets() if any(map(may_be_within, self._fields.values())) else ()
+        return self._secrets
+
+    def _find_secrets(self) -> tuple[Path, ...]:
+        try:
+            return paths_in(self._form.json_schema(stored=True))
+        except pydantic.PydanticUserError:
+            # Something has no JSON Schema; what can be seen in the signature itself is hidden all the same.
+            return tuple((name,) for name, field in self._fields.items() if mentions(field))
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The arguments of one call as JSON object text; defaults that were not given are not stored.
@@ -127,6 +144,11 @@ class ArgumentsCodec:
             data = form.keep(given)
         except pydantic.ValidationError as error:
             raise self._refusal(error) from None
+        except Unserialisable as refusal:
+            if refusal.__cause__ is None or not self.secrets:
+                raise
+            # What it says of the value may be the secret.
+            raise Unserialisable(f"{form.what}: one of them has no JSON form") from None
         if b"\\u0000" in data and _NUL.search(data):
             raise UnsafeText(
                 f"{self._form.what}: a text has a NUL character, which not every store can keep; take it out"
@@ -222,7 +244,8 @@ class ArgumentsCodec:
         return tuple(args), kwargs
 
     def _refusal(self, error: pydantic.ValidationError) -> ValidationError:
-        return _refusal(error, f"task {self.task!r} cannot take these arguments", self._usage())
+        hidden = frozenset(path[0] for path in self.secrets)
+        return _refusal(error, f"task {self.task!r} cannot take these arguments", self._usage(), hidden)
 
     def _usage(self) -> str:
         return f"it takes {cut(str(self._signature), 400)}"
@@ -343,8 +366,9 @@ class _Form:
         self._max_depth = max_depth
         self._warned = False
 
-    def json_schema(self) -> dict[str, Any]:
-        return self._adapter.json_schema()
+    def json_schema(self, *, stored: bool = False) -> dict[str, Any]:
+        """Of what is taken, or of what is `stored`."""
+        return self._adapter.json_schema(by_alias=not stored, mode="serialization" if stored else "validation")
 
     def keep(self, value: Any) -> bytes:
         """The JSON of any value, validated, and read back."""
@@ -358,7 +382,9 @@ class _Form:
             self._check(data)
         read = self.validator.validate_json(data)
         if _MASK in data and read != valid:
-            raise Unserialisable(f"{self.what}: a pydantic secret does not survive as JSON; hand over a plain str")
+            raise Unserialisable(
+                f"{self.what}: a pydantic secret does not survive as JSON; annotate it mainspring.Secret[str]"
+            )
         return data
 
     def write_escaped(self, value: Any) -> bytes:
@@ -427,22 +453,28 @@ def _depth(data: bytes) -> int:
     return max(accumulate(map(_STEPS.__getitem__, brackets)))
 
 
-def _refusal(error: pydantic.ValidationError, what: str, usage: str = "") -> ValidationError:
+def _refusal(
+    error: pydantic.ValidationError, what: str, usage: str = "", hidden: frozenset[str] = frozenset()
+) -> ValidationError:
     problems = error.errors(include_url=False, include_context=False)
     if any(problem["type"].startswith("recursion") for problem in problems):
         return PayloadTooDeep(f"{what}: a value contains itself or is nested without end; hand over something flatter")
-    shown = [_problem(problem) for problem in problems[:_PROBLEMS_SHOWN]]
+    shown = [_problem(problem, hidden) for problem in problems[:_PROBLEMS_SHOWN]]
     if len(problems) > _PROBLEMS_SHOWN:
         shown.append(f"and {len(problems) - _PROBLEMS_SHOWN} more")
     return ValidationError("; ".join([f"{what}: {shown[0]}", *shown[1:], *([usage] if usage else [])]))
 
 
-def _problem(problem: Any) -> str:
+def _problem(problem: Any, hidden: frozenset[str]) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     if problem["type"] == "missing":
         return f"{path} is missing"
+    if hidden and (not problem["loc"] or problem["loc"][0] in hidden):
+        # Neither the value nor what a validator of the user's says of it.
+        return clean(f"{path}={HIDDEN}: {problem['type']}" if path else f"{HIDDEN}: {problem['type']}")
     if problem["type"] == "extra_forbidden":
-        return f"{path}={quote(problem['input'])} is not known"
+        # A misspelt name may have a secret.
+        return f"{path}={HIDDEN if hidden else quote(problem['input'])} is not known"
     return clean(
         f"{path}={quote(problem['input'])}: {problem['msg']}"
         if path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -13,11 +14,13 @@ from mainspring.model.durations import MAX_MS
 from mainspring.model.holes import Hole
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.limits import Rate, check_concurrency, check_cost, check_rates
+from mainspring.model.secrets import Path
 from mainspring.model.sizes import to_bytes
 from mainspring.model.states import State
 from mainspring.model.text import quote
 
 __all__ = [
+    "AUDIT_KEEP_MS",
     "BEAT_MS",
     "DEFAULT_PRIORITY",
     "DEFAULT_QUEUE",
@@ -27,11 +30,13 @@ __all__ = [
     "MAX_CRASHES",
     "REAP_MS",
     "TASK_GRACE_MS",
+    "TEXT_SEARCHED",
     "Executor",
     "JobOptions",
     "TaskOptions",
     "check_name",
     "check_priority",
+    "check_tags",
 ]
 
 MAX_CRASHES = 3
@@ -48,11 +53,18 @@ TASK_GRACE_MS = 5_000
 """How long a run that was told to end may take over it, before it is given up or its process killed."""
 KEEP_MS = {State.COMPLETED: 86_400_000, State.DEAD: 30 * 86_400_000, State.CANCELLED: 30 * 86_400_000}
 """How long final jobs are kept."""
+AUDIT_KEEP_MS = 90 * 86_400_000
+"""How long the audit log is kept."""
+
+TEXT_SEARCHED = 64 * 1024
+"""How many characters of a job's arguments are searched for a text: the first."""
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 5
 _PRIORITIES = range(-1000, 1001)
 _NAME_LENGTH = 200
+_TAG_LENGTH = 100
+_MOST_TAGS = 20
 
 Executor = Literal["auto", "thread", "process"]
 """Where a task runs. "auto": async functions on the event loop, plain ones on a thread. "process": either in a process
@@ -79,6 +91,19 @@ def check_priority(value: object) -> int:
     return value
 
 
+def check_tags(tags: object) -> tuple[str, ...]:
+    """`tags` without repetitions, if a job can have them; else raises `InvalidOption`."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise InvalidOption(f"tags={quote(tags)} is no list of texts; give one, such as tags=['vip', 'import']")
+    distinct = tuple(dict.fromkeys(tags))
+    for tag in distinct:
+        if len(check_name("tag", tag)) > _TAG_LENGTH:
+            raise InvalidOption(f"tag {quote(tag)} has {len(tag)} characters; give {_TAG_LENGTH} at most")
+    if len(distinct) > _MOST_TAGS:
+        raise InvalidOption(f"{len(distinct)} tags are given; a job can have {_MOST_TAGS}")
+    return distinct
+
+
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
     """How a task's jobs run, unless a job says otherwise. Raises `InvalidOption`, naming the value."""
@@ -103,6 +128,8 @@ class TaskOptions:
     """How many of them may start in a time."""
     cost: int = 1
     """How many starts each of them counts for, where a rate limits them."""
+    tags: tuple[str, ...] = ()
+    """Words by which its jobs can be found."""
 
     def __post_init__(self) -> None:
         check_name("queue", self.queue)
@@ -123,6 +150,7 @@ class TaskOptions:
         check_concurrency(self.concurrency)
         check_rates(self.rates)
         check_cost(self.cost)
+        check_tags(self.tags)
         for rule in self.keys:
             if not isinstance(rule, Unique | Debounce | Throttle):
                 raise InvalidOption(f"{quote(rule)} is no Unique, Debounce or Throttle")
@@ -143,6 +171,10 @@ class JobOptions:
     """Where results of its parents go, among its arguments."""
     parents: int = 0
     """How many parents those were counted with, where there are holes."""
+    tags: tuple[str, ...] = ()
+    """Words by which it can be found; its task's among them."""
+    secrets: tuple[Path, ...] = ()
+    """What of its arguments is not to be shown, for those who do not know its task."""
 
     def __post_init__(self) -> None:
         if self.retry is not None:
@@ -187,6 +219,10 @@ class JobOptions:
         if self.holes:
             overridden["holes"] = [hole.to_json() for hole in self.holes]
             overridden["parents"] = self.parents
+        if self.tags:
+            overridden["tags"] = self.tags
+        if self.secrets:
+            overridden["secrets"] = self.secrets
         return json.dumps(overridden, separators=(",", ":")) if overridden else None
 
     @classmethod
@@ -214,6 +250,8 @@ class JobOptions:
             each=stored.get("each") is True,
             holes=holes,
             parents=stored.get("parents", 0),
+            tags=tuple(stored.get("tags", ())),
+            secrets=tuple(map(tuple, stored.get("secrets", ()))),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 
-__all__ = ["clean", "cut", "quote"]
+__all__ = ["clean", "cut", "quote", "small"]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 3
@@ -14,6 +14,9 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 # Not only what stores refuse (NUL, lone surrogates): an escape character in an error text would reach into the
 # terminal of whoever lists the dead letters.
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+_SMALL = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
 
 def quote(value: object) -> str:
@@ -27,6 +30,11 @@ def quote(value: object) -> str:
 def clean(text: str) -> str:
     """The text with control characters (but tab and line ends) and lone surrogates replaced by U+FFFD."""
     return _UNFIT.sub("\ufffd", text)
+
+
+def small(text: str) -> str:
+    """The text with small letters for the capital ones of ASCII, and of no other alphabet: as every store has it."""
+    return text.translate(_SMALL)
 
 
 def cut(text: str, limit: int, *, keep_end: bool = False) -> str:

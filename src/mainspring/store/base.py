@@ -29,7 +29,7 @@ Rules that hold for every store:
   lines) reaches a store clean of NUL and lone surrogates; those six are JSON, where such characters are escapes.
 - Priorities are -1000 to 1000, times 0 to 2**43: together they fit one exact sort key on every store.
 - Every request has one effect, however often it is sent: inserts by id, settlements by lease, log lines by lease and
-  number, ticks by the schedule's `next_at`, the others by being absolute.
+  number, ticks by the schedule's `next_at`, reports by source and number, the others by being absolute.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 from mainspring.clock import now_ms
+from mainspring.model.audit import AuditEntry
 from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note, Policy
 from mainspring.model.limits import KEEP, NO_LIMITS, Keep, Limits, Rate
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import State
+from mainspring.model.stats import Numbers, Report
 
 Reply = TypeVar("Reply")
 Item = TypeVar("Item")
@@ -65,7 +67,10 @@ class Request(Generic[Reply]):
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A job of a flow that waits for all others of it, also for those that come later, as long as it is blocked."""
+    """A job that waits for all others of a flow, also for those that come later, as long as it is blocked.
+
+    It belongs to the flow, or to none: then it is not counted with it, and stays when that is cancelled.
+    """
 
     job: str
     policy: Policy
@@ -299,11 +304,17 @@ class BeatReply:
 @dataclass(frozen=True, slots=True)
 class BeatRequest(Request[BeatReply]):
     """`join` registers the worker, `stay` renews its lease if it still has one, `look` only reads, `leave` takes it off
-    the list."""
+    the list.
+
+    `stats` is what it has counted, whether it is alive or not; not with `look`. A report that the store has already, by
+    its source and number, is not counted again.
+    """
 
     operation: ClassVar[str] = "beat"
     presence: Presence
     phase: Literal["join", "stay", "look", "leave"] = "stay"
+    stats: tuple[Report, ...] = ()
+    """In the order of their numbers."""
     now: int | None = None
 
 
@@ -341,6 +352,16 @@ class Filter:
     partition: str | None = None
     flow: str | None = None
     """Jobs of that flow and of the flows that are a part of it."""
+    text: str | None = None
+    """Jobs with that in the text of their arguments (JSON, as it is stored), of which the first `TEXT_SEARCHED`
+    characters are looked at, or bytes; capital letters of ASCII are taken for small ones."""
+    tag: str | None = None
+    """Jobs with that among the tags in their options."""
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether the jobs themselves have to be looked at, and no index says whether they fit."""
+        return self.text is not None or self.tag is not None
 
 
 class Verb(StrEnum):
@@ -393,15 +414,22 @@ class AlterRequest(Request[AlterReply]):
 @dataclass(frozen=True, slots=True)
 class PruneRequest(Request[int]):
     """Deletes at most `limit` final jobs that ended longer ago than their state's retention; gives their number. Keys
-    whose time is over go too, and flows and partitions of which nothing is left.
+    whose time is over go too, and flows and partitions of which nothing is left; and at most `limit` entries of the
+    audit log that are older than `keep_audit_ms`.
 
     A store may keep completed jobs by the day (UTC): then they go with their day, up to a day later and all at once,
     whatever the limit.
+
+    Where `stats`, no jobs: instead statistics are rolled up (`stats.ROLLS`), and those older than `stats.KEEP_MS`
+    deleted, about `limit` at most; gives how many were looked at.
     """
 
     operation: ClassVar[str] = "prune"
     keep_ms: Mapping[State, int]
     limit: int = 1000
+    stats: bool = False
+    keep_audit_ms: int | None = None
+    """None: all of it."""
     now: int | None = None
 
 
@@ -445,6 +473,9 @@ class Page:
     """Instead of jobs, where stamps were asked for: ids, each with its stamp."""
 
 
+BRIEF_MESSAGE = 500
+
+
 @dataclass(frozen=True, slots=True)
 class FindRequest(Request[Page]):
     """Jobs that fit, newest first: live ones by creation, then final ones by their end (ids break ties)."""
@@ -458,6 +489,9 @@ class FindRequest(Request[Page]):
     bookmarks: tuple[Bookmark, ...] = ()
     """Of these jobs only what is beyond; of all others everything. Only with the log."""
     with_parents: bool = False
+    brief: bool = False
+    """Without arguments, result, history, options and checkpoint; of the error only its type and the first
+    `BRIEF_MESSAGE` characters of its message."""
     flows: bool = False
     """The flows themselves, newest first, instead of jobs; of `filter` only `flow` counts, and means that one alone."""
     stamps: bool = False
@@ -475,6 +509,29 @@ class Tally:
     count: int
     oldest_at: int | None = None
     """QUEUED only, and only where the filter is by queue and state: the smallest `run_at`."""
+    more: bool = False
+    """There may be more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which statistics: of the last stretches of `step_ms` that make up `span_ms`, the present one included."""
+
+    span_ms: int
+    step_ms: int
+    by: Literal["queue", "task"] | None = None
+    """One sum for each queue, or task, over all of it. None: one for each stretch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What was counted in one stretch of time, or about one queue or task."""
+
+    at: int
+    """When the stretch begins; where it is about a queue or task, the first of all."""
+    name: str
+    """The queue or task; else ""."""
+    numbers: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,14 +540,34 @@ class CountReply:
 
     tallies: tuple[Tally, ...]
     now: int
+    stats: tuple[Sum, ...] = ()
+    """By time, or by name. Stretches, queues and tasks of which nothing was counted are left out."""
+    cursor: str | None = None
+    """Where the next request goes on; None: all were looked at."""
+    cut: frozenset[State] = frozenset()
+    """States of which not all jobs were looked at: of any queue there may be more."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountRequest(Request[CountReply]):
-    """How many jobs fit, exactly, by queue and state."""
+    """How many jobs fit, by queue and state: exactly, once the caller has repeated it with the reply's cursor until
+    that is None, and added up. By states and queue alone there is one reply; what has to be read, job by job, may come
+    in bounded pieces.
+
+    With `most` it looks at no more jobs than about that. With `each`, for filters by states and queue alone, it counts
+    no queue and state further than about that, and says where there may be more; there is no cursor then.
+
+    Where `stats`, no jobs are counted: it is what was counted as it happened. Of `filter` only `queue` and `task` count
+    then. What is enqueued is there at once, and so is what is cancelled without a worker; what workers do comes with
+    their beats.
+    """
 
     operation: ClassVar[str] = "count"
     filter: Filter
+    stats: Window | None = None
+    most: int | None = None
+    each: int | None = None
+    cursor: str | None = None
     now: int | None = None
 
 
@@ -717,9 +794,10 @@ class Settings:
     tasks: tuple[TaskRecord, ...] = ()
     """Those that have, or had, a gate."""
     partitions: tuple[PartitionRecord, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
 
 
-Readable = Literal["queues", "schedules", "due", "workers", "tasks", "partitions"]
+Readable = Literal["queues", "schedules", "due", "workers", "tasks", "partitions", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -729,6 +807,11 @@ class ConfigureRequest(Request[Settings]):
     "due": the schedules that are not paused and whose `next_at` has come, at most `limit`, earliest first.
     "partitions": those with settings of their own (limits, a pause), at most `limit`, by queue and name; and the one
     that `partition` names, by queue and name, whatever it has.
+    "audit": the entries of the audit log, newest first, at most `limit`, those before the place `before` (time and id).
+
+    `audit` is what somebody does thereby: it is written with the changes, and its count is how many of them found what
+    they name. Without changes it is written as it is. Of one that is there already, time and count stay as they are; a
+    count that it has not got yet is added.
     """
 
     operation: ClassVar[str] = "configure"
@@ -736,6 +819,8 @@ class ConfigureRequest(Request[Settings]):
     read: frozenset[Readable] = field(default_factory=frozenset)
     limit: int = 1000
     partition: tuple[str, str] | None = None
+    audit: AuditEntry | None = None
+    before: tuple[int, str] | None = None
     now: int | None = None
 
 
@@ -840,8 +925,9 @@ class Store(Protocol):
     def count(self, request: CountRequest) -> Operation[CountReply]: ...
     def configure(self, request: ConfigureRequest) -> Operation[Settings]: ...
 
-    def driver(self) -> Driver:
-        """A new blocking driver."""
+    def driver(self, patience: float | None = None) -> Driver:
+        """A new blocking driver; `patience` is after how many seconds it takes a server's silence for an answer, where
+        that is to be sooner than the store's deadline."""
 
     def async_driver(self) -> AsyncDriver:
         """A new driver for the running event loop."""

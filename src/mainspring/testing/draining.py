@@ -205,9 +205,15 @@ class _Drain(Worker):
         notebook = Notebook(driver, clock)
         observers = Observers(_on_threads(app.observers, threads), self._event)
         settler = Settler(
-            driver, clock, notebook, partial(self._note_settled, observers), self._retry_of, chance=lambda: 1.0
+            driver,
+            clock,
+            notebook,
+            partial(self._note_settled, observers),
+            self._retry_of,
+            chance=lambda: 1.0,
+            told=app.webhooks.told,
         )
-        completer = Completer(app.store, app.tasks, clock, notebook)
+        completer = Completer(app.store, app.tasks, clock, notebook, app.webhooks.told)
         self._runs = Runs(
             Runner(app.tasks, app.middlewares, threads),
             settler,

@@ -47,8 +47,8 @@ class _Passing(SqliteStore):
         super().__init__("sqlite://")
         self._drivers: list[SqliteDriver | SqliteAsyncDriver] = []
 
-    def driver(self) -> SqliteDriver:
-        driver = super().driver()
+    def driver(self, patience: float | None = None) -> SqliteDriver:
+        driver = super().driver(patience)
         self._drivers.append(driver)
         return driver
 

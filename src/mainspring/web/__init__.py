@@ -15,16 +15,33 @@ from mainspring.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mainspring.web.application import create_app
+    from mainspring.web.auth import Passwords, ProxyUser, Tokens, hash_password, make_token
     from mainspring.web.identity import Identity, Role
     from mainspring.web.tickets import job_url, ticket
 
-__all__ = ["Identity", "Role", "create_app", "job_url", "ticket"]
+__all__ = [
+    "Identity",
+    "Passwords",
+    "ProxyUser",
+    "Role",
+    "Tokens",
+    "create_app",
+    "hash_password",
+    "job_url",
+    "make_token",
+    "ticket",
+]
 
 WHERE = {
     "Identity": "identity",
+    "Passwords": "auth",
+    "ProxyUser": "auth",
     "Role": "identity",
+    "Tokens": "auth",
     "create_app": "application",
+    "hash_password": "auth",
     "job_url": "tickets",
+    "make_token": "auth",
     "ticket": "tickets",
 }
 NEEDED = ("argon2", "fastapi", "httpx", "itsdangerous", "jinja2", "multipart", "sse_starlette", "uvicorn", "websockets")

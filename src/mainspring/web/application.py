@@ -9,15 +9,18 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from mainspring.app import Mainspring
-from mainspring.web import api, live, pages
-from mainspring.web.auth import AuthCheck, HostApplication, Loopback, Way
-from mainspring.web.files import static_files
+from mainspring.errors import ConfigurationError
+from mainspring.web import api, files, live, pages
+from mainspring.web.auth import AuthCheck, HostApplication, Loopback, Passwords, Proxies, Way
+from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
 from mainspring.web.live.desk import Desk
+from mainspring.web.openapi import describe
 from mainspring.web.origin import Hosts, Origins
 from mainspring.web.problems import Unexpected, handle_problems
 from mainspring.web.secret import site_secret
+from mainspring.web.sessions import Sessions
 from mainspring.web.site import Site
 
 __all__ = ["create_app"]
@@ -32,6 +35,7 @@ def create_app(
     auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None = None,
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
+    proxies: Iterable[str] = (),
     secret: str | None = None,
     max_body: int = MAX_BODY,
 ) -> FastAPI:
@@ -44,9 +48,12 @@ def create_app(
     Without any, only browsers on this machine are answered.
 
     `hosts` are the names under which the site is reached; requests that name another one are refused. `origins` are
-    other sites whose pages may follow jobs by ticket. `secret` signs sessions and tickets ($MAINSPRING_WEB_SECRET
-    if none is given): processes that serve the same site, or make tickets for it, need the same one; without one, a new
-    one is made at each start.
+    other sites whose pages may follow jobs by ticket. `proxies` are the networks of your proxies: what these say of the
+    client's address and of https is believed. `secret` signs sessions and tickets ($MAINSPRING_WEB_SECRET if none is
+    given): processes that serve the same site, or make tickets for it, need the same one; without one, a new one is
+    made at each start.
+
+    Raises `ConfigurationError`.
     """
     ways = _ways(auth)
     web = FastAPI(
@@ -58,25 +65,35 @@ def create_app(
         middleware=[
             Middleware(SafeHeaders),
             Middleware(Unexpected),
-            Middleware(Guard, rules=Rules(ways, Hosts(hosts), Origins(origins), max_body)),
+            Middleware(Guard, rules=Rules(ways, Hosts(hosts), Origins(origins), Proxies(proxies), max_body)),
         ],
     )
     secret = site_secret(secret)
-    web.state.site = Site(app, title, secret)
+    web.state.site = Site(
+        app, title, secret, Sessions(secret), signs_in=any(isinstance(way, Passwords) for way in ways)
+    )
     web.state.desk = Desk(app, secret)
     handle_problems(web)
+    web.include_router(files.router)
+    for way in ways:
+        if isinstance(way, Passwords):
+            web.include_router(signing_router(way))
     web.include_router(api.router, prefix="/api/v1")
     web.include_router(live.router, prefix="/api/v1")
     web.include_router(pages.router)
-    web.mount("/static", static_files(), name="static")
+    describe(web)
     return web
 
 
 def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way, ...]:
+    """In the order in which they are asked: passwords last, since whoever is known by no way is told to sign in."""
     if auth is None:
         return (Loopback(),)
     given = auth if isinstance(auth, Sequence) else (auth,)
-    return tuple(HostApplication(each) if callable(each) else each for each in given)
+    ways = [HostApplication(each) if callable(each) else each for each in given]
+    if not ways or sum(isinstance(way, Passwords) for way in ways) > 1:
+        raise ConfigurationError("auth: give one way of knowing who asks, or several, of which one may be Passwords")
+    return tuple(sorted(ways, key=lambda way: isinstance(way, Passwords)))
 
 
 def _closing(app: Mainspring) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -85,6 +102,6 @@ def _closing(app: Mainspring) -> Callable[[FastAPI], AbstractAsyncContextManager
     @asynccontextmanager
     async def lifespan(web: FastAPI) -> AsyncIterator[None]:
         yield
-        await app.aclose()
+        await app._async.aclose()
 
     return lifespan

@@ -8,7 +8,7 @@ from enum import IntEnum
 from mainspring.errors import InvalidOption
 from mainspring.model.text import quote
 
-__all__ = ["Identity", "Role"]
+__all__ = ["GUEST", "Identity", "Role"]
 
 
 class Role(IntEnum):

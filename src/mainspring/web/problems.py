@@ -87,6 +87,7 @@ STATUSES: dict[type[MainspringError], int] = {
     errors.JobNotFound: 404,
     errors.FlowNotFound: 404,
     errors.ScheduleNotFound: 404,
+    errors.WebhookNotFound: 404,
     errors.QueueFull: 429,
     errors.ResultTimeout: 408,
     errors.StoreError: 503,

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from mainspring.app import Mainspring
 from mainspring.web.identity import Identity, Role
 from mainspring.web.problems import Forbidden
+from mainspring.web.sessions import Sessions
 
 __all__ = ["AtSite", "By", "Nonce", "Site", "may"]
 
@@ -23,6 +24,8 @@ class Site:
     title: str
     secret: str
     """What sessions and tickets are signed with."""
+    sessions: Sessions
+    """Of those who have signed in."""
     signs_in: bool = False
     """Whether people sign in here, by name and password, and so out again: `login` and `logout` are there."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import HTTPConnection
 
 from mainspring.web.where import base_path
 
-__all__ = ["environment", "render"]
+__all__ = ["THEMES", "THEME_COOKIE", "environment", "render"]
+
+THEMES = ("light", "dark")
+THEME_COOKIE = "mainspring-theme"
 
 environment = Environment(
-    loader=PackageLoader("mainspring.web.pages"),
+    loader=FileSystemLoader(Path(__file__).parent / "pages" / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -21,11 +25,14 @@ environment = Environment(
 
 
 def render(connection: HTTPConnection, template: str, **values: Any) -> str:
-    """One page. Each template also has `base` (where the web is mounted), `nonce` and `title` (of the site)."""
+    """One page. Each template also has `base` (where the web is mounted), `nonce`, `title` (of the site) and `theme`
+    ("light", "dark", or None: as the browser wants it)."""
+    theme = connection.cookies.get(THEME_COOKIE)
     site = getattr(getattr(connection.scope.get("app"), "state", None), "site", None)
     return environment.get_template(template).render(
         base=base_path(connection.scope),
         nonce=connection.scope.get("mainspring.nonce", ""),
         title=site.title if site is not None else "Mainspring",
+        theme=theme if theme in THEMES else None,
         **values,
     )

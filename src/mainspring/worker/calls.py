@@ -22,8 +22,6 @@ __all__ = ["call_of", "filled", "reason_of"]
 
 def filled(claim: Claim, overrides: JobOptions) -> str:
     """The job's arguments with the results of its parents in their places. Raises `Bury` where that cannot be done."""
-    if not overrides.holes:
-        return claim.args
     if len(claim.parents) < overrides.parents:
         raise Bury(
             f"it takes the results of {overrides.parents} jobs, but some of these turned out to be one and the "

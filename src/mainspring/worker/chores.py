@@ -1,4 +1,4 @@
-"""What somebody has to do now and then: reap, tick, prune. No leader: each is idempotent in the store.
+"""What somebody has to do now and then: reap, tick, prune, roll up. No leader: each is idempotent in the store.
 
 All run on one loop of one task. A chore does one round and says in how many seconds it wants its next.
 """
@@ -14,7 +14,7 @@ from mainspring.errors import StoreError
 from mainspring.model import schedule
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim, NewJob
-from mainspring.model.options import KEEP_MS, REAP_MS
+from mainspring.model.options import AUDIT_KEEP_MS, KEEP_MS, REAP_MS
 from mainspring.store.base import (
     AsyncDriver,
     ConfigureRequest,
@@ -26,7 +26,7 @@ from mainspring.store.base import (
 )
 from mainspring.worker.pump import Pump
 
-__all__ = ["Chore", "Prune", "Reap", "Tend", "keep_doing"]
+__all__ = ["Chore", "Prune", "Reap", "RollUp", "Tend", "keep_doing"]
 
 logger = logging.getLogger("mainspring.worker")
 
@@ -144,7 +144,7 @@ def _tick(due: ScheduleRecord, now: int) -> Tick:
 
 
 class Prune:
-    """Deletes final jobs that have been kept long enough."""
+    """Deletes final jobs, and entries of the audit log, that have been kept long enough."""
 
     LIMIT = 1000
 
@@ -152,5 +152,22 @@ class Prune:
         self._driver = driver
 
     async def __call__(self) -> float:
-        pruned = await self._driver.run(PruneRequest(KEEP_MS, self.LIMIT))
+        pruned = await self._driver.run(PruneRequest(KEEP_MS, self.LIMIT, keep_audit_ms=AUDIT_KEEP_MS))
         return 0.05 if pruned >= self.LIMIT else 60.0
+
+
+class RollUp:
+    """Keeps older statistics by longer stretches of time, and for so long only."""
+
+    LIMIT = 5000
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+
+    async def __call__(self) -> float:
+        began = asyncio.get_running_loop().time()
+        done = await self._driver.run(PruneRequest({}, self.LIMIT, stats=True))
+        if done >= self.LIMIT:
+            return 0.05
+        # Where a database cannot clear away what is gone, looking takes ever longer: no more than a twentieth of all.
+        return max(10.0, 20 * (asyncio.get_running_loop().time() - began))

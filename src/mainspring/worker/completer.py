@@ -7,7 +7,7 @@ finds out from the store what became of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ class Completer:
     tasks: Mapping[str, Task[..., Any]]
     clock: StoreClock
     notebook: Notebook
+    told: Callable[[Settled], Settled] | None = None
 
     def complete(self, run: Run, result: object, tx: object) -> None:
         """Settle the run's job as completed, in the transaction that is open on that connection."""
@@ -73,7 +74,8 @@ class Completer:
             )
         text = self.tasks[claim.task].result_codec.encode(result)
         outcome, now = Outcome.completed(text, run.follow_ups), self.clock.now()
-        return Settled(claim, outcome, decide(claim, outcome, now), now)
+        settled = Settled(claim, outcome, decide(claim, outcome, now), now)
+        return settled if self.told is None else self.told(settled)
 
     def _begin(self, run: Run, settled: Settled) -> SettleRequest:
         # Before anything is sent: whatever interrupts that, it may have been written.

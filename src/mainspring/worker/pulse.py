@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from mainspring.errors import StoreError
 from mainspring.store.base import BeatReply, BeatRequest, Presence, Store
+from mainspring.worker.counters import Counters
 from mainspring.worker.vitals import Vitals
 
 __all__ = ["Beating", "Pulse", "PulseThread"]
@@ -27,6 +28,8 @@ logger = logging.getLogger("mainspring.worker")
 
 LOOK_SECONDS = 1.0
 """How often it looks for cancelled jobs and commands, and at the loop."""
+AGAIN = 4
+"""How many times sooner it looks again when the store has not answered."""
 
 Beats = Generator[float | BeatRequest, BeatReply | None, None]
 """A heartbeat under way. It yields how many seconds to wait, and what to ask the store, whose reply it is sent, or
@@ -35,7 +38,8 @@ thrown what came instead; and it ends when there is no loop any more that it cou
 
 class Pulse:
     """`presence` describes the worker; `heard` is called on the loop with what the store said, `renewed` at once with
-    whose lease was renewed and when that was asked for; `running_here` tells which job a task of the loop runs.
+    whose lease was renewed and when that was asked for; `running_here` tells which job a task of the loop runs. What
+    `counters` have counted goes along with the beats.
     Sans-I/O: `beats` says what is to be done, and somebody else does it."""
 
     def __init__(
@@ -47,14 +51,16 @@ class Pulse:
         running_here: Callable[[asyncio.Task[Any] | None], str | None],
         beat_seconds: float,
         vitals: Vitals,
+        counters: Counters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._presence = presence
         self._heard = heard
         self._renewed = renewed
         self._running_here = running_here
-        self._beat_seconds = beat_seconds
+        self.beat_seconds = beat_seconds
         self._vitals = vitals
+        self._counters = counters
         self._monotonic = monotonic
         self._silent_since: float | None = None
 
@@ -62,29 +68,35 @@ class Pulse:
         """Beat for the loop that runs in that thread, for as long as somebody goes on asking what is next."""
         guard = _LoopGuard(loop, loop_thread, self._running_here, self._monotonic)
         # The first look is at once: later there might be no connection to be had.
-        pause, due = 0.0, self._monotonic() + self._beat_seconds
+        pause, due = 0.0, self._monotonic() + self.beat_seconds
         while True:
             yield pause
-            pause = min(LOOK_SECONDS, self._beat_seconds)
+            pause = min(LOOK_SECONDS, self.beat_seconds)
             asked_at = self._monotonic()
             beating = asked_at >= due
             try:
                 guard.look()
                 presence = self._presence()
-                reply = yield BeatRequest(presence, "stay" if beating else "look")
+                reports = self._counters.report() if self._counters is not None and beating else ()
+                reply = yield BeatRequest(presence, "stay" if beating else "look", reports)
             except StoreError as error:
                 self._unheard(error)
+                pause /= AGAIN
                 continue
             except Exception:
                 # Without its heart the worker would lose all its jobs, so nothing may end this.
                 logger.exception("heartbeat failed; it is tried again")
+                if self._counters is not None:
+                    self._counters.forget()
                 continue
+            if self._counters is not None:
+                self._counters.heard(reports)
             self._vitals.heard(renewed=beating and reply is not None and reply.alive)
             if self._silent_since is not None:
                 logger.warning("heartbeat: the store answers again")
                 self._silent_since = None
             if beating:
-                due = self._monotonic() + self._beat_seconds
+                due = self._monotonic() + self.beat_seconds
             if beating and reply is not None and reply.alive:
                 self._renewed(presence.id, asked_at)
             if reply is not None and (not reply.alive or reply.cancelled or reply.command):
@@ -114,7 +126,8 @@ class PulseThread:
 
     def __init__(self, pulse: Pulse, store: Store) -> None:
         self._pulse = pulse
-        self._driver = store.driver()
+        # Of the beats that a lease has room for, the store's silence costs one.
+        self._driver = store.driver(pulse.beat_seconds)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 

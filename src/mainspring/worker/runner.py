@@ -86,7 +86,7 @@ class Runner:
         options = task.options if claim.options is None else overrides.over(task.options)
         if (claim.options is not None or options.deadline_ms is not None) and _is_late(claim, overrides, options):
             return Outcome.cancelled("its deadline had passed")
-        text = filled(claim, overrides)
+        text = filled(claim, overrides) if overrides.holes else claim.args
         _current.set(context)
         proceed: Callable[[], Awaitable[Any]]
         if options.executor == "process" and self._processes is not None:

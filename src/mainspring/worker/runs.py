@@ -18,6 +18,7 @@ from mainspring.worker.quarantine import ALONE_SECONDS, ALONE_STEPS, Quarantine
 from mainspring.worker.run import Interruption, Run
 from mainspring.worker.runner import Runner
 from mainspring.worker.settler import Settler
+from mainspring.worker.vitals import Vitals
 
 __all__ = ["Runs"]
 
@@ -41,6 +42,7 @@ class Runs:
         *,
         context: Callable[[Run], Context],
         started: Callable[[Claim], None],
+        vitals: Vitals | None = None,
         quarantine: Quarantine | None = None,
         owns: Callable[[Claim], bool] = lambda claim: True,
         monotonic: Callable[[], float] = time.monotonic,
@@ -50,6 +52,7 @@ class Runs:
         self._concurrency = concurrency
         self._context = context
         self._started = started
+        self._vitals = vitals or Vitals()
         self._quarantine = quarantine
         self.claiming: Callable[[], Collection[asyncio.Task[None]]] = tuple
         """The claims that are under way."""
@@ -97,7 +100,8 @@ class Runs:
                 return
         run = self._runs[claim.id] = Run(claim, self._abandon)
         run.stopping = self._stopping
-        run.task = self._loop.create_task(self._carry(run))
+        run.task = self._loop.create_task(self._carry(run), name=claim.id)
+        self._vitals.begun += 1
         self._started(claim)
 
     async def _carry(self, run: Run) -> None:
@@ -135,7 +139,7 @@ class Runs:
         run.end()
         if self._runs.get(run.claim.id) is run:
             del self._runs[run.claim.id]
-        if self._quarantine is not None:
+        if run.claim.crashes and self._quarantine is not None:
             self._quarantine.leave(run.claim)
         if run.completion is not None:
             self._settler.find_out(run.claim, outcome, run.completion)

@@ -89,6 +89,7 @@ class Settler:
         observe: Callable[[Sequence[Settled]], None],
         retry_of: Callable[[Claim], Retry],
         chance: Callable[[], float] = random.random,
+        told: Callable[[Settled], Settled] | None = None,
     ) -> None:
         self._driver = driver
         self._clock = clock
@@ -96,6 +97,8 @@ class Settler:
         self._observe = observe
         self._retry_of = retry_of
         self._chance = chance
+        self._told = told
+        """Adds the jobs that tell others of it; None: there are no others."""
         self._outage = Outage("settling")
         self._batches = Batcher[Settled, None](self._settle, limit=BATCH, size=_portions)
         self._doubts = Batcher[_Doubt, None](self._look, limit=BATCH)
@@ -137,7 +140,8 @@ class Settler:
             logger.exception("job %s: its retry rules failed; it goes to the dead letters", claim.id)
             outcome = Outcome.buried(f"its retry rules failed: {type(error).__name__}", outcome.error)
             settlement = decide(claim, outcome, now)
-        return Settled(claim, outcome, settlement, now)
+        settled = Settled(claim, outcome, settlement, now)
+        return settled if self._told is None else self._told(settled)
 
     async def catch_up(self) -> None:
         """Wait until all that has ended by now is settled, whatever ends meanwhile."""
@@ -224,6 +228,7 @@ class Settler:
                 reason = f"its outcome cannot be stored: {type(error).__name__}"
                 outcome = Outcome.buried(reason)
                 settled = settled._replace(outcome=outcome, settlement=decide(settled.claim, outcome, settled.at))
+                settled = settled if self._told is None else self._told(settled)
                 try:
                     applied |= await self._settle_one(settled.settlement)
                 except Exception:

@@ -29,9 +29,10 @@ from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
 from mainspring.worker import processes
-from mainspring.worker.chores import Chore, Prune, Reap, Tend, keep_doing
+from mainspring.worker.chores import Chore, Prune, Reap, RollUp, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
+from mainspring.worker.counters import Counters
 from mainspring.worker.executors import Threads
 from mainspring.worker.machine import Machine
 from mainspring.worker.notebook import Notebook
@@ -81,6 +82,7 @@ class _Parts:
     runs: Runs
     pump: Pump
     chores: tuple[Chore, ...]
+    counters: Counters | None
     pulse: Beating
 
 
@@ -91,7 +93,8 @@ class Worker:
     that the app's tasks name, alike. `concurrency` is how many jobs run at once. `lease` is how long after its last
     heartbeat the worker counts as alive, `grace` how long it lets its jobs finish when it is told to stop. A process
     that runs jobs (`executor="process"`) is replaced after `process_jobs`, or when it keeps more than `process_memory`
-    between two of them. Raises `InvalidOption`; so does running it for a task that no process could find.
+    between two of them. Without `stats` it does not count what it does for `app.stats`. Raises `InvalidOption`; so does
+    running it for a task that no process could find.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Worker:
         name: str | None = None,
         process_jobs: int | None = None,
         process_memory: str | int = "512MB",
+        stats: bool = True,
         machine: Machine = Machine(),  # noqa: B008 - frozen
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
@@ -113,11 +117,13 @@ class Worker:
             raise InvalidOption(f"queues={quote(queues)} is a single text; give a list: queues=[{quote(queues)}]")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._machine = machine
+        self._monotonic = machine.monotonic
         self.id = machine.new_id()
         self._app = app
         self._concurrency = concurrency
         self._wear = Wear(process_jobs, to_bytes(process_memory))
         self._apart = checked(app.tasks, app.url)
+        self._stats = stats
         self._lease_ms = to_ms(lease)
         self._grace = to_ms(grace) / 1000
         if self._lease_ms < 1000:
@@ -134,8 +140,8 @@ class Worker:
         self._abandoned = False
         """True once a task was given up that goes on."""
         self._rejoining: asyncio.Task[None] | None = None
-        self._renewed_at = float("-inf")
-        """When the renewal of its lease was asked for that the store granted last."""
+        self._good_until = float("-inf")
+        """Until when its lease is surely good: so long after it asked for the renewal that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
 
     def run(self) -> None:
@@ -216,7 +222,7 @@ class Worker:
     async def _work(self, driver: AsyncDriver, stop: asyncio.Event) -> None:
         settings = await driver.run(ConfigureRequest(read=frozenset({"tasks"})))
         await driver.run(ConfigureRequest(self._app.declared(settings)))
-        parts = self._assemble(driver, StoreClock(self._machine.monotonic, settings.now))
+        parts = self._assemble(driver, StoreClock(self._monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
         self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
         await self._join(self.id)
@@ -251,7 +257,8 @@ class Worker:
             # It has beaten until the last settle; only now does the worker leave.
             await parts.pulse.stop()
             with suppress(StoreError):
-                await driver.run(BeatRequest(self._presence(), "leave"))
+                reports = parts.counters.rest() if parts.counters is not None else ()
+                await driver.run(BeatRequest(self._presence(), "leave", reports))
             parts.observers.close()
             parts.threads.close()
             logger.info("worker %s has stopped", self.name)
@@ -262,16 +269,22 @@ class Worker:
         pool = Processes(self._concurrency, self._wear, self._app.url, notebook, self._apart)
         observers = Observers(self._app.observers, self._event)
 
+        counters = Counters(self._machine.new_id()) if self._stats else None
+
         def settled(batch: Sequence[Settled]) -> None:
+            if counters is not None:
+                counters.settled(batch)
             observers.settled(batch)
             runs.freed.set()  # many unsettled runs may have kept the pump waiting
 
         def started(claim: Claim) -> None:
-            self.vitals.begun += 1
+            if counters is not None:
+                counters.started(claim)
             observers.started(claim)
 
-        settler = Settler(driver, clock, notebook, settled, self._retry_of)
-        completer = Completer(self._app.store, self._app.tasks, clock, notebook)
+        told = self._app.webhooks.told
+        settler = Settler(driver, clock, notebook, settled, self._retry_of, told=told)
+        completer = Completer(self._app.store, self._app.tasks, clock, notebook, told)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
             Runner(self._app.tasks, self._app.middlewares, threads, pool),
@@ -279,9 +292,10 @@ class Worker:
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),
             started=started,
+            vitals=self.vitals,
             quarantine=Quarantine(),
             owns=self._owns,
-            monotonic=self._machine.monotonic,
+            monotonic=self._monotonic,
         )
         pump = Pump(
             driver,
@@ -301,7 +315,8 @@ class Worker:
             running_here=runs.on,
             beat_seconds=min(BEAT_MS, self._lease_ms / 3) / 1000,
             vitals=self.vitals,
-            monotonic=self._machine.monotonic,
+            counters=counters,
+            monotonic=self._monotonic,
         )
         return _Parts(
             threads=threads,
@@ -321,7 +336,9 @@ class Worker:
                 ),
                 Tend(driver, clock),
                 Prune(driver),
+                RollUp(driver),
             ),
+            counters=counters,
             pulse=self._machine.beating(pulse, self._app.store),
         )
 
@@ -344,11 +361,11 @@ class Worker:
     def _owns(self, claim: Claim) -> bool:
         """Whether the lease that it was claimed under is surely good still: renewed less than a lease ago, by the clock
         of this machine."""
-        return claim.worker == self.id and self._machine.monotonic() < self._renewed_at + self._lease_ms / 1000
+        return claim.worker == self.id and self._monotonic() < self._good_until
 
     def _renewed(self, worker: str, asked_at: float) -> None:
         if worker == self.id:
-            self._renewed_at = asked_at
+            self._good_until = asked_at + self._lease_ms / 1000
 
     def _presence(self) -> Presence:
         return Presence(
@@ -391,10 +408,10 @@ class Worker:
         self._rejoining = None
 
     async def _join(self, id: str) -> None:
-        asked_at = self._machine.monotonic()
+        asked_at = self._monotonic()
         await self._driver.run(BeatRequest(replace(self._presence(), id=id), "join"))
         # Only now: what the store says of an id that it does not know yet is not to be taken for the end of it.
-        self.id, self._renewed_at = id, asked_at
+        self.id, self._good_until = id, asked_at + self._lease_ms / 1000
         self.vitals.heard(renewed=True)
 
     def _retry_of(self, claim: Claim) -> Retry:

@@ -81,10 +81,11 @@ class Enqueuer:
             lambda: self.plan(jobs.spawning, later, children=chance.randrange(4)),
             lambda: self.plan(jobs.deadly, later, deaths=chance.choice((1, 1, 9))),
             lambda: self.plan(jobs.blocking, later, seconds=chance.uniform(1, 8)),
+            lambda: self.plan(jobs.apart, later, seconds=chance.uniform(0, 1), deaths=chance.choice((0,) * 9 + (1, 9))),
         ]
         if jobs.ORDERS:
             kinds.append(lambda: self.plan(jobs.completing, later))
-        return chance.choices(kinds, (6, 2, 1.5, 2, 4, 2, 2, 2, 1, 1, 0.03, 0.02, 1)[: len(kinds)])[0]()
+        return chance.choices(kinds, (6, 2, 1.5, 2, 4, 2, 2, 2, 1, 1, 0.03, 0.02, 0.3, 1)[: len(kinds)])[0]()
 
     def crowd(self) -> list[Planned]:
         return [self.some() for _ in range(self.chance.choice((2, 5, 20)))]

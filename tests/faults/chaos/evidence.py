@@ -196,7 +196,7 @@ def _traces(facts: _Facts) -> Iterator[Violation]:
 
 def _unexplained_losses(facts: _Facts) -> Iterator[Violation]:
     """3, 13: no worker is given up that nothing had happened to, and none that stops gracefully leaves a job behind."""
-    processes = {(started.job, started.claimed_ms): started.process for started in facts.started}
+    runs = {(started.job, started.claimed_ms): started for started in facts.started}
     window = facts.lease_seconds + REAP_SECONDS + SLACK_SECONDS
     spans = _spans(facts.faults)
     births: defaultdict[str, list[float]] = defaultdict(list)
@@ -205,15 +205,22 @@ def _unexplained_losses(facts: _Facts) -> Iterator[Violation]:
             births[fault.process].append(fault.at)
     for kept in facts.kept.values():
         for _, claimed, ended, verdict in kept.ran:
-            process = processes.get((kept.job, claimed))
-            if verdict != "lost" or process is None:
+            run = runs.get((kept.job, claimed))
+            if verdict != "lost" or run is None or _ended_its_process(run, facts):
                 continue
+            process = run.process
             born = max((at for at in births[process] if at <= claimed / 1000), default=0.0)
             died = min((at for at in births[process] if at > claimed / 1000), default=float("inf"))
             since, until = max(ended / 1000 - window, born), ended / 1000
             own = any(who == process and begin <= min(until, died) and end >= since for who, begin, end in spans)
             if not own and not any(not who and begin <= until and end >= since for who, begin, end in spans):
                 yield Violation("lost lease", until, kept.job, f"taken from {process}, to which nothing had happened")
+
+
+def _ended_its_process(run: Started, facts: _Facts) -> bool:
+    """Whether it did so itself, and its worker saw it."""
+    ended = facts.ended.get((run.job, run.lease))
+    return run.task == "apart" and ended is not None and ended.how == "failed"
 
 
 _MENDED = {"frozen": "thawed", "cut": "mended", "slow": "mended", "lossy": "mended"}

@@ -207,6 +207,19 @@ async def deadly(ctx: Context, token: str, deaths: int) -> dict[str, Any]:
     return came(ctx, token)
 
 
+@app.task(retry=SOON, executor="process", timeout="20s")
+def apart(ctx: Context, token: str, seconds: float, deaths: int) -> dict[str, Any]:
+    """Works in a process of its own, and ends that, as a segmentation fault does, in its first runs."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if ctx.cancelled:
+            raise RuntimeError(f"lease {ctx.fence}")
+        time.sleep(0.02)
+    if ctx.job.crashes < deaths:
+        os._exit(11)
+    return came(ctx, token)
+
+
 @app.every("1s", name="tick", catch_up="all")
 @app.task(retry=SOON, queue="ticks")
 async def tick(ctx: Context) -> dict[str, Any]:

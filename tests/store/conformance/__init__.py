@@ -11,13 +11,14 @@ capability that it needs (`scene.needs`); a backend lists what it cannot do in `
 """
 
 from .alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
+from .audit import TestAudit
 from .bad_ends import TestCascades, TestMixedPolicies, TestPolicies
 from .beat import TestBeat, TestCommands
 from .checkpoints import TestCheckpoints, TestCheckpointsEnd
 from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
-from .count import TestCount
+from .count import TestCount, TestQuickCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
 from .edges import TestDuplicates, TestFollowUpEdges, TestParentsInserted, TestParentsSeen, TestWaiting
 from .find import TestFilter, TestFind
@@ -43,6 +44,7 @@ from .room import TestAllOrNone, TestKeysAndRoom, TestPartitionsRoom, TestRoom, 
 from .sequence import TestDeadHeads, TestKilledHeads, TestSequence
 from .settle import TestFence, TestFollowUps, TestSettle
 from .slots import TestSlots
+from .stats import TestCancelled, TestEnqueued, TestReading, TestReports, TestRollingUp
 from .task_gates import TestTaskGates
 from .texts import TestTexts
 from .turns import TestTurns
@@ -55,10 +57,12 @@ __all__ = [
     "TestAsync",
     "TestAsyncWatch",
     "TestAtomicity",
+    "TestAudit",
     "TestBeat",
     "TestBookmarks",
     "TestCallbacks",
     "TestCancel",
+    "TestCancelled",
     "TestCancellingFlows",
     "TestCascades",
     "TestChangedLimits",
@@ -76,6 +80,7 @@ __all__ = [
     "TestDelete",
     "TestDrivers",
     "TestDuplicates",
+    "TestEnqueued",
     "TestFence",
     "TestFilter",
     "TestFind",
@@ -107,10 +112,13 @@ __all__ = [
     "TestPrune",
     "TestPruningFlows",
     "TestQueues",
+    "TestQuickCount",
     "TestRandomGraphs",
     "TestRates",
+    "TestReading",
     "TestReap",
     "TestReplacing",
+    "TestReports",
     "TestReprioritise",
     "TestReschedule",
     "TestRevive",
@@ -119,6 +127,7 @@ __all__ = [
     "TestRevivingMany",
     "TestRevivingOneOfTwo",
     "TestRevivingParents",
+    "TestRollingUp",
     "TestRoom",
     "TestSchedules",
     "TestSeats",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mainspring.model.job import NewJob
 from mainspring.model.states import State
 from mainspring.store.base import CountRequest, Filter, Tally
@@ -58,3 +60,51 @@ class TestCount:
         }
         (tally,) = scene.ask(CountRequest(Filter(queue="default", states=(State.QUEUED,)), now=T0)).tallies
         assert tally.oldest_at == T0 - 700
+
+
+class TestQuickCount:
+    """Numbers that are told quickly, however many jobs there are."""
+
+    def test_no_queue_and_state_need_be_counted_further_than_asked(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish("1", "2", state=State.DEAD)
+        scene.insert(*(f"many {number}" for number in range(20)), NewJob("one", "task", "few"))
+        scene.insert(NewJob("later", "task", delay_ms=5))
+        reply = scene.ask(CountRequest(Filter(), each=10, now=scene.now))
+        assert reply.cursor is None
+        tallies = {(tally.queue, tally.state): tally for tally in reply.tallies}
+        many = tallies["default", State.QUEUED]
+        assert (many.count, many.more) in ((10, True), (20, False))
+        for place, count in (
+            (("few", State.QUEUED), 1),
+            (("default", State.SCHEDULED), 1),
+            (("finish", State.DEAD), 2),
+        ):
+            assert (tallies[place].count, tallies[place].more) == (count, False)
+        assert not reply.cut
+
+    def test_the_longest_waiting_is_told_among_all_priorities_and_partitions(self, scene: Scene) -> None:
+        scene.insert(
+            *(NewJob(f"{n}", "t", priority=n % 3, partition=f"p{n % 2}", run_at=T0 - 10 * (n % 7)) for n in range(20)),
+            NewJob("other", "t", "b", run_at=T0 - 5),
+        )
+        reply = scene.ask(CountRequest(Filter(), each=100, now=T0))
+        assert {tally.queue: tally.oldest_at for tally in reply.tallies} == {"default": T0 - 60, "b": T0 - 5}
+        (tally,) = scene.ask(CountRequest(Filter(queue="b", states=(State.QUEUED,)), each=1, now=T0)).tallies
+        assert (tally.queue, tally.oldest_at) == ("b", T0 - 5)
+
+    def test_pieces_add_up_to_the_exact_number(self, scene: Scene) -> None:
+        scene.join()
+        scene.finish(*(f"final {number}" for number in range(7)))
+        scene.insert(*(NewJob(f"{number}", ("mail", "print")[number % 2], "ab"[number % 2]) for number in range(13)))
+        scene.insert(*(NewJob(f"later {number}", "mail", "a", delay_ms=9) for number in range(5)))
+        for filter in (Filter(task="mail"), Filter(text="{"), Filter(queue="a", task="mail", until=T0), Filter()):
+            request, counts = CountRequest(filter, most=3, now=scene.now), dict[tuple[str, State], int]()
+            for _ in range(20):
+                reply = scene.ask(request)
+                for tally in reply.tallies:
+                    counts[tally.queue, tally.state] = counts.get((tally.queue, tally.state), 0) + tally.count
+                if reply.cursor is None:
+                    break
+                request = replace(request, cursor=reply.cursor)
+            assert counts == scene.count(filter), filter

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from mainspring.errors import InvalidOption
+from mainspring.model import failure
 from mainspring.model.job import NewJob
+from mainspring.model.options import TEXT_SEARCHED
+from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
-from mainspring.store.base import Filter, FindRequest, Verb
+from mainspring.store.base import BRIEF_MESSAGE, Filter, FindRequest, Verb
 
-from .scene import T0, Scene
+from .scene import T0, Scene, settlement
 
 
 class TestFind:
@@ -68,6 +73,32 @@ class TestFind:
             page = scene.ask(replace(request, cursor=page.cursor))
         assert seen == [f"{number:02}" for number in range(19, -1, -1)]
 
+    @pytest.mark.parametrize("flows", [False, True])
+    @pytest.mark.parametrize(
+        "cursor", ["", "0", "live", "live:x:a", "nowhere:1:a", f"live:{10**30}:a", "live:1:\0", "live:1:\ud800", "5:\0"]
+    )
+    def test_a_cursor_that_no_page_has_given_is_refused(self, scene: Scene, cursor: str, flows: bool) -> None:
+        scene.insert("a")
+        with pytest.raises(InvalidOption, match="cursor"):
+            scene.ask(FindRequest(Filter(), cursor=cursor, flows=flows, now=T0))
+
+    def test_a_brief_page_leaves_out_what_is_large(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert(NewJob("1", "t", args='{"a":1}', options='{"tags":["a"]}', partition="p", priority=3))
+        error = failure.to_text(ErrorRecord("OSError", 'é\t"' * 300, "Traceback: …"))
+        dead = settlement(scene.claim_one(), State.DEAD, error=error, reason="why", history='[{"n":1}]')
+        scene.settle(dead)
+        scene.insert(NewJob("2", "t", args='{"a":1}'))
+        waits, died = scene.ask(FindRequest(Filter(), brief=True, now=scene.now)).jobs
+        whole_wait, whole = scene.find()
+        assert waits == replace(whole_wait, args="{}")
+        assert died.error is not None
+        short = failure.from_text(died.error)
+        assert (short.type, short.traceback) == ("OSError", "")
+        assert ('é\t"' * 300).startswith(short.message)
+        assert 300 <= len(short.message) <= BRIEF_MESSAGE
+        assert died == replace(whole, args="{}", options=None, history="[]", error=died.error)
+
     def test_a_store_without_jobs_has_an_empty_page(self, scene: Scene) -> None:
         page = scene.ask(FindRequest(Filter(), now=T0))
         assert (page.jobs, page.cursor) == ((), None)
@@ -122,6 +153,64 @@ class TestFilter:
         scene.alter(Verb.CANCEL, "ends")
         assert scene.ids(Filter(since=T0 + 10)) == ["ends"]
         assert scene.ids(Filter(until=T0 + 9)) == ["lives"]
+
+    def test_by_a_part_of_the_arguments_text(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert(NewJob("1", "mail", args='{"to":"Ada@Example.com","n":12}'))
+        scene.settle(settlement(scene.claim_one(), State.DEAD))
+        scene.insert(NewJob("2", "mail", args='{"to":"bob@example.com"}'), NewJob("3", "mail"))
+        assert scene.ids(Filter(text="example.COM")) == ["2", "1"]
+        assert scene.ids(Filter(text='"to":"b')) == ["2"]
+        assert scene.ids(Filter(text="n")) == ["1"]
+        assert scene.ids(Filter(text="{}")) == ["3"]
+        assert scene.ids(Filter(text="ada@", states=(State.QUEUED,))) == []
+        assert scene.ids(Filter(ids=("2", "3"), text="example")) == ["2"]
+
+    def test_no_letter_of_a_text_is_a_pattern_and_only_ascii_has_no_case(self, scene: Scene) -> None:
+        scene.insert(
+            NewJob("1", "t", args='{"a":"100% [x] a.c É\\u0000"}'), NewJob("2", "t", args='{"a":"100 x abc é"}')
+        )
+        for text in ("100%", "[x]", "a.c", "É", "\\u0000"):
+            assert scene.ids(Filter(text=text)) == ["1"], text
+        assert scene.ids(Filter(text="é")) == ["2"]
+        for text in ("_", "a%c", "x]x", "(", "%", "*", "^"):
+            assert scene.ids(Filter(text=text)) == (["1"] if text == "%" else []), text
+
+    def test_only_the_beginning_of_long_arguments_is_searched(self, scene: Scene) -> None:
+        long = "x" * TEXT_SEARCHED
+        scene.insert(NewJob("1", "t", args=f'{{"a":"begin {long} end"}}'))
+        assert scene.ids(Filter(text="begin")) == ["1"]
+        assert scene.ids(Filter(text=" end")) == []
+
+    def test_by_tag(self, scene: Scene) -> None:
+        tagged = {"1": ["vip", "import"], "2": ["vip"], "3": ["VIP", "é"], "4": [], "5": ["vip x", "im"]}
+        scene.insert(
+            *(NewJob(id, "t", options=json.dumps({"timeout_ms": 5, "tags": tags})) for id, tags in tagged.items())
+        )
+        scene.insert(NewJob("6", "t"), NewJob("7", "t", options='["vip"]'), NewJob("8", "t", options='{"vip":"vip"}'))
+        assert scene.ids(Filter(tag="vip")) == ["2", "1"]
+        assert scene.ids(Filter(tag="import")) == ["1"]
+        assert scene.ids(Filter(tag="é")) == ["3"]
+        assert scene.ids(Filter(tag="tags")) == scene.ids(Filter(tag="timeout_ms")) == scene.ids(Filter(tag="")) == []
+        assert scene.ids(Filter(tag="vip", ids=("2", "6"))) == ["2"]
+
+    def test_few_among_many_are_found_page_by_page(self, scene: Scene) -> None:
+        scene.insert(NewJob("rare", "t", args='{"n":"here"}', options='{"tags":["odd"]}'))
+        for begin in range(0, 4000, 500):
+            scene.insert(*(NewJob(f"x{begin + number:05}", "t") for number in range(500)))
+        for filter in (Filter(text="HERE"), Filter(tag="odd"), Filter(tag="odd", text="here", queue="default")):
+            assert scene.ids(filter, limit=10) == ["rare"]
+            assert scene.count(filter) == {("default", State.QUEUED): 1}
+
+    def test_what_is_found_by_text_or_tag_can_be_altered(self, scene: Scene) -> None:
+        scene.insert(
+            NewJob("1", "t", args='{"n":"one"}', options='{"tags":["a"]}'),
+            NewJob("2", "t", args='{"n":"two"}', options='{"tags":["a"]}'),
+            NewJob("3", "t"),
+        )
+        assert scene.alter(Verb.CANCEL, Filter(text="ONE")) == 1
+        assert scene.alter(Verb.DELETE, Filter(tag="a")) == 2
+        assert scene.ids() == ["3"]
 
     def test_all_conditions_hold_together(self, scene: Scene) -> None:
         scene.insert(NewJob("1", "mail", "a"), NewJob("2", "mail", "b"))

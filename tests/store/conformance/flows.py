@@ -95,6 +95,27 @@ class TestCallbacks:
         scene.end("b")
         assert scene.states("complete", "on dead") == [QUEUED, CANCELLED]
 
+    @pytest.mark.parametrize("order", list(permutations((0, 1, 2))))
+    def test_it_may_belong_to_no_flow(self, scene: Scene, order: tuple[int, ...]) -> None:
+        jobs = own("complete"), member("a"), member("b")
+        scene.join(lease_ms=100 * DAY)
+        scene.insert(*(jobs[place] for place in order), flows=[NewFlow("f", "flow", None, (COMPLETE,))])
+        scene.insert(member("c", "a"))
+        scene.end("a")
+        scene.end("c")
+        still_waits(scene, "complete")
+        assert counts(scene, "f") == {COMPLETED: 2, QUEUED: 1}
+        scene.alter(Verb.CANCEL, Filter(flow="f"))
+        assert scene.state("b") is CANCELLED
+        assert scene.state("complete") is QUEUED
+        assert counts(scene, "f") == {COMPLETED: 2, CANCELLED: 1}
+        (claim,) = scene.claim("worker", Room("complete", 9))
+        assert sorted((parent.id, parent.state) for parent in claim.parents) == [
+            ("a", COMPLETED),
+            ("b", CANCELLED),
+            ("c", COMPLETED),
+        ]
+
     def test_it_sees_the_members_but_not_the_other_callbacks(self, scene: Scene) -> None:
         flow_of(scene, member("a"), member("b"), callbacks=[COMPLETE, SUCCESS])
         assert set(scene.parents("success")) == {Parent("a", FAIL, None), Parent("b", FAIL, None)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
@@ -232,10 +233,17 @@ class Scene:
 
     def count(self, filter: Filter = Filter()) -> dict[tuple[str, State], int]:  # noqa: B008
         """How many jobs fit, by queue and state."""
-        tallies = self.ask(CountRequest(filter, now=self.now)).tallies
-        counts = {(tally.queue, tally.state): tally.count for tally in tallies}
-        assert len(counts) == len(tallies), "a queue and state counted twice"
-        return counts
+        request = CountRequest(filter, now=self.now)
+        counts: Counter[tuple[str, State]] = Counter()
+        for _ in range(1000):
+            reply = self.ask(request)
+            places = [(tally.queue, tally.state) for tally in reply.tallies]
+            assert len(set(places)) == len(places), "a queue and state counted twice"
+            counts.update({(tally.queue, tally.state): tally.count for tally in reply.tallies})
+            if reply.cursor is None:
+                return dict(counts)
+            request = replace(request, cursor=reply.cursor)
+        raise AssertionError("a count that comes to no end")
 
 
 def as_job(job: NewJob | str) -> NewJob:

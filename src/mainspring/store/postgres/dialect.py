@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 
+from mainspring.model.options import TEXT_SEARCHED
 from mainspring.store.postgres.location import SESSION_LIMITS
 from mainspring.store.sql.statements import CLOCK, Dialect, Query, Statement
 
 __all__ = ["PostgresDialect"]
 
-FILES = ("statements.sql", "gates.sql", "edges.sql", "borrowed.sql")
+FILES = (
+    "statements.sql",
+    "gates.sql",
+    "edges.sql",
+    "stats.sql",
+    "depths.sql",
+    "brief.sql",
+    "borrowed.sql",
+)
 
 NEEDLESS = ("forget_finished", "forget_revived", "part_queues", "any_lane")
 """Here a job moves in one statement, and partitions are written by claims."""
@@ -19,6 +28,12 @@ _WORDS = {
     "off": "",
     "by": "",
     "among": "= ANY(ARRAY(SELECT json_array_elements_text(:{})))",
+    # By the rules of ASCII alone, whatever the database's locale is.
+    "contains": f'strpos(lower(substr(args, 1, {TEXT_SEARCHED}) COLLATE "C"), :{{}}) > 0',
+    "tagged": (
+        "CASE WHEN strpos(options, :{0}_written) > 0 THEN coalesce((options::jsonb -> 'tags') ? :{0}::text, false) "
+        "ELSE false END"
+    ),
 }
 _TABLE = re.compile(r"\bmainspring_(?=[a-z])")
 _PARAMETER = re.compile(r"(?<![:\w]):(?=[a-z_])(\w+)")

@@ -42,10 +42,15 @@ __all__ = ["PostgresAsyncDriver", "PostgresDriver"]
 class PostgresDriver:
     """Performs requests for blocking callers: one connection per caller at a time, reused afterwards."""
 
-    def __init__(self, store: Store, location: Location, dialect: PostgresDialect) -> None:
+    def __init__(
+        self, store: Store, location: Location, dialect: PostgresDialect, patience: float | None = None
+    ) -> None:
         self._store = store
         self._dialect = dialect
         self._location = location
+        self._seconds, self._grace = OPERATION_SECONDS, GRACE_SECONDS
+        if patience is not None and patience < OPERATION_SECONDS + GRACE_SECONDS:
+            self._seconds, self._grace = patience, 0.0
         self._speaker = Speaker(location.schema)
         self._sides: dict[int, _Side] = {}
         self._single = dialect.text(Statement(plain.SINGLE))
@@ -61,12 +66,12 @@ class PostgresDriver:
         return self._sides.get(pid) or self._sides.setdefault(pid, _Side(self._location))
 
     def run(self, request: Request[Reply]) -> Reply:
-        deadline, attempt = time.monotonic() + OPERATION_SECONDS, 0
+        deadline, attempt = time.monotonic() + self._seconds, 0
         hint, pool = self._speaker.hint(request), self._side.pool
         while True:
             attempt += 1
             connection = pool.take(deadline)
-            connection.deadline = deadline + GRACE_SECONDS
+            connection.deadline = deadline + self._grace
             try:
                 return self._perform(connection, request, hint)
             except psycopg.Error as error:

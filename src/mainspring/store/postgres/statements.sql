@@ -27,18 +27,22 @@ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 -- name: insert_single
 -- Takes :id, :task, :queue, :args, :priority of a job, :now or NULL, a hint (:channel, :payload) or NULL. Changes a row if
 -- its queue is known and plain, else nothing. There is one of these for each single job, so everything in it counts: that
--- nobody has the id is for the caller to know, and now() is read once.
+-- nobody has the id is for the caller to know, now() is read once, and the row that counts the job says no more than it must.
+WITH counted AS (
+    INSERT INTO mainspring_counted (at, queue, task)
+    SELECT coalesce(:now, floor(date_part('epoch', now()) * 1000)::bigint), :queue, :task
+    FROM mainspring_queues AS q
+    WHERE q.name = :queue
+      AND NOT (q.partitioned OR position('max_queued' IN q.defined) > 0 OR position('max_queued' IN q.limited) > 0
+               OR position('max_queued' IN q.each_defined) > 0 OR position('max_queued' IN q.each_limited) > 0)
+      AND (SELECT p.name FROM mainspring_partitions AS p WHERE p.queue = :queue ORDER BY p.name LIMIT 1) IS NULL
+      AND (:channel::text IS NULL OR pg_notify(:channel, :payload) IS NOT NULL)
+    RETURNING at
+)
 INSERT INTO mainspring_jobs (id, task, queue, state, args, priority, created_at, run_at, gate)
-SELECT :id, :task, :queue, 'queued', :args, :priority,
-       coalesce(:now, floor(date_part('epoch', now()) * 1000)::bigint),
-       coalesce(:now, floor(date_part('epoch', now()) * 1000)::bigint),
+SELECT :id, :task, :queue, 'queued', :args, :priority, c.at, c.at,
        coalesce((SELECT t.name FROM mainspring_tasks AS t WHERE t.name = :task), '')
-FROM mainspring_queues AS q
-WHERE q.name = :queue
-  AND NOT (q.partitioned OR position('max_queued' IN q.defined) > 0 OR position('max_queued' IN q.limited) > 0
-           OR position('max_queued' IN q.each_defined) > 0 OR position('max_queued' IN q.each_limited) > 0)
-  AND (SELECT p.name FROM mainspring_partitions AS p WHERE p.queue = :queue ORDER BY p.name LIMIT 1) IS NULL
-  AND (:channel::text IS NULL OR pg_notify(:channel, :payload) IS NOT NULL);
+FROM counted AS c;
 
 -- name: make_known
 -- Takes :queue. Gives it its row before it is served.

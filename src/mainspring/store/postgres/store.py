@@ -67,8 +67,8 @@ class PostgresStore(SqlOperations):
     def settle(self, request: SettleRequest) -> Operation[frozenset[str]]:
         return plain.settle(request, super().settle)
 
-    def driver(self) -> PostgresDriver:
-        return PostgresDriver(self, self._location, self._dialect)
+    def driver(self, patience: float | None = None) -> PostgresDriver:
+        return PostgresDriver(self, self._location, self._dialect, patience)
 
     def async_driver(self) -> PostgresAsyncDriver:
         return PostgresAsyncDriver(self, self._location, self._dialect)

@@ -12,6 +12,7 @@ from typing import Any
 
 from mainspring.model.job import Edge, Key, NewJob, Note
 from mainspring.model.settlement import Settlement
+from mainspring.model.stats import Report
 from mainspring.store.base import (
     BeatRequest,
     ClaimRequest,
@@ -189,7 +190,14 @@ def beat(request: BeatRequest) -> str:
         "quiet": presence.quiet,
         "lease_ms": presence.lease_ms,
     }
-    return document(phase=request.phase, presence=described, now=request.now)
+    return document(phase=request.phase, presence=described, reports=_reports(request.stats), now=request.now)
+
+
+def _reports(reports: Sequence[Report]) -> list[Any] | None:
+    return [
+        [report.source, report.number, [[cell.at, cell.queue, cell.task, cell.numbers] for cell in report.cells]]
+        for report in reports
+    ] or None
 
 
 def names(several: Sequence[str]) -> str:

@@ -27,10 +27,13 @@ __all__ = ["RedisAsyncDriver", "RedisDriver"]
 class RedisDriver:
     """Performs requests for blocking callers: one connection per caller at a time, reused afterwards."""
 
-    def __init__(self, store: Store, route: Route) -> None:
+    def __init__(self, store: Store, route: Route, patience: float | None = None) -> None:
         self._store = store
         self._route = route
         self._location = route.location
+        self._seconds, self._grace = OPERATION_SECONDS, GRACE_SECONDS
+        if patience is not None and patience < OPERATION_SECONDS + GRACE_SECONDS:
+            self._seconds, self._grace = patience, 0.0
         self._memory = Memory(self._location.url)
         self._sides: dict[int, _Side] = {}
 
@@ -41,7 +44,7 @@ class RedisDriver:
         return self._sides.get(pid) or self._sides.setdefault(pid, _Side(self._route))
 
     def run(self, request: Request[Reply]) -> Reply:
-        deadline, attempt, mark = time.monotonic() + OPERATION_SECONDS, 0, mark_of(request)
+        deadline, attempt, mark = time.monotonic() + self._seconds, 0, mark_of(request)
         pool = self._side.pool
         while True:
             attempt += 1
@@ -49,7 +52,7 @@ class RedisDriver:
             try:
                 self._memory.check(request, connection.greeting)
                 exchange = _exchange(self._store, self._location, request, mark, connection.greeting, deadline)
-                return connection.perform(exchange, deadline + GRACE_SECONDS)
+                return connection.perform(exchange, deadline + self._grace)
             except theirs.RedisError as error:
                 seconds = pause(attempt)
                 repeated = _worth_repeating(request, error, connection, self._route)

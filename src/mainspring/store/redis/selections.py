@@ -11,7 +11,10 @@ from collections import defaultdict
 from dataclasses import fields
 from typing import Any
 
+from mainspring.model.cursors import read_cursor
+from mainspring.model.options import TEXT_SEARCHED
 from mainspring.model.states import State
+from mainspring.model.text import small
 from mainspring.store.base import (
     AlterReply,
     AlterRequest,
@@ -25,6 +28,7 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
+from mainspring.store.redis import stats
 from mainspring.store.redis.documents import document
 from mainspring.store.redis.passing import pass_on
 from mainspring.store.redis.rows import flow_of, record_of
@@ -33,8 +37,11 @@ from mainspring.store.redis.scripts import Call
 __all__ = ["Selections"]
 
 PRUNED_AT_ONCE = 250
+COUNTED_BY_SCRIPT = 2500
+COUNTED_AT_ONCE = 20_000
 
 _WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.QUEUED})
+_SIDES = ("live", "final")
 _CONCERNS = {
     Verb.CANCEL: _WAITING | {State.RUNNING},
     Verb.REVIVE: frozenset({State.SCHEDULED, State.COMPLETED, State.DEAD, State.CANCELLED}),
@@ -52,6 +59,8 @@ class Selections:
     """How many final jobs of each state are kept at most, whatever their age."""
 
     def find(self, request: FindRequest) -> Operation[Page]:
+        if request.cursor is not None:
+            read_cursor(request.cursor, () if request.flows else _SIDES)
         if request.flows:
             asked = document(flow=request.filter.flow, limit=request.limit, cursor=request.cursor)
             rows, cursor = yield Call("flow_page", asked)
@@ -70,24 +79,31 @@ class Selections:
                 with_log=request.with_log or None,
                 bookmarks={mark.job: (mark.line, mark.piece) for mark in request.bookmarks} or None,
                 with_parents=request.with_parents or None,
+                brief=request.brief or None,
             ),
         )
         return Page(tuple(map(record_of, rows)), cursor)
 
     def count(self, request: CountRequest) -> Operation[CountReply]:
+        if request.stats is not None:
+            return (yield from stats.read(request, request.stats))
         chosen = {"filter": _filter(request.filter), "states": request.filter.states or tuple(State)}
+        left = min(COUNTED_AT_ONCE, request.most or COUNTED_AT_ONCE)
         counts: defaultdict[tuple[str, State], int] = defaultdict(int)
         oldest: dict[tuple[str, State], int] = {}
-        cursor = None
+        cursor = request.cursor
         while True:
-            now, cursor, tallies = yield Call("count", document(**chosen, cursor=cursor, now=request.now))
+            some = min(left, COUNTED_BY_SCRIPT)
+            now, cursor, tallies = yield Call("count", document(**chosen, cursor=cursor, reach=some, now=request.now))
+            left -= some
             for queue, state, count, since in tallies:
                 counts[queue, State(state)] += count
                 if since is not None:
                     oldest[queue, State(state)] = since
-            if cursor is None:
+            if cursor is None or left <= 0:
                 break
-        return CountReply(tuple(Tally(*place, count, oldest.get(place)) for place, count in counts.items()), now)
+        tallied = tuple(Tally(*place, count, oldest.get(place)) for place, count in counts.items())
+        return CountReply(tallied, now, cursor=cursor)
 
     def alter(self, request: AlterRequest) -> Operation[AlterReply]:
         states = _CONCERNS[request.verb] & set(request.filter.states or State)
@@ -111,11 +127,15 @@ class Selections:
         return AlterReply(count, cursor)
 
     def prune(self, request: PruneRequest) -> Operation[int]:
+        if request.stats:
+            return (yield from stats.roll_up(request))
         gone, more = 0, True
         final = {state: keep_ms for state, keep_ms in request.keep_ms.items() if state in _FINAL}
         while more:
             limit = min(PRUNED_AT_ONCE, request.limit - gone)
-            pruned = yield Call("prune", document(keep_ms=final, most=self.keep, limit=limit, now=request.now))
+            audit = request.keep_audit_ms
+            asked = document(keep_ms=final, most=self.keep, limit=limit, keep_audit_ms=audit, now=request.now)
+            pruned = yield Call("prune", asked)
             gone += pruned
             more = pruned > 0 and gone < request.limit
         return gone
@@ -127,4 +147,7 @@ _FINAL = frozenset({State.COMPLETED, State.DEAD, State.CANCELLED})
 def _filter(filter: Filter) -> dict[str, Any]:
     """What is asked for, without the states."""
     named = {field.name: getattr(filter, field.name) for field in fields(filter) if field.name != "states"}
-    return {name: value for name, value in named.items() if value is not None and value != ()}
+    given = {name: value for name, value in named.items() if value is not None and value != ()}
+    if filter.text is not None:
+        given |= {"text": small(filter.text), "searched": TEXT_SEARCHED}
+    return given

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
+from mainspring.model.audit import AuditEntry
 from mainspring.model.job import Conflict, Key, Until
 from mainspring.model.limits import Keep, Limits, Rate, rates_to_json
 from mainspring.store.base import (
@@ -54,10 +56,12 @@ class Configured:
                 read=sorted(request.read),
                 limit=request.limit,
                 partition=request.partition,
+                audit=None if request.audit is None else _audit(request.audit),
+                before=request.before,
                 now=request.now,
             ),
         )
-        now, changed, queues, schedules, workers, tasks, partitions, next_tick = reply
+        now, changed, queues, schedules, workers, tasks, partitions, next_tick, audit = reply
         return Settings(
             now,
             changed,
@@ -67,6 +71,7 @@ class Configured:
             next_tick=next_tick,
             tasks=tuple(_task(*row) for row in sorted(tasks, key=_name)),
             partitions=tuple(_partition(*row) for row in sorted(partitions, key=_place)),
+            audit=tuple(AuditEntry(*row) for row in audit),
         )
 
 
@@ -125,6 +130,10 @@ def _limited(change: LimitQueue | LimitPartition | LimitTask) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return _NONE if value is None else json.dumps(value, separators=(",", ":"))
+
+
+def _audit(entry: AuditEntry) -> dict[str, Any]:
+    return {name: value for name, value in asdict(entry).items() if value is not None}
 
 
 def _fields(put: PutSchedule) -> dict[str, Any]:

@@ -36,8 +36,8 @@ class RedisStore(RedisOperations):
         self.url = self._location.url
         self.keep = self._location.keep
 
-    def driver(self) -> RedisDriver:
-        return RedisDriver(self, self._route)
+    def driver(self, patience: float | None = None) -> RedisDriver:
+        return RedisDriver(self, self._route, patience)
 
     def async_driver(self) -> RedisAsyncDriver:
         return RedisAsyncDriver(self, self._route)

@@ -5,6 +5,6 @@ jobs claims turns         the way of a job; who is next
 gates limits              what limits let through, what opens them
 edges flows endings       who waits for whom, and what follows an end
 selections settings       what people look at and change
-workers                   leases
+workers stats             leases; what was counted
 plans/                    decisions that are made in memory
 """

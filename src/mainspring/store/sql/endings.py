@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mainspring.store.base import Operation
-from mainspring.store.sql import edges, gates
+from mainspring.store.sql import edges, gates, stats
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import sql
 
@@ -33,6 +33,7 @@ def pass_on(told: edges.Told, now: int) -> Operation[None]:
     """Let go of the children that wait no longer, one way or the other."""
     passed = yield from edges.pass_on(told, now)
     yield from _give_back_keys(passed.cancelled)
+    yield from stats.cancelled(passed.cancelled, now)
     if passed.released or passed.cancelled:
         yield from gates.wake([*passed.released, *passed.cancelled])
 

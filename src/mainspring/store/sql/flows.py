@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
+from mainspring.model.cursors import read_cursor
 from mainspring.model.job import Policy
 from mainspring.model.states import State
 from mainspring.store.base import Callback, FindRequest, FlowRecord, NewFlow, Operation, Page
@@ -31,8 +32,8 @@ def page(request: FindRequest) -> Operation[Page]:
     if request.filter.flow is not None:
         rows = yield sql("flow", flow=request.filter.flow)
     else:
-        at, id = request.cursor.split(":", 1) if request.cursor else (2**62, "")
-        rows = yield sql("flow_page", at=int(at), id=id, limit=request.limit + 1)
+        _, at, id = read_cursor(request.cursor) if request.cursor is not None else ("", 2**62, "")
+        rows = yield sql("flow_page", at=at, id=id, limit=request.limit + 1)
     shown = rows[: request.limit]
     counts: defaultdict[str, dict[State, int]] = defaultdict(dict)
     for flow, state, count in (yield sql("flow_counts", doc=document([row[0] for row in shown]))):

@@ -18,7 +18,7 @@ from mainspring.store.base import (
     Operation,
     SettleRequest,
 )
-from mainspring.store.sql import edges, endings, flows, gates, sayings
+from mainspring.store.sql import edges, endings, flows, gates, sayings, stats
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.plans.keys import Holder, Replacement, plan
 from mainspring.store.sql.statements import WRITE, sql, time_of
@@ -118,6 +118,7 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     new = {row[0] for row in rows}
     if new:
         new.difference_update(row[0] for row in (yield sql("undo_finished", doc=document(sorted(new)))))
+    yield from stats.enqueued((job for job in distinct if job.id in new), now)
     replies = []
     for job in jobs:
         replies.append(Inserted(job.id, existed=job.id not in new))

@@ -1,17 +1,21 @@
 """Selections of jobs: find, count, alter, prune. What people look at and what they do to many at once.
 
 A selection is walked newest first: live jobs by creation, then final ones by their end. One call reads at most
-`SCANNED_AT_ONCE` index entries, so a page or a batch may come back short, with a cursor to go on from.
+`SCANNED_AT_ONCE` index entries of each state, or `READ_AT_ONCE` rows, so a page or a batch may come back short, with a
+cursor to go on from.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mainspring.model.cursors import read_cursor
 from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.text import small
 from mainspring.store.base import (
     AlterReply,
     AlterRequest,
@@ -25,13 +29,18 @@ from mainspring.store.base import (
     Tally,
     Verb,
 )
-from mainspring.store.sql import edges, endings, flows, gates, sayings
+from mainspring.store.sql import audit, edges, endings, flows, gates, sayings, stats
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Query, Row, sql, time_of
 
 __all__ = ["alter", "count", "find", "prune"]
 
-SCANNED_AT_ONCE = 5000
+SCANNED_AT_ONCE = 20_000
+READ_AT_ONCE = 2000
+"""Where it is the row that says whether a job fits, which may be large."""
+COUNTED_AT_ONCE = 200_000
+COUNTED_BY_STATE = 20_000
+"""How far jobs are counted queue by queue that stand in no index by queue."""
 DAY_MS = 86_400_000
 
 
@@ -60,74 +69,145 @@ class _Walk:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """The jobs of one side of one filter, from a place on, and how many of each state are looked at."""
+
+    side: _Side
+    filter: Filter
+    parts: Sequence[str]
+    after: tuple[int, str] | None
+    reach: int
+
+
 def _walk(filter: Filter, limit: int, cursor: str | None) -> Operation[_Walk]:
     """Up to `limit` jobs that fit, from `cursor` on."""
     found: dict[str, tuple[int, ...]] = {_LIVE.table: (), _FINISHED.table: ()}
-    start = cursor.split(":", 2) if cursor else None
+    start = read_cursor(cursor, (_LIVE.table, _FINISHED.table)) if cursor is not None else None
     parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
     for side in (_LIVE, _FINISHED):
         if start and start[0] != side.table:
             continue
-        after = (int(start[1]), start[2]) if start else None
+        after = start[1:] if start else None
         start = None
-        states = side.states & set(filter.states or side.states)
+        states = sorted(side.states & set(filter.states or side.states))
         room = limit - sum(len(rowids) for rowids in found.values())
         if not states:
             continue
         if room <= 0:
             # Full exactly at the end of the live jobs: the next call begins with the finished ones.
             return _Walk(found[_LIVE.table], (), f"{side.table}:{_END_OF_TIME}:")
-        reach = 1 + (SCANNED_AT_ONCE if _sifts(filter) else room)
-        rows = yield _scan(side, filter, parts, states, after, reach)
-        fitting = [row for row in rows if row[3]]
-        found[side.table] = tuple(row[0] for row in fitting[:room])
-        if len(fitting) > room:
-            last = fitting[room - 1]
-        elif _sifts(filter) and len(rows) > SCANNED_AT_ONCE:
-            last = rows[-1]
-        else:
-            continue
-        return _Walk(found[_LIVE.table], found[_FINISHED.table], f"{side.table}:{last[1]}:{last[2]}")
+        reach = _reach(filter) or room + 1
+        rows, last = yield from _fitting(_Stretch(side, filter, parts, after, reach), states, room)
+        found[side.table] = tuple(row[0] for row in rows)
+        if last is not None:
+            return _Walk(found[_LIVE.table], found[_FINISHED.table], f"{side.table}:{last[0]}:{last[1]}")
     return _Walk(found[_LIVE.table], found[_FINISHED.table], None)
 
 
 _END_OF_TIME = 2**62
 
 
-def _sifts(filter: Filter) -> bool:
-    """Whether not all that a walk meets may fit."""
-    return bool(filter.queue or filter.task or filter.partition is not None)
+def _fitting(
+    stretch: _Stretch, states: Sequence[State], room: int
+) -> Operation[tuple[Sequence[Row], tuple[int, str] | None]]:
+    """Up to `room` of those that fit: place, time, id, state, newest first; and where to go on, None at the end."""
+    rows = yield _scan(stretch, states, room + 1)
+    rows = sorted(rows, key=lambda row: (row[1], row[2]), reverse=True)
+    # What has given all that there was room for has nothing to hide before its last one.
+    short = [state for state in states if sum(row[3] == state for row in rows) <= room]
+    if _reach(stretch.filter) and short:
+        ends = [(row[0], row[1]) for row in (yield _ends(stretch, short))]
+        if ends:
+            # Of the states that were not walked to their end, the one that was left the earliest.
+            horizon = max(ends)
+            rows = [row for row in rows if (row[1], row[2]) >= horizon]
+            if len(rows) <= room:
+                return rows, horizon
+    last = (rows[room - 1][1], rows[room - 1][2]) if len(rows) > room else None
+    return rows[:room], last
 
 
-def _scan(
-    side: _Side,
-    filter: Filter,
-    parts: Sequence[str],
-    states: Iterable[State],
-    after: tuple[int, str] | None,
-    limit: int,
-) -> Query:
-    """Gives place, time, id, fits?: newest first, one index range per state, merged."""
-    conditions, parameters = _conditions(filter, side, parts)
-    if after:
+def _reach(filter: Filter) -> int:
+    """How much of each state one walk meets at most, where not all of it may fit; else 0."""
+    if filter.reads_rows:
+        return READ_AT_ONCE
+    return SCANNED_AT_ONCE if filter.queue or filter.task or filter.partition is not None else 0
+
+
+def _fits(filter: Filter) -> tuple[list[str], dict[str, Any]]:
+    """The conditions that are looked at job by job."""
+    conditions: list[str] = []
+    parameters: dict[str, Any] = {}
+    for name in ("queue", "task", "partition"):
+        if getattr(filter, name) is not None:
+            conditions.append(f"{name} = :{name}")
+            parameters[name] = getattr(filter, name)
+    if filter.text is not None:
+        conditions.append("{contains text}")
+        parameters["text"] = small(filter.text)
+    if filter.tag is not None:
+        conditions.append("{tagged tag}")
+        # Most rows are told by that they do not have the word; of the others the JSON is read.
+        parameters |= {"tag": filter.tag, "tag_written": json.dumps(filter.tag) if filter.tag.isascii() else '"tags"'}
+    return conditions, parameters
+
+
+def _columns(filter: Filter) -> str:
+    """What of a job is looked at."""
+    return (
+        "queue, task, partition"
+        + (", args" if filter.text is not None else "")
+        + (", options" if filter.tag is not None else "")
+    )
+
+
+def _range(stretch: _Stretch, state: State, columns: str, limit: str) -> str:
+    """The jobs of one state, newest first, in the order of an index."""
+    side = stretch.side
+    conditions, _ = _conditions(stretch.filter, side, stretch.parts)
+    if stretch.after:
         conditions.append(f"({side.time}, id) < (:after_at, :after_id)")
-        parameters |= {"after_at": after[0], "after_id": after[1]}
     where = "".join(f" AND {condition}" for condition in conditions)
-    column, index = _way(filter, side)
+    column, index = _way(stretch.filter, side)
     # The jobs of several flows are sorted: a planner that is shown an index in the order of the times would rather walk
     # all jobs along it.
-    order = f"{side.time} + 0" if len(parts) > 1 else side.time
-    ranges = []
-    for number, state in enumerate(sorted(states)):
-        ranges.append(
-            f"SELECT * FROM (SELECT {{place}} AS place, {side.time} AS at, id, "
-            "coalesce(queue = :queue, true) AND coalesce(task = :task, true) "
-            "AND coalesce(partition = :partition, true) AS fits "
-            f"FROM {side.table} {index} WHERE {column} = '{state.value}'{where} "
-            f"ORDER BY {order} DESC, id DESC LIMIT :limit) AS range{number}"
-        )
-    parameters |= {"queue": filter.queue, "task": filter.task, "partition": filter.partition, "limit": limit}
-    return Query(f"{' UNION ALL '.join(ranges)} ORDER BY at DESC, id DESC LIMIT :limit", parameters)
+    order = f"{side.time} + 0" if len(stretch.parts) > 1 else side.time
+    return (
+        f"SELECT {columns} FROM {side.table} {index} WHERE {column} = '{state.value}'{where} "
+        f"ORDER BY {order} DESC, id DESC {limit}"
+    )
+
+
+def _parameters(stretch: _Stretch) -> dict[str, Any]:
+    _, parameters = _conditions(stretch.filter, stretch.side, stretch.parts)
+    after = {"after_at": stretch.after[0], "after_id": stretch.after[1]} if stretch.after else {}
+    return parameters | after | {"reach": stretch.reach}
+
+
+def _scan(stretch: _Stretch, states: Sequence[State], room: int) -> Query:
+    """Gives place, time, id, state of those that fit, up to `room` of each state, newest first within each. No ORDER BY
+    outside: it would have all of a range read before the first of it is seen."""
+    fits, parameters = _fits(stretch.filter)
+    where = f"WHERE {' AND '.join(fits)} " if fits else ""
+    columns = f"{{place}} AS place, {stretch.side.time} AS at, id, {_columns(stretch.filter)}"
+    ranges = [
+        f"SELECT * FROM (SELECT place, at, id, '{state.value}' AS state "
+        f"FROM ({_range(stretch, state, columns, 'LIMIT :reach')}) AS jobs{number} {where}LIMIT :room) AS range{number}"
+        for number, state in enumerate(states)
+    ]
+    return Query(" UNION ALL ".join(ranges), _parameters(stretch) | parameters | {"room": room})
+
+
+def _ends(stretch: _Stretch, states: Sequence[State]) -> Query:
+    """Gives time and id of the last that a scan looks at, for the states that have more."""
+    at = f"{stretch.side.time} AS at, id"
+    ranges = [
+        f"SELECT * FROM ({_range(stretch, state, at, 'LIMIT 1 OFFSET :last')}) AS range{number}"
+        for number, state in enumerate(states)
+    ]
+    parameters = _parameters(stretch)
+    return Query(" UNION ALL ".join(ranges), parameters | {"last": parameters.pop("reach") - 1})
 
 
 def _way(filter: Filter, side: _Side) -> tuple[str, str]:
@@ -169,7 +249,8 @@ def find(request: FindRequest) -> Operation[Page]:
     jobs: list[JobRecord] = []
     for side, rowids in ((_LIVE, walk.live), (_FINISHED, walk.finished)):
         if rowids:
-            records = [_record(row) for row in (yield sql(side.records, doc=document(rowids)))]
+            name = f"{side.records}_brief" if request.brief else side.records
+            records = [_record(row) for row in (yield sql(name, doc=document(rowids)))]
             key = "created_at" if side is _LIVE else "finished_at"
             jobs += sorted(records, key=lambda job, key=key: (getattr(job, key), job.id), reverse=True)  # type: ignore[misc]
     if request.with_log and jobs:
@@ -191,28 +272,99 @@ def _record(row: Row) -> JobRecord:
 
 
 def count(request: CountRequest) -> Operation[CountReply]:
+    if request.stats is not None:
+        return (yield from stats.read(request, request.stats))
     yield READ
     filter = request.filter
+    if request.each is not None:
+        tallies, cut = yield from _depths(filter, request.each)
+        return CountReply(_sorted(tallies), (yield from time_of(request.now)), cut=cut)
     parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
-    tallies: list[Tally] = []
+    if filter.reads_rows or request.most is not None or request.cursor is not None:
+        tallies, cursor = yield from _piece(request, parts)
+        return CountReply(_sorted(tallies), (yield from time_of(request.now)), cursor=cursor)
+    tallies = []
     for side in (_LIVE, _FINISHED):
         for state in sorted(side.states & set(filter.states or side.states)):
             conditions, parameters = _conditions(filter, side, parts)
-            for name in ("queue", "task", "partition"):
-                if getattr(filter, name) is not None:
-                    conditions.append(f"{name} = :{name}")
-                    parameters[name] = getattr(filter, name)
+            fits, more = _fits(filter)
             # The state is written out, not a parameter: only so does SQLite use the partial index of that state.
             column, index = _way(filter, side)
-            where = " AND ".join([f"{column} = '{state.value}'", *conditions])
-            plain = replace(filter, states=(), queue=None) == Filter()
-            oldest = "min(run_at)" if state is State.QUEUED and plain else "NULL"
+            where = " AND ".join([f"{column} = '{state.value}'", *conditions, *fits])
+            oldest = "min(run_at)" if state is State.QUEUED and _is_plain(filter) else "NULL"
             # Left to itself SQLite reads each row for its `run_at`; the index in which they wait has it.
             index = "{by jobs_queued}" if oldest != "NULL" else index
             text = f"SELECT queue, count(*), {oldest} FROM {side.table} {index} WHERE {where} GROUP BY queue"
-            tallies += [Tally(row[0], state, row[1], row[2]) for row in (yield Query(text, parameters))]
-    tallies.sort(key=lambda tally: (tally.queue, tally.state))
-    return CountReply(tuple(tallies), (yield from time_of(request.now)))
+            rows = yield Query(text, parameters | more)
+            tallies += [Tally(row[0], state, row[1], row[2]) for row in rows]
+    return CountReply(_sorted(tallies), (yield from time_of(request.now)))
+
+
+def _is_plain(filter: Filter) -> bool:
+    """Whether it is by states and queue alone."""
+    return replace(filter, states=(), queue=None) == Filter()
+
+
+def _sorted(tallies: Iterable[Tally]) -> tuple[Tally, ...]:
+    return tuple(sorted(tallies, key=lambda tally: (tally.queue, tally.state)))
+
+
+def _piece(request: CountRequest, parts: Sequence[str]) -> Operation[tuple[list[Tally], str | None]]:
+    """Count no further than so many jobs from the cursor on: state by state, and the newest of each first."""
+    filter = request.filter
+    left = request.most if request.most is not None else COUNTED_AT_ONCE
+    left = min(left, READ_AT_ONCE * 10) if filter.reads_rows else left
+    start = request.cursor.split(":", 2) if request.cursor else None
+    tallies: list[Tally] = []
+    for side in (_LIVE, _FINISHED):
+        for state in sorted(side.states & set(filter.states or side.states)):
+            if start and start[0] != state:
+                continue
+            after = (int(start[1]), start[2]) if start and start[1] else None
+            start = None
+            if left <= 0:
+                return tallies, f"{state.value}::"
+            stretch = _Stretch(side, filter, parts, after, left)
+            rows = yield _tallied(stretch, state)
+            tallies += [Tally(row[0], state, row[1]) for row in rows if row[1]]
+            seen = sum(row[2] for row in rows)
+            left -= seen
+            if left == 0 and (ends := (yield _ends(replace(stretch, reach=seen), (state,)))):
+                return tallies, f"{state.value}:{ends[0][0]}:{ends[0][1]}"
+    return tallies, None
+
+
+def _tallied(stretch: _Stretch, state: State) -> Query:
+    """Gives queue, how many fit, how many were looked at."""
+    fits, parameters = _fits(stretch.filter)
+    which = f"count(CASE WHEN {' AND '.join(fits)} THEN 1 END)" if fits else "count(*)"
+    jobs = _range(stretch, state, _columns(stretch.filter), "LIMIT :reach")
+    text = f"SELECT queue, {which}, count(*) FROM ({jobs}) AS jobs GROUP BY queue"
+    return Query(text, _parameters(stretch) | parameters)
+
+
+_BY_QUEUE = (State.QUEUED, State.SCHEDULED, State.RUNNING)
+"""The states whose jobs stand in an index by queue."""
+
+
+def _depths(filter: Filter, each: int) -> Operation[tuple[list[Tally], frozenset[State]]]:
+    """What is in each queue, no state of it counted further than to `each`."""
+    states = filter.states or tuple(State)
+    tallies: list[Tally] = []
+    queues = [filter.queue] if filter.queue is not None else [row[0] for row in (yield sql("queue_names"))]
+    for state in states:
+        if state in _BY_QUEUE:
+            for queue, count, oldest in (yield sql(f"depths_{state.value}", doc=document(queues), each=each)):
+                if count:
+                    tallies.append(Tally(queue, state, count, oldest, more=count == each))
+    cut: set[State] = set()
+    for side in (_LIVE, _FINISHED):
+        for state in sorted(side.states & set(states) - set(_BY_QUEUE)):
+            rows = yield _tallied(_Stretch(side, filter, (), None, COUNTED_BY_STATE), state)
+            if sum(row[2] for row in rows) == COUNTED_BY_STATE:
+                cut.add(state)
+            tallies += [Tally(row[0], state, row[1], more=state in cut) for row in rows if row[1]]
+    return tallies, frozenset(cut)
 
 
 _CONCERNS = {
@@ -243,6 +395,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
             moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
             yield sql("forget_finished", doc=_ids(moved))
+            yield from stats.cancelled([row[0] for row in moved], now)
             yield from endings.ended([row[0] for row in moved], now)
             changed += moved
         case Verb.REVIVE:
@@ -272,6 +425,8 @@ def _ids(rows: Sequence[Row]) -> str:
 
 
 def prune(request: PruneRequest) -> Operation[int]:
+    if request.stats:
+        return (yield from stats.roll_up(request))
     yield WRITE
     now = yield from time_of(request.now)
     outdated: list[int] = []
@@ -286,6 +441,7 @@ def prune(request: PruneRequest) -> Operation[int]:
     yield from flows.forget_empty(request.limit)
     yield from gates.prune([row[0] for row in gone], now, request.limit)
     yield sql("give_back_expired_keys", now=now, limit=request.limit)
+    yield from audit.prune(request, now)
     return len(gone) + (yield from _forget_days(request, now))
 
 

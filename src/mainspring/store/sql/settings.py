@@ -19,7 +19,7 @@ from mainspring.store.base import (
     Settings,
     WorkerRecord,
 )
-from mainspring.store.sql import limits
+from mainspring.store.sql import audit, limits
 from mainspring.store.sql.documents import document, keys_of
 from mainspring.store.sql.statements import READ, WRITE, Row, sql, time_of
 
@@ -35,7 +35,7 @@ _STATEMENTS: dict[type[Change], str] = {
 
 def configure(request: ConfigureRequest) -> Operation[Settings]:
     changed = 0
-    yield WRITE if request.changes else READ
+    yield WRITE if request.changes or request.audit else READ
     yield from limits.lock(request.changes)
     now = yield from time_of(request.now)
     for change in request.changes:
@@ -44,6 +44,8 @@ def configure(request: ConfigureRequest) -> Operation[Settings]:
             changed += 1
         else:
             changed += len((yield sql(_STATEMENTS[type(change)], now=now, **_parameters(change))))
+    if request.audit is not None:
+        yield from audit.write(request.audit, changed if request.changes else request.audit.count, now)
     queues = (yield sql("list_queues")) if "queues" in request.read else ()
     schedules = (yield sql("list_schedules")) if "schedules" in request.read else ()
     if "due" in request.read:
@@ -51,6 +53,7 @@ def configure(request: ConfigureRequest) -> Operation[Settings]:
     workers = (yield sql("list_workers")) if "workers" in request.read else ()
     tasks = (yield sql("list_tasks")) if "tasks" in request.read else ()
     partitions = (yield from limits.partition_records(request, now)) if "partitions" in request.read else ()
+    entries = (yield from audit.read(request)) if "audit" in request.read else ()
     next_tick = yield sql("next_tick")
     return Settings(
         now,
@@ -61,6 +64,7 @@ def configure(request: ConfigureRequest) -> Operation[Settings]:
         next_tick=next_tick[0][0],
         tasks=tuple(limits.task_record(row, now) for row in tasks),
         partitions=partitions,
+        audit=entries,
     )
 
 

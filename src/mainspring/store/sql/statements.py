@@ -22,6 +22,7 @@ __all__ = ["CLOCK", "READ", "WRITE", "Dialect", "Query", "Row", "Statement", "sq
 Row = tuple[Any, ...]
 
 _SHARED = "mainspring.store.sql"
+_SHARED_FILES = ("statements.sql", "audit.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class Dialect:
         self._adapt = adapt
         self._texts: dict[str, str] = dict.fromkeys(needless, "")
         self._queries: dict[str, str] = {}
-        for place, filename in ((_SHARED, "statements.sql"), *((package, filename) for filename in filenames)):
+        shared = ((_SHARED, filename) for filename in _SHARED_FILES)
+        for place, filename in (*shared, *((package, filename) for filename in filenames)):
             text = files(place).joinpath(filename).read_text(encoding="utf-8")
             parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
             for name, body in zip(parts[1::2], parts[2::2], strict=True):

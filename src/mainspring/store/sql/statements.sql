@@ -99,3 +99,24 @@ SELECT 1 FROM mainspring_edges LIMIT 1;
 -- name: flow
 -- Takes :flow. Gives id, name, parent, created_at, callbacks.
 SELECT id, name, parent, created_at, callbacks FROM mainspring_flows WHERE id = :flow;
+
+-- name: stats_since
+-- Takes :step, :at, :queue, :task (a place), :only_queue, :only_task, :limit. Gives the next cells after that place.
+SELECT at, queue, task, enqueued, numbers FROM mainspring_stats
+WHERE step = :step AND (at, queue, task) > (:at, :queue, :task)
+  AND coalesce(queue = :only_queue, true) AND coalesce(task = :only_task, true)
+ORDER BY at, queue, task LIMIT :limit;
+
+-- name: any_stats
+-- Takes :step, :before. Whether there is a cell of that length that begins before that.
+SELECT 1 FROM mainspring_stats WHERE step = :step AND at < :before LIMIT 1;
+
+-- name: take_report
+-- Takes :source, :number, :now. Gives a row if that report is new, which it is no more.
+INSERT INTO mainspring_reports AS r (source, number, at) VALUES (:source, :number, :now)
+ON CONFLICT (source) DO UPDATE SET number = excluded.number, at = excluded.at WHERE r.number < excluded.number
+RETURNING 1;
+
+-- name: forget_reports
+-- Takes :before. A worker's last report that came before that.
+DELETE FROM mainspring_reports WHERE at < :before;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mainspring.model.job import Claim
 from mainspring.store.base import BeatReply, BeatRequest, Command, Operation, ReapRequest
+from mainspring.store.sql import stats
 from mainspring.store.sql.claims import claim_of
 from mainspring.store.sql.documents import document
 from mainspring.store.sql.statements import READ, WRITE, Statement, sql, time_of
@@ -15,6 +16,7 @@ def beat(request: BeatRequest) -> Operation[BeatReply]:
     worker = request.presence
     yield READ if request.phase == "look" else WRITE
     now = yield from time_of(request.now)
+    yield from stats.take(request.stats, now)
     if request.phase == "leave":
         yield sql("leave_worker", id=worker.id)
         return BeatReply(alive=False, now=now)

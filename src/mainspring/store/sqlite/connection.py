@@ -25,6 +25,7 @@ from mainspring.errors import (
     StoreUnavailable,
     UnsuitableStore,
 )
+from mainspring.model.options import TEXT_SEARCHED
 from mainspring.model.text import clean
 from mainspring.store.base import Operation, Reply
 from mainspring.store.sql.statements import CLOCK, READ, WRITE, Dialect, Row
@@ -48,13 +49,19 @@ _IN_MEMORY = ("journal_mode = MEMORY", "synchronous = OFF")
 
 DIALECT = Dialect(
     "mainspring.store.sqlite",
-    ("statements.sql", "gates.sql", "edges.sql"),
+    ("statements.sql", "gates.sql", "edges.sql", "stats.sql", "depths.sql", "brief.sql"),
     {
         "place": "rowid",
         # Keeps the planner off the index of that column.
         "off": "+",
         "by": "INDEXED BY mainspring_{}",
         "among": "IN (SELECT value FROM json_each(:{}))",
+        # Its lower() is that of ASCII alone.
+        "contains": f"instr(lower(substr(args, 1, {TEXT_SEARCHED})), :{{}}) > 0",
+        "tagged": (
+            "CASE WHEN instr(options, :{0}_written) "
+            "THEN EXISTS (SELECT 1 FROM json_each(options, '$.tags') AS t WHERE t.value = :{0}) ELSE 0 END"
+        ),
     },
     # There is one writer at a time: nothing to lock, and nobody to be crossed by.
     needless=(
@@ -62,6 +69,7 @@ DIALECT = Dialect(
         *("unknown_queues", "lock_gates", "add_queues", "lock_tasks", "lock_gates_of_tasks", "lock_room", "busy_jobs"),
         *("take_arrivals", "admit", "lock_arrived"),
         *("open_day", "forget_days"),
+        *("set_aside", "set_aside_since", "any_set_aside", "fold", "lock_stats"),
     ),
 )
 

@@ -46,7 +46,7 @@ class SqliteStore(SqlOperations):
         # A database in memory lives as long as a connection to it is open.
         self._anchor = None if self._location.path else Connection(self._location, threading.Lock())
 
-    def driver(self) -> SqliteDriver:
+    def driver(self, patience: float | None = None) -> SqliteDriver:
         return SqliteDriver(self, self._connect)
 
     def async_driver(self) -> SqliteAsyncDriver:

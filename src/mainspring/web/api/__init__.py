@@ -1,7 +1,12 @@
-"""The REST API: `/api/v1`."""
+"""The REST API: `/api/v1`. Requests come in by `inputs`, answers go out by `web.shapes`, and all in between is the
+operators' door's."""
 
 from fastapi import APIRouter
+
+from mainspring.web.api import about, bulk, flows, jobs, queues, schedules, tasks, webhooks, workers
 
 __all__ = ["router"]
 
 router = APIRouter()
+for part in (about, tasks, bulk, jobs, queues, schedules, workers, flows, webhooks):
+    router.include_router(part.router)

@@ -19,6 +19,7 @@ local Verbs = {}
 function Verbs.cancel(job)
   if WAITING[job.state] then
     Jobs.move(job, 'cancelled', { finished_at = now, reason = request.reason or false })
+    Stats.count('cancelled', job.queue, job.task, now, 1)
     Keys.job_ended(job)
     ended[#ended + 1] = job
     return true

@@ -1,11 +1,23 @@
--- needs: names
--- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, lease_ms), now. Gives {now, alive,
--- command or nil, cancelled: id, lease, id, lease ...}.
+-- needs: names stats
+-- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, lease_ms), reports (source, number,
+-- cells: at, queue, task, numbers), now. Gives {now, alive, command or nil, cancelled: id, lease, id, lease ...}.
 
 local request = cjson.decode(ARGV[1])
 local now, presence, phase = clock(request.now), request.presence, request.phase
 local id = presence.id
 local key = Names.worker(id)
+local REPORTS_KEPT_SECONDS = 7 * 86400
+
+for _, report in ipairs(request.reports or {}) do
+  local source, number, cells = unpack(report)
+  if number > tonumber(call('GET', Names.reported(source)) or 0) then
+    call('SET', Names.reported(source), number, 'EX', REPORTS_KEPT_SECONDS)
+    for _, each in ipairs(cells) do
+      local cell = Stats.cell(Stats.MINUTE, unpack(each, 1, 3))
+      for name, count in pairs(each[4]) do call('HINCRBY', cell, name, count) end
+    end
+  end
+end
 
 if phase == 'leave' then
   local known = call('ZREM', Names.workers, id)

@@ -1,11 +1,15 @@
--- needs: names index jobs keys gates turns settings
--- Takes changes, read (names), limit, partition ([queue, name]) or null, now. Gives {now, changed, queues, schedules,
--- workers, tasks, partitions, next_tick or nil}; limits are texts, as they were said, or nil.
+-- needs: names index jobs keys gates turns settings audit
+-- Takes changes, read (names), limit, partition ([queue, name]) or null, audit (an entry) or null, before ([time, id])
+-- or null, now. Gives {now, changed, queues, schedules, workers, tasks, partitions, next_tick or nil, audit}; limits
+-- are texts, as they were said, or nil.
 
 local request = cjson.decode(ARGV[1])
 local now, changed = clock(request.now), 0
 for _, change in ipairs(request.changes) do
   if Settings[change.change](change, now) then changed = changed + 1 end
+end
+if request.audit then
+  Audit.write(request.audit, request.changes[1] and changed or request.audit.count, now)
 end
 Gates.finish()
 Index.finish()
@@ -83,6 +87,8 @@ function Read.due()
   return schedules(call('ZRANGEBYSCORE', Names.ticks, '-inf', now, 'LIMIT', 0, request.limit))
 end
 
+function Read.audit() return Audit.page(request.limit, request.before) end
+
 function Read.workers()
   local rows = {}
   for _, id in ipairs(call('ZRANGE', Names.workers, 0, -1)) do
@@ -101,4 +107,5 @@ local next_tick = call('ZRANGE', Names.ticks, 0, 0, 'WITHSCORES')
 return {
   now, changed, read('queues'), wanted.due and Read.due() or read('schedules'), read('workers'), read('tasks'),
   read('partitions'), tonumber(next_tick[2]) or false,
+  read('audit'),
 }

@@ -1,8 +1,7 @@
 -- needs: names index jobs gates edges flows selection
--- Takes filter, states, cursor, now. Gives {now, cursor or nil, tallies: queue, state, count, oldest or false}. What
+-- Takes filter, states, cursor, reach (how many jobs are looked at, if it is one by one), now. Gives {now, cursor or nil, tallies: queue, state, count, oldest or false}. What
 -- the sorted sets do not say by themselves is counted bit by bit.
 
-local REACH = 5000
 local ORDER = 2 ^ 43
 
 local request = cjson.decode(ARGV[1])
@@ -27,8 +26,8 @@ local function oldest(queue)
   return first
 end
 
-if filter.ids or filter.task or filter.partition or filter.flow then
-  local ids, cursor = Selection.walk(filter, request.states, REACH, request.cursor, REACH)
+if filter.ids or filter.task or filter.partition or filter.flow or filter.text or filter.tag then
+  local ids, cursor = Selection.walk(filter, request.states, request.reach, request.cursor, request.reach)
   local counts = {}
   for _, id in ipairs(ids) do
     local values = call('HMGET', Names.job(id), 'queue', 'state')

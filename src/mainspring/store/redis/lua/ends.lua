@@ -132,6 +132,7 @@ end
 
 local function cancel(job, reason, now)
   Jobs.move(job, 'cancelled', { finished_at = now, reason = reason, parents = Edges.sum(job.stand) })
+  Stats.count('cancelled', job.queue, job.task, now, 1)
   Keys.job_ended(job)
   if job.children then Edges.tell(job, false) end
 end

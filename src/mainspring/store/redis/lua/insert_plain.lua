@@ -1,4 +1,4 @@
--- needs: names
+-- needs: names stats
 -- Takes jobs (id, task, queue, args, priority) that have nothing but that, now. Gives, for each, 0 (it is there from
 -- now on) or 1 (it was there); nil, with nothing stored, where somebody has said more about their queues or tasks than
 -- this looks at. Most of what is enqueued goes this way, one by one or many at once.
@@ -16,7 +16,7 @@ for _, new in ipairs(request.jobs) do
     for _, gated in ipairs(call('SMISMEMBER', Names.gated, unpack(words))) do
       if gated == 1 then return nil end
     end
-    queue = { listing = {}, order = {} }
+    queue = { listing = {}, order = {}, tasks = {} }
     queues[new.queue] = queue
   end
 end
@@ -38,6 +38,7 @@ for number, new in ipairs(request.jobs) do
       fields[#fields + 1] = priority
     end
     call('HSET', key, unpack(fields))
+    queue.tasks[new.task] = (queue.tasks[new.task] or 0) + 1
     local listing, order = queue.listing, queue.order
     listing[#listing + 1], order[#order + 1] = now, priority * ORDER + now
     listing[#listing + 1], order[#order + 1] = new.id, new.id
@@ -45,6 +46,7 @@ for number, new in ipairs(request.jobs) do
 end
 for name, queue in pairs(queues) do
   call('SADD', Names.queues, name)
+  for task, count in pairs(queue.tasks) do Stats.count('enqueued', name, task, now, count) end
   in_pieces('ZADD', Names.listing('queued', name), queue.listing)
   in_pieces('ZADD', Names.order(name, '', ''), queue.order)
   call('PUBLISH', ns .. 'hint:queue:' .. name, '')

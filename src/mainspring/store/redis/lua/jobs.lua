@@ -1,4 +1,4 @@
--- needs: names index gates
+-- needs: names index gates stats
 -- One job: a hash of what differs from a new job's defaults, and its places in the sorted sets that its state calls
 -- for.
 
@@ -166,6 +166,7 @@ function Jobs.create(new, state, run_at, now)
   call('HSET', Names.job(job.id), unpack(fields))
   loaded[job.id] = job
   call('SADD', Names.queues, job.queue)
+  Stats.count('enqueued', job.queue, job.task, now, 1)
   Gates.part(job)
   Jobs.enter(job)
   return job

@@ -28,9 +28,12 @@ local Names = {
   -- zset of a word and an id, as 'tell ' and a parent's: what is left for the next scripts
   unfinished = ns .. 'unfinished',
   owners = ns .. 'owners', -- zset of worker ids: 0; those in whose name jobs run, or did
+  audit = ns .. 'audit', -- zset of ids: when an entry of the audit log was written
   expiring = ns .. 'expiring', -- zset of key names: when they are given back by time
+  stats_rolled = ns .. 'stats-rolled', -- number: how often cells of statistics were rolled up
 }
 
+function Names.audit_entry(id) return ns .. 'audit:' .. id end -- hash: actor, action, target, detail, count
 function Names.job(id) return ns .. 'job:' .. id end
 -- The jobs of one queue in one state, as a zset: live ones by creation, final ones by their end.
 function Names.listing(state, queue) return ns .. state .. ':' .. queue end
@@ -75,6 +78,15 @@ function Names.running_at(task) return ns .. 'running-at:' .. task end
 function Names.entering(task) return ns .. 'entering:' .. task end
 -- Queues in which jobs of a task with a gate were queued, as a zset: 0.
 function Names.queues_at(task) return ns .. 'queues-at:' .. task end
+
+-- A cell of statistics: hash of numbers, by name.
+function Names.stats(step, at, queue, task)
+  return ns .. 'stats:' .. step .. ':' .. at .. ':' .. part(queue) .. ':' .. part(task)
+end
+function Names.stats_at(step, at) return ns .. 'stats-at:' .. step .. ':' .. at end -- set of QUEUE NUL TASK: its cells
+-- Stretches of that length of which there are cells, as a zset: when they begin.
+function Names.stats_times(step) return ns .. 'stats-times:' .. step end
+function Names.reported(source) return ns .. 'reported:' .. source end -- number: a worker's last report
 
 -- A partition: hash of settings, and what its gate remembers. The zsets beside it, here and below, are about all of a
 -- queue's partitions where no partition is named.

@@ -1,6 +1,6 @@
--- needs: names index jobs keys gates edges flows
+-- needs: names index jobs keys gates edges flows audit
 -- Takes keep_ms (states of which jobs that have ended longer ago are too old), most (how many jobs of each of these
--- states are kept, whatever their age), limit, now. Gives how many jobs are gone.
+-- states are kept, whatever their age), limit, keep_audit_ms or null, now. Gives how many jobs are gone.
 
 local request = cjson.decode(ARGV[1])
 local now, limit = clock(request.now), request.limit
@@ -65,5 +65,6 @@ Gates.finish()
 Index.flush()
 Flows.prune(limit)
 Gates.prune(now, limit)
+if request.keep_audit_ms then Audit.prune(now - request.keep_audit_ms, limit) end
 Index.finish()
 return gone

@@ -65,12 +65,34 @@ local function keys_of(filter, states)
   return keys
 end
 
+-- Whether the text of its arguments has the filter's, and its options the tag.
+local function says(filter, id)
+  local values = call('HMGET', Names.job(id), 'args', 'options')
+  if filter.text then
+    local args = string.lower(string.sub(values[1] or '{}', 1, filter.searched))
+    if not string.find(args, filter.text, 1, true) then return false end
+  end
+  if filter.tag then
+    if not values[2] or not string.find(values[2], '"tags"', 1, true) then return false end
+    local readable, options = pcall(cjson.decode, values[2])
+    for _, tag in ipairs(readable and type(options.tags) == 'table' and options.tags or {}) do
+      if tag == filter.tag then return true end
+    end
+    return false
+  end
+  return true
+end
+
 local function fits(filter, id)
-  if not (filter.task or filter.partition or (filter.flow and filter.queue)) then return true end
-  local values = call('HMGET', Names.job(id), 'task', 'partition', 'queue')
-  return (not filter.task or values[1] == filter.task)
-    and (not filter.partition or (values[2] or '') == filter.partition)
-    and (not filter.queue or values[3] == filter.queue)
+  if filter.task or filter.partition or (filter.flow and filter.queue) then
+    local values = call('HMGET', Names.job(id), 'task', 'partition', 'queue')
+    if filter.task and values[1] ~= filter.task
+      or filter.partition and (values[2] or '') ~= filter.partition
+      or filter.queue and values[3] ~= filter.queue then
+      return false
+    end
+  end
+  return not (filter.text or filter.tag) or says(filter, id)
 end
 
 -- Those of the filter's ids that fit, in the order of a walk.

@@ -1,0 +1,256 @@
+// Sends photos, lets their bars move, and asks for a tile again when its job has ended. How things look comes from the
+// server, which renders the same tiles for pages that are opened later.
+
+import "/static/stub.js";
+
+const SENT_AT_ONCE = 2;
+const LAST = "photos.album";
+
+const find = (selector, within = document) => within.querySelector(selector);
+const main = find("main");
+const tiles = find("[data-tiles]");
+const summary = find("[data-summary]");
+
+const say = (text) => { find("[data-said]").textContent = text; };
+
+const fragment = (html) => {
+  const template = document.createElement("template");
+  template.innerHTML = html;  // rendered by our own server, which escapes whatever comes from others
+  return template.content.firstElementChild;
+};
+
+// --- what changes ---
+
+function put(old, html) {
+  const fresh = fragment(html);
+  const hadFocus = old.contains(document.activeElement);
+  fresh.classList.add("fresh");
+  old.replaceWith(fresh);
+  if (hadFocus) find("a, button, input", fresh)?.focus();
+  return fresh;
+}
+
+async function refresh(tile) {
+  const answer = await fetch(tile.dataset.tile);
+  if (!answer.ok || !tile.isConnected) return;
+  const fresh = put(tile, await answer.text());
+  const name = find(".name", fresh).textContent;
+  if (fresh.classList.contains("done")) say(`${name} is developed`);
+  if (fresh.classList.contains("wrong")) say(`${name} went wrong: ${find(".reason", fresh).textContent}`);
+}
+
+let summing = false;
+let sumAgain = false;
+
+async function sumUp() {
+  sumAgain = true;
+  if (summing) return;
+  summing = true;
+  try {
+    while (sumAgain) {
+      sumAgain = false;
+      const answer = await fetch(`${main.dataset.album}/summary`);
+      if (answer.ok) summary.innerHTML = await answer.text();
+    }
+  } finally {
+    summing = false;
+  }
+}
+
+document.addEventListener("mainspring-done", (event) => {
+  const tile = event.target.closest("[data-tile]");
+  if (tile) refresh(tile).finally(sumUp);
+  else sumUp();
+});
+
+// --- sending ---
+
+const waiting = [];
+let sending = 0;
+
+async function begin() {
+  if (main.dataset.album) return;
+  const answer = await fetch("/albums", { method: "POST" });
+  if (!answer.ok) throw new Error(await answer.text());
+  main.dataset.album = answer.headers.get("Location");
+  find("[data-camera]").action = `${main.dataset.album}/camera`;
+  remember();
+  history.replaceState(null, "", main.dataset.album);
+}
+
+function post(method, url, file, onProgress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.upload.onprogress = (event) => onProgress(100 * event.loaded / event.total);
+    request.onload = () => request.status < 300 ? resolve(request.responseText) : reject(new Error(request.responseText));
+    request.onerror = () => reject(new Error("the connection was lost"));
+    request.open(method, url);
+    request.send(file);
+  });
+}
+
+function arriving(file) {
+  const tile = find("[data-arriving]").content.firstElementChild.cloneNode(true);
+  find(".name", tile).textContent = file.name;
+  find("progress", tile).setAttribute("aria-label", `Sending ${file.name}`);
+  find("[data-again]", tile).addEventListener("click", () => enqueue({ ...tile.sent, tile }));
+  return tile;
+}
+
+function enqueue(sent) {
+  sent.tile.sent = sent;
+  sent.tile.classList.remove("wrong");
+  find("[data-again]", sent.tile).hidden = true;
+  find("[data-stage]", sent.tile).className = "facts";
+  find("[data-stage]", sent.tile).textContent = "waits to be sent";
+  waiting.push(sent);
+  work();
+}
+
+async function work() {
+  if (sending >= SENT_AT_ONCE || waiting.length === 0) return;
+  sending += 1;
+  const sent = waiting.shift();
+  const stage = find("[data-stage]", sent.tile);
+  try {
+    if (sent.file.size > Number(find("[data-intake]").dataset.mostBytes)) throw new Error("it is too large");
+    stage.textContent = "on its way";
+    const html = await post(sent.method, sent.url(), sent.file, (percent) => {
+      find("progress", sent.tile).value = percent;
+    });
+    put(sent.tile, html);
+  } catch (error) {
+    stage.className = "reason";
+    stage.textContent = `Not sent: ${error.message}`;
+    sent.tile.classList.add("wrong");
+    find("[data-again]", sent.tile).hidden = false;
+    say(`${sent.file.name} was not sent: ${error.message}`);
+  }
+  sending -= 1;
+  sumUp();
+  work();
+}
+
+async function send(files) {
+  if (files.length === 0) return;
+  try {
+    await begin();
+  } catch (error) {
+    say(`No album could be begun: ${error.message}`);
+    return;
+  }
+  say(`${files.length} ${files.length === 1 ? "photo is" : "photos are"} on the way`);
+  for (const file of files) {
+    const tile = arriving(file);
+    tiles.append(tile);
+    enqueue({ file, tile, method: "POST", url: () => `${main.dataset.album}/photos?name=${encodeURIComponent(file.name)}` });
+  }
+}
+
+function replace(tile, file) {
+  const copy = arriving(file);
+  find(".name", copy).textContent = find(".name", tile).textContent;
+  const url = tile.dataset.tile;
+  tile.replaceWith(copy);
+  enqueue({ file, tile: copy, method: "PUT", url: () => url });
+}
+
+addEventListener("beforeunload", (event) => {
+  if (sending + waiting.length > 0) event.preventDefault();  // what has not been sent would be lost; what has would not
+});
+
+// --- choosing and dropping ---
+
+document.addEventListener("change", (event) => {
+  const input = event.target;
+  if (input.matches("[data-files]")) {
+    send([...input.files]);
+    input.value = "";
+  } else if (input.matches("[data-replace]") && input.files.length > 0) {
+    replace(input.closest("[data-tile]"), input.files[0]);
+  }
+});
+
+let over = 0;
+const intake = find("[data-intake]");
+addEventListener("dragenter", () => { over += 1; intake.classList.add("over"); });
+addEventListener("dragleave", () => { over -= 1; if (over <= 0) intake.classList.remove("over"); });
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  over = 0;
+  intake.classList.remove("over");
+  send([...event.dataTransfer.files]);
+});
+
+document.addEventListener("submit", async (event) => {
+  if (!event.target.matches("[data-retry]")) return;
+  event.preventDefault();
+  const tile = event.target.closest("[data-tile]");
+  await fetch(event.target.action, { method: "POST", redirect: "manual" });
+  await refresh(tile);
+  sumUp();
+});
+
+// --- coming back ---
+
+function remember() {
+  try { localStorage.setItem(LAST, main.dataset.album); } catch { /* then the address is all there is */ }
+}
+
+async function offerLast() {
+  const last = localStorage.getItem(LAST);
+  if (!last) return;
+  const answer = await fetch(`${last}/summary`);
+  if (answer.ok) Object.assign(find("[data-last]"), { href: last, hidden: false });
+  else if (answer.status === 404) localStorage.removeItem(LAST);
+}
+
+if (main.dataset.album) remember();
+else offerLast().catch(() => {});
+
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+find("[data-copy]")?.addEventListener("click", async () => {
+  await navigator.clipboard.writeText(location.href);
+  say("The address is copied");
+  find("[data-copy]").textContent = "Copied";
+});
+
+// --- looking ---
+
+const light = find("[data-light]");
+let shown = null;
+
+function show(link) {
+  shown = link;
+  const name = find(".name", link.closest(".tile")).textContent;
+  Object.assign(find("[data-large]"), { src: link.href, alt: name });
+  find("[data-caption]").textContent = name;
+  if (!light.open) light.showModal();
+}
+
+function step(by) {
+  const links = [...document.querySelectorAll("[data-open]")];
+  if (links.length > 0) show(links[(links.indexOf(shown) + by + links.length) % links.length]);
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-open]");
+  const button = event.target.closest("[data-step]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    show(link);
+  } else if (button) {
+    event.preventDefault();
+    step(Number(button.dataset.step));
+  } else if (event.target === light) {
+    light.close();
+  }
+});
+
+light.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowLeft") step(-1);
+  if (event.key === "ArrowRight") step(1);
+});
+light.addEventListener("close", () => shown?.isConnected && shown.focus());

@@ -1,0 +1,106 @@
+"""Changes jobs that are there, many at a time, and lets those know of it who are to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mainspring.audit import audited, selection
+from mainspring.clock import moment, new_id
+from mainspring.model.job import JobRecord
+from mainspring.model.states import LIVE, State
+from mainspring.store.base import AlterRequest, Filter, FindRequest, InsertRequest, Verb
+from mainspring.twin import Steps, ask
+from mainspring.webhooks.telling import witness
+
+if TYPE_CHECKING:
+    from mainspring.app import Mainspring
+
+__all__ = ["alter", "cancel"]
+
+CANCELLED_AT_ONCE = 500
+"""Of how many jobs, where webhooks are to hear of it."""
+
+
+_ACTIONS = {
+    Verb.CANCEL: "jobs.cancel",
+    Verb.REVIVE: "jobs.retry",
+    Verb.RESCHEDULE: "jobs.reschedule",
+    Verb.REPRIORITISE: "jobs.reprioritise",
+    Verb.DELETE: "jobs.delete",
+}
+"""The verbs as the audit log has them."""
+
+
+def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
+    """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
+    return (yield from _audited(verb, where, value, reason, _alter(verb, where, value, reason)))
+
+
+def _audited(verb: Verb, where: Filter, value: int | None, reason: str | None, steps: Steps[int]) -> Steps[int]:
+    target, detail = selection(where)
+    detail |= {"reason": reason}
+    if verb is Verb.RESCHEDULE:
+        detail["run_at"] = None if value is None else moment(value).isoformat(timespec="milliseconds")
+    elif verb is Verb.REPRIORITISE:
+        detail["priority"] = value
+    return (yield from audited(_ACTIONS[verb], target, detail, steps, int))
+
+
+def _alter(verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
+    count, cursor = 0, None
+    while True:
+        reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))
+        count += reply.count
+        cursor = reply.cursor
+        if cursor is None:
+            return count
+
+
+def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
+    """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
+    reason = _reason(why)
+    if app.webhooks.telling.tells_of_any_cancelling:
+        steps = _cancel_watched(app, where, reason)
+    else:
+        steps = _alter(Verb.CANCEL, where, None, reason)
+    return (yield from _audited(Verb.CANCEL, where, None, reason, steps))
+
+
+def _cancel_watched(app: Mainspring, where: Filter, reason: str) -> Steps[int]:
+    states = LIVE.intersection(where.states or LIVE)
+    count, cursor = 0, None
+    while states:
+        page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
+        yield from _watch_ends(app, page.jobs)
+        if page.jobs:
+            ids = tuple(job.id for job in page.jobs)
+            count += yield from _alter(Verb.CANCEL, replace(where, ids=ids), None, reason)
+        if (cursor := page.cursor) is None:
+            break
+    return count
+
+
+def _watch_ends(app: Mainspring, jobs: Sequence[JobRecord]) -> Steps[None]:
+    """Let a witness wait for each of these jobs before anybody cancels it: whatever dies then, it will tell."""
+    wanted = [job for job in jobs if app.webhooks.telling.tells_of_cancelling(job.task, job.queue)]
+    # One that runs ends with its present lease if its run is cancelled, which its worker tells itself.
+    leases = {job.id: job.lease - (job.state is State.RUNNING) for job in wanted}
+    made = [witness(id, lease) for id, lease in leases.items()]
+    if not made:
+        return
+    replies = yield from ask(InsertRequest(tuple(made)))
+    there = tuple(reply.id for reply in replies if reply.existed)
+    if there:
+        # It waits still, or it has seen an end that was taken back since; then it takes another one.
+        page = yield from ask(FindRequest(Filter(ids=there, states=(State.BLOCKED,)), len(there)))
+        used = set(there).difference(job.id for job in page.jobs)
+        again = [witness(id, leases[id], new_id()) for id, one in zip(leases, made, strict=True) if one.id in used]
+        if again:
+            yield from ask(InsertRequest(tuple(again)))
+
+
+def _reason(why: str) -> str:
+    """As the reason of a cancelled job is stored."""
+    return f"cancelled: {why}" if why else "cancelled"

@@ -1,0 +1,173 @@
+"""Arguments that are nobody's business but the task's: how they are marked, and how they are hidden where arguments
+are shown.
+
+    @app.task
+    def charge(order: int, card: Secret[str]) -> None: ...
+
+To type checkers `Secret[str]` is `str`, and that is what the function gets. The store keeps the value like any other:
+it is hidden from eyes, not encrypted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar, get_args
+
+from mainspring.errors import InvalidOption
+
+__all__ = ["HIDDEN", "Path", "Secret", "digested", "may_be_within", "mentions", "paths_in", "redacted", "restored"]
+
+T = TypeVar("T")
+
+Path = tuple[str, ...]
+"""Where a secret is among the arguments: names, and places in lists; "*": each of them."""
+
+HIDDEN = "[secret]"
+"""What is shown instead."""
+
+MOST_PATHS = 50
+
+
+class Mark:
+    """What `Secret` adds to an annotation. JSON Schema has a word for it, so that forms know too."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "secret"
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), "writeOnly": True}
+
+
+Secret = Annotated[T, Mark()]
+"""Marks an argument, or a field of one, as secret: `card: Secret[str]`."""
+
+
+# --- where they are --------------------------------------------------------------------------------------------------
+
+
+def mentions(annotation: Any) -> bool:
+    """Whether a mark can be seen in an annotation itself."""
+    return isinstance(annotation, Mark) or any(map(mentions, _parts(annotation)))
+
+
+def may_be_within(annotation: Any) -> bool:
+    """Whether a mark may be in it, be it in a class of the user's."""
+    parts = _parts(annotation)
+    if parts:
+        return any(map(may_be_within, parts))
+    return isinstance(annotation, Mark) or getattr(annotation, "__module__", "builtins") not in _PLAIN_MODULES
+
+
+_PLAIN_MODULES = frozenset({"builtins", "typing", "types", "datetime", "decimal", "uuid", "pathlib", "collections.abc"})
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    metadata: tuple[Any, ...] = getattr(annotation, "__metadata__", ())
+    return (*get_args(annotation), *metadata)
+
+
+def paths_in(schema: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Where the JSON Schema of an object of arguments has secrets."""
+    found = tuple(dict.fromkeys(_paths(schema, schema.get("$defs", {}), ())))
+    if len(found) <= MOST_PATHS:
+        return found
+    return tuple(dict.fromkeys(path[:1] for path in found))
+
+
+def _paths(schema: Any, definitions: Mapping[str, Any], open: Path) -> Iterable[Path]:
+    if not isinstance(schema, Mapping):
+        return
+    if schema.get("writeOnly"):
+        yield ()
+        return
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rpartition("/")[2]
+        if name not in open:
+            yield from _paths(definitions.get(name), definitions, (*open, name))
+        elif _reaches(definitions.get(name), definitions, {name}):
+            # A type within itself has no end of paths: all of it is one secret.
+            yield ()
+    for word in ("anyOf", "oneOf", "allOf"):
+        for part in schema.get(word, ()):
+            yield from _paths(part, definitions, open)
+    for place, part in _members(schema):
+        for path in _paths(part, definitions, open):
+            yield (place, *path)
+
+
+def _reaches(part: Any, definitions: Mapping[str, Any], seen: set[str]) -> bool:
+    """Whether there is a secret anywhere in it."""
+    if isinstance(part, list):
+        return any(_reaches(each, definitions, seen) for each in part)
+    if not isinstance(part, Mapping):
+        return False
+    name = str(part.get("$ref", "")).rpartition("/")[2]
+    if name and name not in seen:
+        seen.add(name)
+        if _reaches(definitions.get(name), definitions, seen):
+            return True
+    return part.get("writeOnly") is True or any(_reaches(each, definitions, seen) for each in part.values())
+
+
+def _members(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    yield from schema.get("properties", {}).items()
+    yield from ((str(number), part) for number, part in enumerate(schema.get("prefixItems", ())))
+    yield from (("*", part) for part in schema.get("patternProperties", {}).values())
+    yield "*", schema.get("items")
+    yield "*", schema.get("additionalProperties")
+
+
+# --- what is done about them -----------------------------------------------------------------------------------------
+
+
+def redacted(value: Any, paths: Iterable[Path]) -> Any:
+    """JSON values with what is at these paths hidden. That there is nothing (null) is no secret."""
+    return _changed(value, tuple(paths), lambda _: HIDDEN)
+
+
+def digested(value: Any, paths: Iterable[Path]) -> Any:
+    """The same with a digest in its place, so that equal secrets are still equal."""
+    return _changed(value, tuple(paths), _digest)
+
+
+def restored(value: Any, original: Any, paths: Iterable[Path]) -> Any:
+    """JSON values that were edited after `redacted`: what is hidden still is as it was in the original. Raises
+    `InvalidOption` where there was nothing."""
+    some = tuple(paths)
+    if not some:
+        return value
+    if () in some:
+        if value == HIDDEN and original is None:
+            raise InvalidOption(f"an argument is {HIDDEN} where there was none before; give its value")
+        return original if value == HIDDEN else value
+    if isinstance(value, dict):
+        was = original if isinstance(original, dict) else {}
+        return {name: restored(each, was.get(name), _below(some, name)) for name, each in value.items()}
+    if isinstance(value, list):
+        there = [*(original if isinstance(original, list) else ()), *([None] * len(value))]
+        return [restored(each, there[number], _below(some, str(number))) for number, each in enumerate(value)]
+    return value
+
+
+def _changed(value: Any, paths: tuple[Path, ...], change: Any) -> Any:
+    if not paths or value is None:
+        return value
+    if () in paths:
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _changed(each, _below(paths, name), change) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_changed(each, _below(paths, str(number)), change) for number, each in enumerate(value)]
+    return value
+
+
+def _below(paths: tuple[Path, ...], place: str) -> tuple[Path, ...]:
+    return tuple(path[1:] for path in paths if path[0] in (place, "*"))
+
+
+def _digest(value: Any) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,39 @@
+-- How much is in each queue, counted no further than so far.
+
+-- name: queue_names
+SELECT name FROM mainspring_queues ORDER BY name;
+
+-- name: depths_queued
+-- Takes :doc (queues), :each. Gives queue, how many are queued, since when the longest-waiting is due. That one is the
+-- first of its partition, gate and priority: these firsts are gone through, no more than 500 of a queue.
+SELECT q.value,
+       (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_queued
+                              WHERE state = 'queued' AND queue = q.value LIMIT :each)),
+       (WITH RECURSIVE heads (place) AS (
+            SELECT (SELECT rowid FROM mainspring_jobs INDEXED BY mainspring_jobs_queued
+                    WHERE state = 'queued' AND queue = q.value
+                    ORDER BY partition, gate, priority, run_at, id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT n.rowid FROM mainspring_jobs AS n INDEXED BY mainspring_jobs_queued
+                    WHERE n.state = 'queued' AND n.queue = q.value
+                      AND (n.partition, n.gate, n.priority) > (j.partition, j.gate, j.priority)
+                    ORDER BY n.partition, n.gate, n.priority, n.run_at, n.id LIMIT 1)
+            FROM heads CROSS JOIN mainspring_jobs AS j ON j.rowid = heads.place
+            LIMIT 500
+        )
+        SELECT min(j.run_at) FROM heads CROSS JOIN mainspring_jobs AS j ON j.rowid = heads.place)
+FROM json_each(:doc) AS q;
+
+-- name: depths_scheduled
+-- Takes :doc (queues), :each. Gives queue, how many are scheduled, NULL.
+SELECT q.value,
+       (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_scheduled
+                              WHERE state = 'scheduled' AND queue = q.value LIMIT :each)), NULL
+FROM json_each(:doc) AS q;
+
+-- name: depths_running
+-- Takes :doc (queues), :each. Gives queue, how many run, NULL.
+SELECT q.value,
+       (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_running
+                              WHERE state = 'running' AND queue = q.value LIMIT :each)), NULL
+FROM json_each(:doc) AS q;

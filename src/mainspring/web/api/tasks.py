@@ -1,0 +1,92 @@
+"""Tasks: what there is to enqueue, with the JSON Schema of its arguments; and enqueuing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Header, Request, Response
+from pydantic import Field
+
+from mainspring.model.limits import KEEP
+from mainspring.web.api.enqueuing import EnqueueAsk, enqueue, is_own, task_to_enqueue
+from mainspring.web.api.inputs import Ask, NamePath, Number, RateText
+from mainspring.web.api.route import new_router, problems, put_location
+from mainspring.web.identity import Role
+from mainspring.web.shapes import JobShape, Listing, TaskShape, WholeTaskShape, job_shape, task_shape, whole_task_shape
+from mainspring.web.site import AtSite, Site, may
+
+__all__ = ["router"]
+
+router = new_router("tasks")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=200,
+        description="The first job with a key is what every later request with it gives, for 24 hours.",
+    ),
+]
+
+
+class TaskLimitsAsk(Ask):
+    """Limits over all workers and queues; null: no limit. What is left out stays."""
+
+    concurrency: Number | None = Field(default=None, description="How many of its jobs may run at once.")
+    rates: list[RateText] | None = Field(default=None, max_length=10, description="How many may start in a time.")
+
+
+@router.get("/tasks", dependencies=[may(Role.VIEWER)])
+async def list_tasks(site: AtSite) -> Listing[TaskShape]:
+    """The tasks of the program that serves this API, by name."""
+    return Listing(
+        items=[task_shape(task) for name, task in sorted(site.app.tasks.items()) if not is_own(name)], cursor=None
+    )
+
+
+@router.get("/tasks/{name:name}", dependencies=[may(Role.VIEWER)], responses=problems(404))
+async def get_task(site: AtSite, name: NamePath) -> WholeTaskShape:
+    """One task, with the JSON Schema of its arguments."""
+    return await _whole(site, name)
+
+
+@router.post(
+    "/tasks/{name:name}/jobs",
+    dependencies=[may(Role.OPERATOR)],
+    status_code=201,
+    responses=problems(404, 409, 429, 507)
+    | {200: {"model": JobShape, "description": "A job of that id or key is there already; it is this one."}},
+)
+async def enqueue_job(
+    request: Request,
+    response: Response,
+    site: AtSite,
+    name: NamePath,
+    ask: EnqueueAsk,
+    idempotency_key: IdempotencyKey = None,
+) -> JobShape:
+    """Enqueue a job of this task. When this is answered, the job is durable."""
+    job = await enqueue(task_to_enqueue(site.app, name), ask, idempotency_key)
+    put_location(request, response, "jobs", job.id)
+    if job.existed:
+        response.status_code = 200
+    return job_shape(job)
+
+
+@router.patch("/tasks/{name:name}/limits", dependencies=[may(Role.ADMIN)], responses=problems(404))
+async def limit_task(site: AtSite, name: NamePath, ask: TaskLimitsAsk) -> WholeTaskShape:
+    """Limit how many of its jobs run at once, and how many start in a time. Wins over what the code says."""
+    site.app.task_named(name)
+    said = ask.model_fields_set
+    await site.app.queues.aset_task_limits(
+        name,
+        concurrency=ask.concurrency if "concurrency" in said else KEEP,
+        rate=ask.rates if "rates" in said else KEEP,
+    )
+    return await _whole(site, name)
+
+
+async def _whole(site: Site, name: str) -> WholeTaskShape:
+    task = site.app.task_named(name)
+    limits = {view.name: view for view in await site.app.queues.atask_limits()}
+    return whole_task_shape(task, limits.get(name))

@@ -1,0 +1,257 @@
+"""What can be done to jobs, one or many: retry, cancel, reschedule, delete. First asked, then done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.datastructures import FormData
+from starlette.responses import Response
+
+from mainspring.admin.jobs import Jobs, Where
+from mainspring.errors import ConfigurationError, InvalidOption, JobNotFound
+from mainspring.model.states import FINAL, LIVE, State
+from mainspring.web.identity import Role
+from mainspring.web.pages.acting import in_the_name_of
+from mainspring.web.pages.asking import Field, Question, ask, hidden
+from mainspring.web.pages.filters import Chosen, moment_of
+from mainspring.web.pages.rendering import Page, after, page_of
+from mainspring.web.pages.text import plain
+from mainspring.web.pages.words import counted, number
+from mainspring.web.problems import Forbidden, Problem
+from mainspring.web.site import may
+
+__all__ = ["DEEDS", "Deed", "deeds_for", "router"]
+
+router = APIRouter(dependencies=[may(Role.OPERATOR)])
+AtPage = Annotated[Page, Depends(page_of)]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Something that can be done to jobs."""
+
+    name: str
+    label: str
+    done: str
+    """The word of its notice."""
+    means: str
+    """What it comes to, for people."""
+    states: frozenset[State]
+    """To jobs in which states it does something."""
+    danger: bool = False
+    role: Role = Role.OPERATOR
+    fields: tuple[Field, ...] = ()
+
+
+_WHEN = Field("when", "When", "5m", 'A delay such as "10m" or "2h", or a time such as "2031-05-01 09:30".', True)
+
+DEEDS = {
+    deed.name: deed
+    for deed in (
+        Deed(
+            "retry",
+            "Retry",
+            "retried",
+            "Ended jobs are queued again with all their tries; scheduled ones run now.",
+            FINAL | {State.SCHEDULED},
+        ),
+        Deed(
+            "cancel",
+            "Cancel",
+            "cancelled",
+            "Waiting jobs are cancelled, with the jobs that wait for them; running ones are asked to stop.",
+            LIVE,
+            danger=True,
+            fields=(Field("reason", "Why", "", "Kept with the job, for whoever looks at it later."),),
+        ),
+        Deed(
+            "reschedule",
+            "Reschedule",
+            "rescheduled",
+            "Waiting jobs run at another time.",
+            frozenset({State.QUEUED, State.SCHEDULED}),
+            fields=(_WHEN,),
+        ),
+        Deed(
+            "delete",
+            "Delete",
+            "deleted",
+            "The jobs and their logs are gone for good. For jobs that wait for them that is a bad end.",
+            frozenset(set(State) - {State.RUNNING}),
+            danger=True,
+            role=Role.ADMIN,
+        ),
+    )
+}
+
+
+def deeds_for(states: frozenset[State], role: Role) -> tuple[Deed, ...]:
+    """What may be done to jobs in these states by whoever has that role."""
+    return tuple(deed for deed in DEEDS.values() if deed.role <= role and deed.states & states)
+
+
+def deed_named(page: Page, name: object) -> Deed:
+    """The deed of that name, if whoever asks may do it. Raises `Forbidden`, `Problem`."""
+    deed = DEEDS.get(name) if isinstance(name, str) else None
+    if deed is None:
+        raise Problem("there is no such deed")
+    if not page.may(deed.role):
+        raise Forbidden(
+            f"{page.identity.name} is {page.identity.role.name.lower()}; this takes {deed.role.name.lower()}"
+        )
+    return deed
+
+
+async def do(deed: Deed, page: Page, form: FormData, **where: Any) -> int:
+    """Do it to the jobs that fit; gives how many. Raises `InvalidOption` for a time that cannot be read."""
+    jobs: Jobs = page.site.app.jobs
+    verbs: dict[str, Callable[[], Awaitable[int]]] = {
+        "retry": lambda: jobs.aretry(**where),
+        "cancel": lambda: jobs.acancel(reason=_text(form, "reason"), **where),
+        "reschedule": lambda: jobs.areschedule(**_when(form, page), **where),
+        "delete": lambda: jobs.adelete(**where),
+    }
+    with in_the_name_of(page):
+        return await verbs[deed.name]()
+
+
+def _when(form: FormData, page: Page) -> dict[str, Any]:
+    text = _text(form, "when")
+    if not text:
+        raise InvalidOption("say when: a delay or a time")
+    at = moment_of(text, page.now.zone)
+    return {"at": at} if isinstance(at, datetime) else {"delay": at}
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+# --- one job ---------------------------------------------------------------------------------------------------------
+
+
+def _about_one(deed: Deed, page: Page, id: str, task: str) -> Question:
+    return Question(
+        title=f"{deed.label} this job?",
+        text=(f"{plain(task, 80)}, {plain(id, 60)}", deed.means),
+        action=page.links(f"job/{deed.name}"),
+        button=f"{deed.label} the job",
+        back=page.links("job", id=id),
+        danger=deed.danger,
+        hidden=(("id", id),),
+        fields=deed.fields,
+    )
+
+
+@router.get("/job/{name}", include_in_schema=False)
+async def ask_about_job(page: AtPage, name: str, id: str = "") -> Response:
+    """Ask before it is done."""
+    deed = deed_named(page, name)
+    found = await page.site.app.jobs.aget(id)
+    return ask(page, _about_one(deed, page, found.id, found.task), section="jobs")
+
+
+@router.post("/job/{name}", include_in_schema=False)
+async def do_to_job(page: AtPage, name: str) -> Response:
+    """Do it."""
+    form = await page.request.form()
+    deed, id = deed_named(page, name), _text(form, "id")
+    try:
+        count = await do(deed, page, form, ids=id or ())
+    except (ConfigurationError, JobNotFound) as error:
+        return ask(page, _filled(_about_one(deed, page, id, "job"), form), section="jobs", problem=str(error))
+    if deed.name == "delete" and count:
+        return after(page.links("jobs", done=deed.done, n=count))
+    return after(page.links("job", id=id, done=deed.done, n=count))
+
+
+def _filled(question: Question, form: FormData) -> Question:
+    """The question once more, with what was filled in."""
+    return replace(question, fields=tuple(replace(field, value=_text(form, field.name)) for field in question.fields))
+
+
+# --- many jobs -------------------------------------------------------------------------------------------------------
+
+
+async def _question(deed: Deed, page: Page, form: FormData) -> Question:
+    chosen = Chosen.of(form)
+    back = page.links("jobs", **chosen.query)
+    if form.get("scope") != "all":
+        if not chosen.ids:
+            raise InvalidOption('tick the jobs that are meant, or choose "all that fit"')
+        return Question(
+            title=f"{deed.label} {counted(len(chosen.ids), 'job')}?",
+            text=("Those that were ticked in the list.", deed.means),
+            action=page.links("jobs/do"),
+            button=f"{deed.label} {number(len(chosen.ids))}",
+            back=back,
+            danger=deed.danger,
+            hidden=hidden([("deed", deed.name), ("scope", "ticked"), ("id", chosen.ids), *chosen.query.items()]),
+            fields=deed.fields,
+        )
+    until = _text(form, "until") or page.now.at.isoformat()
+    chosen = replace(chosen, until=until, state=_states_of(deed, chosen))
+    count = await page.site.app.jobs.acount(**chosen.where(page.now.zone))
+    return Question(
+        title=f"{deed.label} {counted(count, 'job')}?",
+        text=(f"All that fit: {_told(chosen, until == page.now.at.isoformat())}.", deed.means),
+        action=page.links("jobs/do"),
+        button=f"{deed.label} {number(count)}",
+        back=back,
+        danger=deed.danger,
+        hidden=hidden([("deed", deed.name), ("scope", "all"), ("n", count), *chosen.query.items()]),
+        fields=deed.fields,
+        check=f"I mean all {number(count)} of them." if count > 1 and deed.danger else "",
+    )
+
+
+def _states_of(deed: Deed, chosen: Chosen) -> tuple[str, ...]:
+    """Of the chosen states those to which it does something."""
+    return tuple(each for each in State if each in deed.states and (not chosen.state or each in chosen.state))
+
+
+def _told(chosen: Chosen, until_now: bool) -> str:
+    names = ("queue", "partition", "task", "flow", "tag", "text", "since")
+    parts = [f"state {', '.join(chosen.state)}"] if len(chosen.state) < len(State) else []
+    parts += [f"{name} {plain(getattr(chosen, name), 60)}" for name in names if getattr(chosen, name)]
+    parts.append("until now" if until_now else f"until {plain(chosen.until, 40)}")
+    return "; ".join(parts)
+
+
+@router.post("/jobs/ask", include_in_schema=False)
+async def ask_about_jobs(page: AtPage) -> Response:
+    """Say how many jobs are meant, and ask."""
+    form = await page.request.form()
+    deed = deed_named(page, form.get("deed"))
+    try:
+        return ask(page, await _question(deed, page, form), section="jobs")
+    except ConfigurationError as error:
+        return page.show("refused.html", status=422, section="jobs", problem=str(error), back=_back(page, form))
+
+
+@router.post("/jobs/do", include_in_schema=False)
+async def do_to_jobs(page: AtPage) -> Response:
+    """Do it to all that were meant."""
+    form = await page.request.form()
+    deed = deed_named(page, form.get("deed"))
+    chosen = Chosen.of(form)
+    try:
+        if form.get("scope") != "all":
+            where: Where = {}
+            count = await do(deed, page, form, ids=chosen.ids, **where)
+        else:
+            count = await do(deed, page, form, **replace(chosen, state=_states_of(deed, chosen)).where(page.now.zone))
+    except ConfigurationError as error:
+        question = _filled(await _question(deed, page, form), form)
+        return ask(page, question, section="jobs", problem=str(error))
+    return after(f"{_back(page, form)}{'&' if '?' in _back(page, form) else '?'}done={deed.done}&n={count}")
+
+
+def _back(page: Page, form: FormData) -> str:
+    chosen = Chosen.of(form)
+    return page.links("jobs", **replace(chosen, state=(), until="").query)

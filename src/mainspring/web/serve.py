@@ -1,0 +1,98 @@
+"""The web on a server of its own."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from mainspring.errors import ConfigurationError, MainspringError
+from mainspring.model.text import quote
+from mainspring.web.origin import is_loopback
+
+__all__ = ["address_of", "listen", "serve"]
+
+logger = logging.getLogger("mainspring.web")
+
+GRACE_SECONDS = 2
+"""How long what is open when the server is told to stop may go on: a stream has no end of its own."""
+BACKLOG = 2048
+MAX_HEAD_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024
+
+
+class AddressInUse(MainspringError):
+    """Another program listens there."""
+
+
+def listen(host: str, port: int, *, authenticated: bool) -> socket.socket:
+    """A socket that listens there. Without authentication, only where no other machine can reach it.
+
+    Raises `ConfigurationError` for an address that may not be or is none of this machine's, `AddressInUse`.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise ConfigurationError(f"--host {quote(host)}: there is no such address") from None
+    # Of a name with both, the older kind of address, as most others take it.
+    family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)
+    if not authenticated:
+        refuse_strangers(str(place[0]), host)
+    try:
+        return socket.create_server(place[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(f"port {port} of {host} is taken; name another one: --port {port + 1}") from None
+        raise ConfigurationError(f"--host {quote(host)} --port {port}: {error.strerror}") from None
+
+
+def refuse_strangers(bound: str, host: str) -> None:
+    """Raises `ConfigurationError` for an address that other machines reach."""
+    if not is_loopback(bound):
+        raise ConfigurationError(
+            f"--host {quote(host)} can be reached from other machines: say who may come in, by --users FILE, "
+            "--token-file FILE or --proxy-user HEADER, or serve 127.0.0.1"
+        )
+
+
+def address_of(listening: socket.socket) -> str:
+    """Where a browser on this machine finds it."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(web: ASGIApp, listening: socket.socket) -> None:
+    """Serve it until SIGINT or SIGTERM; a second one ends it at once. To be called on the main thread."""
+    config = uvicorn.Config(
+        web,
+        # The one that bounds what it keeps of a head that never ends.
+        http="h11",
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        # Who a proxy speaks for, the guard finds out.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _Server(config).run([listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends by a signal as by a wish: the program goes on to its own end."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logger.info("%s: stopping", signal.Signals(sig).name)
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -1,0 +1,313 @@
+// The dashboard's own script: makes what is there already nicer. Everything works without it.
+//
+//   live       parts marked data-live follow what happens: the page itself is asked for again, and what differs put in place
+//   questions  links and buttons that lead to a question show it as a dialog
+//   charts     what each point is, read from the table under the chart
+//   keys       / ? l, and g followed by the letter of a page
+//
+// Texts are only ever set as text; nodes come from our own server's pages, parsed without running anything.
+
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const one = (selector, within = document) => within.querySelector(selector);
+const root = document.body.dataset.root.replace(/(.)\/$/, "$1");
+
+function keep(name, value) {
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `${name}=${value}; path=${root}; max-age=31622400; samesite=lax${secure}`;
+}
+
+function parsed(text) {
+  return new DOMParser().parseFromString(text, "text/html");
+}
+
+// --- light and dark, and where the reader's clock stands ---
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && !document.cookie.includes(`mainspring-zone=${zone}`)) keep("mainspring-zone", zone);
+
+one("[data-theme-switch]")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  const html = document.documentElement;
+  const shown = html.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  html.dataset.theme = shown === "dark" ? "light" : "dark";
+  keep("mainspring-theme", html.dataset.theme);
+});
+
+// --- live ---
+
+const PAUSE = 2000;
+const LONGEST_PAUSE = 30000;
+const button = one("[data-live-switch]");
+const parts = () => all("[data-live][id]");
+let following = sessionStorage.getItem("mainspring-live") !== "off";
+let pause = PAUSE;
+let timer;
+let asking;
+
+function keyOf(node) {
+  return node.nodeType === 1 ? node.dataset?.key || node.id || null : null;
+}
+
+function alike(one, other) {
+  return one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+}
+
+// Makes `old` what `fresh` is, and leaves alone what need not change: what has the focus, what is open, what is ticked.
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeType !== 1) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
+  }
+  let at = old.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const key = keyOf(wanted);
+    let found = at;
+    if (key) while (found && keyOf(found) !== key) found = found.nextSibling;
+    if (found && alike(found, wanted)) {
+      if (found !== at) old.insertBefore(found, at);
+      else at = at.nextSibling;
+      morph(found, wanted);
+    } else {
+      old.insertBefore(document.importNode(wanted, true), at);
+    }
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+function busy(part) {
+  return part.matches(":has(input:checked)") || part.contains(document.activeElement?.closest("input, select, textarea"));
+}
+
+async function look() {
+  clearTimeout(timer);
+  if (!following || document.hidden || !parts().length) return;
+  if (!one("dialog[open]") && getSelection().isCollapsed) {
+    asking?.abort();
+    asking = new AbortController();
+    try {
+      const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal: asking.signal });
+      if (!answer.ok || answer.redirected) throw new Error(`status ${answer.status}`);
+      const fresh = parsed(await answer.text());
+      for (const part of parts()) {
+        const there = fresh.getElementById(part.id);
+        if (!there || busy(part)) continue;
+        const atEnd = part.scrollHeight - part.scrollTop - part.clientHeight < 8;
+        morph(part, there);
+        if (atEnd && "follow" in part.dataset) part.scrollTop = part.scrollHeight;
+      }
+      for (const tip of all("[data-plot]")) tip.pointAgain?.();
+      pause = PAUSE;
+    } catch (error) {
+      if (error.name !== "AbortError") pause = Math.min(2 * pause, LONGEST_PAUSE);
+    }
+  }
+  say();
+  timer = setTimeout(look, pause);
+}
+
+function say() {
+  const late = pause > PAUSE;
+  button.classList.toggle("late", late);
+  button.setAttribute("aria-pressed", String(following));
+  one("[data-live-word]").textContent = !following ? "Paused" : late ? "No answer" : "Live";
+}
+
+function follow(wanted) {
+  following = wanted;
+  sessionStorage.setItem("mainspring-live", wanted ? "on" : "off");
+  pause = PAUSE;
+  say();
+  look();
+}
+
+if (parts().length) {
+  button.hidden = false;
+  button.addEventListener("click", () => follow(!following));
+  document.addEventListener("visibilitychange", look);
+  say();
+  timer = setTimeout(look, pause);
+}
+
+// --- questions ---
+
+const dialog = one("[data-asking]");
+
+function show(page) {
+  const question = one("[data-question]", page);
+  if (!question) {
+    const alert = one("main [role=alert]", page);
+    if (!alert) return false;
+    one("[data-notices]").replaceChildren(document.importNode(alert, true));
+    one("[data-notices]").scrollIntoView({ block: "nearest" });
+    return true;
+  }
+  dialog.replaceChildren(document.importNode(question, true));
+  one("[data-no]", dialog)?.addEventListener("click", (event) => {
+    event.preventDefault();
+    dialog.close();
+  });
+  dialog.showModal();
+  return true;
+}
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-ask]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  try {
+    const answer = await fetch(link.href);
+    if (show(parsed(await answer.text()))) return;
+  } catch {}
+  location.assign(link.href);
+});
+
+const bulk = one("form[data-bulk]");
+bulk?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = new FormData(bulk, event.submitter);
+  try {
+    const answer = await fetch(bulk.action, { method: "POST", body: new URLSearchParams(form) });
+    if (show(parsed(await answer.text()))) return;
+  } catch {}
+  const deed = Object.assign(document.createElement("input"), { type: "hidden", name: "deed", value: event.submitter?.value });
+  bulk.append(deed);
+  bulk.submit();
+});
+
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close();
+});
+
+// --- ticking rows ---
+
+const says = one("[data-selected-count]");
+const everything = one("[data-select-all]");
+let lastTicked;
+
+function count() {
+  const boxes = all("input[name=id]", bulk);
+  const ticked = boxes.filter((box) => box.checked).length;
+  says.textContent = ticked ? `${ticked} ticked` : "Tick jobs, or choose all that fit";
+  everything.checked = ticked > 0 && ticked === boxes.length;
+  everything.indeterminate = ticked > 0 && ticked < boxes.length;
+}
+
+if (bulk && everything) {
+  everything.hidden = false;
+  everything.setAttribute("aria-label", "Tick all on this page");
+  everything.addEventListener("change", () => {
+    for (const box of all("input[name=id]", bulk)) box.checked = everything.checked;
+    count();
+  });
+  bulk.addEventListener("click", (event) => {
+    if (!event.target.matches("input[name=id]")) return;
+    const boxes = all("input[name=id]", bulk);
+    const [from, to] = [boxes.indexOf(lastTicked), boxes.indexOf(event.target)].sort((a, b) => a - b);
+    if (event.shiftKey && from >= 0) for (const box of boxes.slice(from, to + 1)) box.checked = event.target.checked;
+    lastTicked = event.target;
+    count();
+  });
+  count();
+}
+
+// --- charts ---
+
+function point(plot, x) {
+  const figure = plot.closest("[data-chart]");
+  const field = one(".field", plot).getBoundingClientRect();
+  const count = Number(figure.dataset.points);
+  const index = Math.floor(((x - field.left) / field.width) * count);
+  const row = one("tbody", figure)?.rows[index];
+  if (!row) return unpoint(plot);
+  let tip = one(".tip", plot);
+  let cross = one(".cross", plot);
+  if (!tip) {
+    tip = Object.assign(document.createElement("div"), { className: "tip" });
+    cross = Object.assign(document.createElement("div"), { className: "cross" });
+    tip.setAttribute("aria-hidden", "true");
+    plot.append(cross, tip);
+  }
+  const when = document.createElement("b");
+  when.textContent = row.cells[0].textContent;
+  const names = all("thead th", figure).slice(1);
+  const lines = names.map((name, at) => {
+    const line = document.createElement("span");
+    const value = document.createElement("b");
+    value.textContent = row.cells[at + 1].textContent;
+    line.append(name.textContent, value);
+    return line;
+  });
+  tip.replaceChildren(when, ...lines);
+  const within = plot.getBoundingClientRect();
+  const left = Math.round(field.left - within.left + ((index + 0.5) / count) * field.width);
+  cross.style.left = `${left}px`;
+  const room = within.width - left - tip.offsetWidth - 12;
+  tip.style.left = `${room > 0 ? left + 12 : left - tip.offsetWidth - 12}px`;
+  plot.pointAgain = () => point(plot, x);
+}
+
+function unpoint(plot) {
+  one(".tip", plot)?.remove();
+  one(".cross", plot)?.remove();
+  plot.pointAgain = null;
+}
+
+document.addEventListener("pointermove", (event) => {
+  const plot = event.target.closest?.("[data-plot]");
+  for (const other of all("[data-plot]")) if (other !== plot && other.pointAgain) unpoint(other);
+  if (plot) point(plot, event.clientX);
+});
+
+// --- keys ---
+
+const help = one("[data-keys]");
+const opener = one("[data-keys-open]");
+opener.hidden = false;
+opener.addEventListener("click", () => help.showModal());
+let going = 0;
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]")) return;
+  if (event.target.closest("input:not([type=checkbox], [type=radio]), textarea, select")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if (going && Date.now() - going < 1500) {
+    going = 0;
+    const link = all("[data-key]").find((each) => each.matches("nav a") && each.dataset.key === event.key);
+    if (link) {
+      event.preventDefault();
+      location.assign(link.href);
+    }
+  } else if (event.key === "g") {
+    going = Date.now();
+  } else if (event.key === "/") {
+    event.preventDefault();
+    one("#q").focus();
+  } else if (event.key === "?") {
+    help.showModal();
+  } else if (event.key === "l" && !button.hidden) {
+    follow(!following);
+  }
+});
+
+// --- small things ---
+
+for (const strip of all(".tabs")) one("[aria-current]", strip)?.scrollIntoView({ block: "nearest", inline: "center" });
+for (const log of all("[data-follow]")) log.scrollTop = log.scrollHeight;
+if (/[?&]done=/.test(location.search)) {
+  const rest = new URLSearchParams(location.search);
+  for (const name of ["done", "n"]) rest.delete(name);
+  history.replaceState(null, "", location.pathname + (rest.size ? `?${rest}` : ""));
+}

@@ -1,0 +1,89 @@
+"""Many jobs at once over the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mainspring import Mainspring
+from mainspring.web import Identity, Role
+
+from .conftest import Api, Hands
+
+
+async def test_a_dry_run_says_what_would_happen_and_changes_nothing(api: Api, app: Mainspring, hands: Hands) -> None:
+    await app.tasks["add"].aenqueue(1)
+    hands.claim()
+    await app.aenqueue_many(app.tasks["add"].job(n) for n in range(3))
+    await app.tasks["add"].using(delay="1h").aenqueue(1)
+    ask = {"where": {"task": "add"}, "reason": "withdrawn"}
+    dry = await api("POST", "/jobs/cancel", json={**ask, "dry_run": True})
+    assert (dry["matched"], dry["changed"], dry["dry_run"]) == (5, 0, True)
+    assert dry["counts"] == {"blocked": 0, "scheduled": 1, "queued": 3, "running": 1}
+    assert dry["told"] == "5 jobs (1 scheduled, 3 queued, 1 running) would be cancelled"
+    assert await app.jobs.acount(state="cancelled") == 0
+    done = await api("POST", "/jobs/cancel", json=ask)
+    assert (done["matched"], done["changed"]) == (5, 5)
+    assert await app.jobs.acount(state="cancelled") == 4
+
+
+async def test_retrying_means_the_dead_ones_unless_told_otherwise(api: Api, app: Mainspring, hands: Hands) -> None:
+    dead, completed = [await app.tasks["add"].aenqueue(n) for n in range(2)]
+    hands.kill(OSError("no disk"))
+    hands.complete()
+    assert (await api("POST", "/jobs/retry", json={"where": {"task": "add"}}))["changed"] == 1
+    assert (await dead.arefresh()).state == "queued"
+    again = await api("POST", "/jobs/retry", json={"where": {"id": [completed.id]}})
+    assert (again["changed"], again["counts"]["completed"]) == (1, 1)
+
+
+async def test_rescheduling_reprioritising_deleting(api: Api, app: Mainspring) -> None:
+    jobs = await app.aenqueue_many(app.tasks["add"].job(n) for n in range(3))
+    assert (await api("POST", "/jobs/reschedule", json={"where": {"task": "add"}, "delay": 60}))["changed"] == 3
+    assert (await jobs[0].arefresh()).state == "scheduled"
+    assert (await api("POST", "/jobs/reprioritise", json={"where": {"state": ["scheduled"]}, "priority": 1}))[
+        "changed"
+    ] == 3
+    assert (await jobs[0].arefresh()).priority == 1
+    deleted = await api("POST", "/jobs/delete", json={"where": {"id": [jobs[0].id, "nobody"]}})
+    assert (deleted["matched"], deleted["changed"]) == (1, 1)
+    assert await app.jobs.acount() == 2
+
+
+async def test_where_nothing_fits_nothing_is_done(api: Api) -> None:
+    done = await api("POST", "/jobs/delete", json={"where": {"queue": "none"}})
+    assert (done["matched"], done["changed"], done["told"]) == (0, 0, "no job fits that can be deleted")
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "reschedule", "reprioritise", "delete"])
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        ({"where": {}}, "say which jobs"),
+        ({"where": {"id": [], "state": []}}, "say which jobs"),
+        ({}, "body.where"),
+        ({"where": {"stat": ["dead"]}}, "body.where.stat"),
+        ({"where": {"id": ["a\0"]}}, "body.where.id"),
+        ({"where": {"id": ["a"] * 1001}}, "body.where.id"),
+        ({"where": {"state": ["lost"]}}, "body.where.state"),
+        ({"where": {"since": 5}}, "body.where.since"),
+        ({"where": {"queue": "a"}, "dry_run": "yes"}, "body.dry_run"),
+    ],
+)
+async def test_no_bulk_hits_all_jobs_by_an_oversight(front: Api, verb: str, ask: dict[str, Any], told: str) -> None:
+    job = await front.app.tasks["add"].aenqueue(1)
+    more = {"reschedule": {"delay": 60}, "reprioritise": {"priority": 1}}.get(verb, {})
+    assert told in (await front.refused("POST", f"/jobs/{verb}", 422, json=ask | more))["detail"]
+    assert ((await job.arefresh()).state, job.priority) == ("queued", 5)
+
+
+async def test_states_in_which_it_cannot_be_done_are_refused(api: Api) -> None:
+    problem = await api.refused("POST", "/jobs/cancel", 422, json={"where": {"state": ["dead"]}})
+    assert "only jobs that are" in problem["detail"]
+
+
+async def test_only_admins_delete(api: Api) -> None:
+    api.who = Identity("olga", Role.OPERATOR)
+    await api("POST", "/jobs/cancel", json={"where": {"queue": "a"}})
+    await api.refused("POST", "/jobs/delete", 403, json={"where": {"queue": "a"}})

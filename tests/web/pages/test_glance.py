@@ -1,0 +1,88 @@
+"""What many tabs ask for is read once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mainspring import Mainspring
+from mainspring.web.pages.glance import Glance
+
+from .conftest import Visitor
+
+
+async def test_many_who_ask_at_once_cost_one_read() -> None:
+    glance, reads = Glance(), 0
+
+    async def read() -> int:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.01)
+        return reads
+
+    assert set(await asyncio.gather(*(glance.at("key", read) for _ in range(20)))) == {1}
+    assert await glance.at("key", read) == 1
+    assert await glance.at("other", read) == 2
+    glance.forget()
+    assert await glance.at("key", read) == 3
+
+
+async def test_a_read_that_failed_is_not_kept() -> None:
+    glance, reads = Glance(), 0
+
+    async def read() -> int:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise OSError("gone")
+        return reads
+
+    with pytest.raises(OSError, match="gone"):
+        await glance.at("key", read)
+    assert await glance.at("key", read) == 2
+
+
+async def test_who_gives_up_does_not_take_it_from_the_others() -> None:
+    glance, go_on = Glance(), asyncio.Event()
+
+    async def read() -> str:
+        await go_on.wait()
+        return "read"
+
+    first, second = (asyncio.ensure_future(glance.at("key", read)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await glance.soon("key", read, patience=0.001) is None
+    go_on.set()
+    assert await second == "read"
+
+
+async def test_the_dashboard_in_twenty_tabs_costs_the_store_what_one_does(
+    app: Mainspring, visit: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in operations of the store, on each kind of page that follows what happens."""
+    job = await app.tasks["odd"].aenqueue("x")
+    asked = 0
+    for operation in ("find", "count", "configure"):
+        original = getattr(type(app.store), operation)
+
+        def counted(store: Any, request: Any, original: Any = original) -> Any:
+            nonlocal asked
+            asked += 1
+            return original(store, request)
+
+        monkeypatch.setattr(type(app.store), operation, counted)
+
+    async def cost(tabs: int) -> int:
+        nonlocal asked
+        visitor, asked = visit(app), 0
+        paths = ["/", "/jobs", "/queues", "/workers", "/flows", "/dead", "/schedules", f"/job?id={job.id}"]
+        answers = await asyncio.gather(*(visitor.client.get(path) for path in paths for _ in range(tabs)))
+        assert {answer.status_code for answer in answers} == {200}
+        return asked
+
+    one = await cost(1)
+    assert 0 < await cost(20) <= one
