@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -60,6 +61,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        lifespan=_closing(app),
         middleware=[
             Middleware(SafeHeaders),
             Middleware(Unexpected),
@@ -92,3 +94,14 @@ def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way
     if not ways or sum(isinstance(way, Passwords) for way in ways) > 1:
         raise ConfigurationError("auth: give one way of knowing who asks, or several, of which one may be Passwords")
     return tuple(sorted(ways, key=lambda way: isinstance(way, Passwords)))
+
+
+def _closing(app: Mainspring) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Let go of the store with the server, where this runs alone: what is mounted has no part in that."""
+
+    @asynccontextmanager
+    async def lifespan(web: FastAPI) -> AsyncIterator[None]:
+        yield
+        await app._async.aclose()
+
+    return lifespan
