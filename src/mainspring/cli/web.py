@@ -97,6 +97,7 @@ def web(
     if make_token:
         return _print_token()
     from mainspring.web.application import create_app
+    from mainspring.web.origin import is_loopback
     from mainspring.web.serve import address_of, serve
 
     ways = _ways(user, users, token_file, proxy, proxy_user, proxy_role)
@@ -107,7 +108,10 @@ def web(
             opened, title=title, auth=ways or None, hosts=hosts or (), origins=origin or (), proxies=proxy or ()
         )
         log_to_stderr(log_level)
-        logging.getLogger("mainspring.web").info("%s on %s, store %s", title, address_of(listening), opened.url)
+        logger = logging.getLogger("mainspring.web")
+        logger.info("%s on %s, store %s", title, address_of(listening), opened.url)
+        if not is_loopback(str(listening.getsockname()[0])):
+            logger.warning("what other machines send here is not encrypted: put a proxy in front that speaks https")
         serve(site, listening)
     return None
 

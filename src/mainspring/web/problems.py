@@ -16,10 +16,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException, WebSocketException
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from mainspring import errors
 from mainspring.errors import MainspringError
@@ -224,8 +225,9 @@ class Unexpected:
 
         try:
             await self._app(scope, receive, watched)
-        except (ClientDisconnect, WebSocketException):
-            raise
+        except (ClientDisconnect, WebSocketDisconnect):
+            # Nobody is there to be answered, and nothing went wrong.
+            return
         except Exception:
             reference = secrets.token_hex(6)
             logger.exception("error %s at %s %s", reference, scope.get("method", "WebSocket"), quoted(scope["path"]))
