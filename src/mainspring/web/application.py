@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -60,6 +61,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        lifespan=_closing,
         middleware=[
             Middleware(SafeHeaders),
             Middleware(Unexpected),
@@ -81,6 +83,14 @@ def create_app(
     web.include_router(pages.router)
     describe(web)
     return web
+
+
+@asynccontextmanager
+async def _closing(web: FastAPI) -> AsyncIterator[None]:
+    """Where this runs alone, its event loop ends with it, and what the store was asked by on that must have been closed.
+    An application that this is mounted in does not call this, and goes on."""
+    yield
+    await web.state.site.app.aclose()
 
 
 def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way, ...]:
