@@ -564,10 +564,10 @@ class CountRequest(Request[CountReply]):
 
     operation: ClassVar[str] = "count"
     filter: Filter
+    stats: Window | None = None
     most: int | None = None
     each: int | None = None
     cursor: str | None = None
-    stats: Window | None = None
     now: int | None = None
 
 
