@@ -11,7 +11,7 @@ import pytest
 from .conftest import Project
 
 COMMANDS = [
-    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "migrate", "doctor", "bench",
+    "worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "top", "migrate", "doctor", "bench",
 ]  # fmt: skip
 DEEPER = {
     "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],

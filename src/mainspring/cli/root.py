@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from mainspring.cli import bench, dev, doctor, enqueue, flows, jobs, migrate, queues, schedules, worker, workers
+from mainspring.cli import bench, dev, doctor, enqueue, flows, jobs, migrate, queues, schedules, top, worker, workers
 from mainspring.cli.output import block, say
 from mainspring.cli.target import Place
 from mainspring.cli.usage import Commands
@@ -30,6 +30,7 @@ PARTS: dict[str, typer.Typer | Callable[..., None]] = {
     "queues": queues.commands,
     "schedules": schedules.commands,
     "workers": workers.commands,
+    "top": top.top,
     "migrate": migrate.migrate,
     "doctor": doctor.doctor,
     "bench": bench.bench,
