@@ -251,9 +251,10 @@ def test_jobs_are_chosen_by_tag_and_by_what_is_in_their_arguments(project: Proje
 
 def test_dead_letters_are_grouped_and_one_is_run_once_more(busy: Project) -> None:
     dead = busy.json("jobs", "list", "--app", "shop.jobs", "--state", "dead")
-    (group,) = busy.json("jobs", "errors", "--app", "shop.jobs")
-    assert (group["task"], group["type"], group["count"]) == ("send_welcome", "ValueError", len(dead))
-    assert set(group["ids"]) == {job["id"] for job in dead}
+    groups = busy.json("jobs", "errors", "--app", "shop.jobs")
+    assert {(group["task"], group["type"]) for group in groups} == {("send_welcome", "ValueError")}
+    assert {id for group in groups for id in group["ids"]} == {job["id"] for job in dead}
+    group = groups[0]
     assert group["message"] in busy.run("jobs", "errors", "--app", "shop.jobs").stdout
     assert "no dead letter" in busy.run("jobs", "errors", "--app", "shop.jobs", "--queue", "nothing").stdout
     args = '{"user_id": 7, "email": "ada@b.c"}'
