@@ -81,6 +81,7 @@ class TestFind:
         scene.insert("a")
         with pytest.raises(InvalidOption, match="cursor"):
             scene.ask(FindRequest(Filter(), cursor=cursor, flows=flows, now=T0))
+
     def test_a_brief_page_leaves_out_what_is_large(self, scene: Scene) -> None:
         scene.join()
         scene.insert(NewJob("1", "t", args='{"a":1}', options='{"tags":["a"]}', partition="p", priority=3))

@@ -48,4 +48,9 @@ def with_sayings(jobs: Sequence[JobRecord], bookmarks: Sequence[Bookmark]) -> Op
             pieces.setdefault(job_id, []).append(Piece(text, number + LAST))
         else:
             lines.setdefault(job_id, []).append(LogLine(at, text, number))
-    return [replace(job, log=tuple(lines.get(job.id, ())), output=tuple(pieces.get(job.id, ()))) for job in jobs]
+    # Most of many jobs have said nothing, and `replace` is not cheap.
+    said = lines.keys() | pieces.keys()
+    return [
+        replace(job, log=tuple(lines.get(job.id, ())), output=tuple(pieces.get(job.id, ()))) if job.id in said else job
+        for job in jobs
+    ]

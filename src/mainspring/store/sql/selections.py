@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from mainspring.model.cursors import read_cursor
@@ -260,9 +260,15 @@ def find(request: FindRequest) -> Operation[Page]:
     return Page(tuple(jobs), walk.cursor)
 
 
+_NAMES = [column.name for column in fields(JobRecord)]
+_STATE, _CANCEL_REQUESTED = _NAMES.index("state"), _NAMES.index("cancel_requested")
+
+
 def _record(row: Row) -> JobRecord:
-    record = JobRecord(*row)
-    return replace(record, state=State(record.state), cancel_requested=bool(record.cancel_requested))
+    values = list(row)
+    values[_STATE] = State(values[_STATE])
+    values[_CANCEL_REQUESTED] = bool(values[_CANCEL_REQUESTED])
+    return JobRecord(*values)
 
 
 def count(request: CountRequest) -> Operation[CountReply]:
@@ -389,7 +395,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
             moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
             yield sql("forget_finished", doc=_ids(moved))
-            yield from stats.cancelled([row[0] for row in moved], now)
+            yield from stats.cancelled([row[1:] for row in moved], now)
             yield from endings.ended([row[0] for row in moved], now)
             changed += moved
         case Verb.REVIVE:

@@ -31,8 +31,8 @@ logger = logging.getLogger("mainspring.web")
 
 PAUSE_SECONDS = 0.05
 """The shortest time from the beginning of one reading to the next."""
-SHARE = 4
-"""A reading is followed by a pause of so many times its own length at least."""
+SHARE = 1
+"""A reading is followed by a pause of so many times its own length at least: it leaves the store to others too."""
 POLL_SECONDS = 5.0
 """How often jobs are looked at of which no hint has come."""
 PATIENCE_SECONDS = 10.0
