@@ -230,19 +230,6 @@ class Jobs(Door):
 
     retry, aretry = twins(_retry)
 
-    def _retry_with(self, id: str, args: Mapping[str, Any]) -> Steps[Job[Any]]:
-        """Enqueue a job anew with other arguments, JSON values by name, and otherwise on the same terms (queue,
-        priority, options), but in no flow; gives the new job. The old one stays as it is.
-
-        Raises `JobNotFound`, `UnknownTask`, and as `Task.enqueue`; `InvalidOption` for a job that is many calls in one.
-        """
-        job = yield from self._get(id)
-        task = self._app.task_named(job.task)
-        given, named = task.codec.decode(task.codec.encode_text(json.dumps(args)))
-        return (yield from task.again(job.record)._enqueue(*given, **named))
-
-    retry_with, aretry_with = twins(_retry_with)
-
     def _reschedule(
         self,
         ids: Ids | None = None,
