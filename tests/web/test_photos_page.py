@@ -63,7 +63,9 @@ def test_from_the_first_photo_to_the_pdf(site: PhotoSite, page: Callable[..., Pa
     expect(shown.get_by_text("3 of 4 developed · 1 went wrong")).to_be_visible()
     expect(shown.get_by_role("link", name="Contact sheet, PDF")).to_be_visible()
 
+    before = broken.element_handle()
     broken.get_by_role("button", name="Try cut short.jpg again").click()
+    before.wait_for_element_state("hidden")
     expect(broken).to_contain_text("cut short.jpg is broken")
     broken.get_by_label("Another copy of cut short.jpg").set_input_files(photos[0])
     expect(shown.locator(".tile.done")).to_have_count(4)

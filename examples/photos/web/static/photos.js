@@ -187,6 +187,7 @@ document.addEventListener("submit", async (event) => {
   if (!event.target.matches("[data-retry]")) return;
   event.preventDefault();
   const tile = event.target.closest("[data-tile]");
+  for (const each of tile.querySelectorAll("button, input")) each.disabled = true;
   await fetch(event.target.action, { method: "POST", redirect: "manual" });
   await refresh(tile);
   sumUp();
