@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from servers.receiver import Receiver, receiving
 
-from mainspring import Flow, Mainspring, State, chain, group
+from mainspring import Flow, Mainspring, State, altering, chain, group
 
 from .places import Place
 from .scene import wait_until
@@ -173,6 +173,25 @@ def test_a_witness_says_nothing_of_another_end(
     wait_until(lambda: app.jobs.count(task="mainspring.webhook.cancelled", state="completed") == 1)
     wait_until(lambda: receiver.received)
     assert told(receiver) == [("completed", job.id)]
+
+
+def test_one_that_is_deleted_while_it_is_being_cancelled_is_left_out(
+    place: Place, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = declared(place, receiver)
+    kept, deleted = place.enqueue("work", 1, delay="1h"), place.enqueue("work", 2, delay="1h")
+    real = altering.witness
+
+    def delete_first(job: str, lease: int, again: str = "") -> Any:
+        app.jobs.delete(deleted.id)
+        return real(job, lease, again)
+
+    monkeypatch.setattr(altering, "witness", delete_first)
+    assert app.jobs.cancel(queue="default") == 1
+    assert kept.refresh().state is State.CANCELLED
+    place.worker()
+    wait_until(lambda: receiver.received)
+    assert told(receiver) == [("cancelled", kept.id)]
 
 
 def test_one_that_is_cancelled_once_more_is_told_once_more(place: Place, receiver: Receiver) -> None:
