@@ -164,6 +164,21 @@ async def test_a_large_result_is_left_out(app: Mainspring, receiver: Receiver) -
     assert job["result_left_out"] is True
 
 
+async def test_what_goes_wrong_in_telling_costs_no_job_anything(
+    app: Mainspring, receiver: Receiver, worker_log: pytest.LogCaptureFixture
+) -> None:
+    app.queue("webhooks", partition="no_such_argument")
+    tell(app, receiver, "completed")
+
+    @app.task
+    async def work() -> int:
+        return 1
+
+    async with working(app):
+        assert await (await work.aenqueue()).aresult(20) == 1
+    assert "webhooks cannot be told of it" in worker_log.text
+
+
 # --- what receivers answer ---
 
 
