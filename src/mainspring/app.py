@@ -580,6 +580,7 @@ class Mainspring:
         name: str | None = None,
         process_jobs: int | None = None,
         process_memory: str | int = "512MB",
+        stats: bool = True,
     ) -> Worker:
         """A worker for this app, not yet running: `app.worker(["critical", "bulk"]).run()`. See `Worker`."""
         from mainspring.worker.worker import Worker
@@ -593,6 +594,7 @@ class Mainspring:
             name=name,
             process_jobs=process_jobs,
             process_memory=process_memory,
+            stats=stats,
         )
 
     # --- the end ---

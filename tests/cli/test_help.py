@@ -12,7 +12,7 @@ from .conftest import Project
 
 COMMANDS = [
     *("worker", "dev", "enqueue", "jobs", "flows", "queues", "schedules", "workers", "webhooks"),
-    *("audit", "web", "migrate", "doctor", "bench"),
+    *("audit", "top", "web", "migrate", "doctor", "bench"),
 ]
 DEEPER = {
     "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],

@@ -44,7 +44,7 @@ def test_list_without_any(project: Project) -> None:
 
 def test_a_try_is_a_job_that_a_worker_delivers(project: Project, receiver: Receiver) -> None:
     id = project.run("webhooks", "test", "127.0.0.1", "--app", "shop.jobs").stdout.strip()
-    report = drain(project.app)
+    report = drain(project.app, queues=["webhooks"])
     assert [job.id for job in report.jobs] == [id]
     assert receiver.events == ["ping"]
     (loopback, _) = project.json("webhooks", "list", "--app", "shop.jobs")

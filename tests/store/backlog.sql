@@ -93,6 +93,13 @@ SELECT 'parted', 'p' || n FROM generate_series(0, 99) AS n
 UNION ALL
 SELECT 'unserved', '' FROM generate_series(1, 50000) AS n;
 
+INSERT INTO mainspring_stats (step, at, queue, task, enqueued)
+SELECT 60000, :t0 / 60000 * 60000 - n / 50 * 60000, 'bulk', 'task ' || n % 50, 1 FROM generate_series(0, 29999) AS n
+UNION ALL
+SELECT 3600000, :t0 / 3600000 * 3600000 - n / 50 * 3600000::bigint, 'bulk', 'task ' || n % 50, 1
+FROM generate_series(0, 29999) AS n;
+INSERT INTO mainspring_counted (at, queue, task) SELECT :t0 - n, 'bulk', 'task 1' FROM generate_series(1, 50) AS n;
+
 INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
 SELECT 'worker ' || n, 'host:' || n, '["bulk"]', '["task 1"]', 100, 150, false, :t0 - 1000, :t0, :t0 + 30000
 FROM generate_series(0, 20) AS n

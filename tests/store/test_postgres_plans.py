@@ -23,6 +23,7 @@ from mainspring.model.job import Conflict, Edge, Key, NewJob, Note, Policy, Unti
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.settlement import Settlement
 from mainspring.model.states import FINAL, State
+from mainspring.model.stats import MINUTE_MS, Cell, Report
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
@@ -54,6 +55,7 @@ from mainspring.store.base import (
     SettleRequest,
     Tick,
     Verb,
+    Window,
     start,
 )
 from mainspring.store.postgres import PostgresStore
@@ -307,6 +309,7 @@ def ended(state: State, **changes: Any) -> tuple[Settlement, ...]:
     return tuple(Settlement(id, 1, state, 1, 0, 0, "[]", **changes) for id in named("busy"))
 
 
+CELLS = tuple(Cell(T0 // MINUTE_MS * MINUTE_MS, "bulk", f"task {n}", {"started": 1}) for n in range(BATCH))
 ROOMS = ("bulk", "parted", "gated", "lanes", "sequence", "children", "nobody's")
 QUEUES = tuple(Room(name, BATCH) for name in ROOMS)
 NOTES = tuple(Note(id, 1, 50.0, "half", lines("a", "b"), pieces=("c", "d"), kept_from=1) for id in named("busy"))
@@ -407,6 +410,17 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
     ],
     "note": [NoteRequest(NOTES, now=T0)],
     "beat": [BeatRequest(presence(name), phase, now=T0) for name in ("worker 1", "new") for phase in PHASES],
+    "report": [BeatRequest(presence("worker 1"), "stay", (Report("life", 1, CELLS),), now=T0)],
+    "count what happened": [
+        CountRequest(filter, Window(span_ms, MINUTE_MS), now=T0)
+        for filter in (Filter(), Filter(queue="bulk", task="task 1"))
+        for span_ms in (MINUTE_MS, 5 * MINUTE_MS)
+    ],
+    "roll up": [PruneRequest({}, BATCH, stats=True, now=T0)],
+    "roll up what was folded in before": [
+        "DELETE FROM mainspring_counted",
+        PruneRequest({}, BATCH, stats=True, now=T0),
+    ],
     "reap": [ReapRequest("worker 1", BATCH, now=T0)],
     "reap nothing": [ReapRequest("worker 1", BATCH, now=T0 - 60_000)],
     **{

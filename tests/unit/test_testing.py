@@ -673,3 +673,16 @@ def test_the_plugin_loads_no_part_of_a_worker_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_drain_leaves_what_webhooks_would_send(app: Mainspring) -> None:
+    app.webhook("https://example.com/", on="completed", secret="a secret of the tests' own")
+
+    @app.task
+    def work() -> None: ...
+
+    work.enqueue()
+    report = drain(app)
+    assert [job.task for job in report.jobs] == ["work"]
+    (delivery,) = app.jobs.find(task="mainspring.webhook")
+    assert (delivery.state, delivery.args["webhook"]) == ("queued", "example.com")

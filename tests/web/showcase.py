@@ -5,10 +5,10 @@ What it shows has happened in the past hours: time is frozen there while it is m
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -17,9 +17,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from mainspring import Bury, Cancel, Context, Flow, Limits, Mainspring, RetryAfter, chord, group
-from mainspring.clock import now_ms
+from mainspring import Bury, Cancel, Context, Flow, Limits, Mainspring, RetryAfter, Secret, chord, group
+from mainspring.admin import acting
+from mainspring.clock import new_id, now_ms
 from mainspring.model.job import LogLine, Note
+from mainspring.model.stats import Cell, Report, bucket
 from mainspring.store.base import BeatRequest, ClaimRequest, NoteRequest, Presence, Room
 from mainspring.testing import EndlessDrain, drain, freeze
 
@@ -111,15 +113,23 @@ def make(url: str) -> Mainspring:
         if document_id % 29 == 0:
             raise Cancel("the document was deleted meanwhile")
 
+    @app.task(queue="payments", retry=1)
+    def refund(order_id: int, iban: Secret[str], note: str | None = None) -> str:
+        """Pay somebody back."""
+        return f"refund-{order_id}"
+
     @app.task(queue="default", retry=1)
     def odd(text: str) -> str:
         """Whatever it is given."""
         raise ValueError(text)
 
+    app.webhook(
+        "https://ledger.example/hooks?key=k", on="cancelled", secret="s" * 32, task="charge_card", name="ledger"
+    )
+    app.webhook("https://status.example/jobs", on=("flow.failed", "crashed"), secret="s" * 32)
     app.cron("0 6 * * mon-fri", tz="Europe/Berlin", name="morning report", args={"month": "2026-10"})(build_report)
     app.every("15m", name="index-sweep", args={"document_id": 1})(index_document)
     app.cron("30 3 1 * *", name="monthly", args={"month": "2026-10", "rows": 250_000})(build_report)
-    app.tasks["send_welcome"]
     return app
 
 
@@ -151,11 +161,19 @@ def fill(app: Mainspring, *, many: int = 160) -> None:
     _flows(app)
     for user in range(40):
         tasks["send_welcome"].enqueue(20_000 + user, f"new{user}@example.com")
+    tasks["refund"].using(delay="20m", tags=["vip", "returns"]).enqueue(91_000, "DE02 1203 0000 0000 2020 51")
     for order in range(12):
         tasks["charge_card"].using(delay=f"{5 + order}m").enqueue(91_000 + order, 4_200)
     for document in range(60):
         tasks["index_document"].enqueue(document + 70_000, {"title": "Mainsprings and barrels", "language": "en"})
-    app.queues.pause("search")
+    tasks["send_welcome"].using(delay="1h").enqueue(19_999, "gone@example.com").cancel("signed off meanwhile")
+    with acting("ada"):
+        app.queues.pause("search")
+        app.queues.set_limits("email", concurrency=20)
+    with acting("ben"):
+        app.jobs.retry(task="index_document", state="dead")
+    app.webhooks.test("ledger")
+    _statistics(app)
     _workers(app)
 
 
@@ -210,58 +228,52 @@ def _flows(app: Mainspring) -> None:
         drain(app, limit=14)
 
 
-class _Times:
-    """Times as a histogram has them."""
-
-    def __init__(self, values: list[float]) -> None:
-        self.values = sorted(values)
-
-    @property
-    def count(self) -> int:
-        return len(self.values)
-
-    @property
-    def mean(self) -> float | None:
-        return sum(self.values) / len(self.values) if self.values else None
-
-    def percentile(self, share: float) -> float | None:
-        return self.values[min(len(self.values) - 1, int(share * len(self.values)))] if self.values else None
-
-    def __add__(self, other: _Times) -> _Times:
-        return _Times(self.values + other.values)
-
-
-class _Point:
-    def __init__(self, at: datetime, chance: random.Random, load: float) -> None:
-        self.at = at
-        self.enqueued = max(0, round(chance.gauss(load, load / 8)))
-        self.started = max(0, round(chance.gauss(load, load / 10)))
-        self.failed = sum(chance.random() < 0.03 for _ in range(self.started))
-        self.completed = max(0, self.started - self.failed)
-        self.retried = round(self.failed * 0.8)
-        self.dead = self.failed - self.retried if chance.random() < 0.4 else 0
-        self.cancelled = self.crashed = self.limited = 0
-        self.wait = _Times([chance.lognormvariate(-2, 1.3) for _ in range(min(self.started, 60))])
-        self.run = _Times([chance.lognormvariate(-1, 0.8) for _ in range(min(self.started, 60))])
+def _statistics(app: Mainspring) -> None:
+    """A week of them: by the hour, of the last day by five minutes, of the last hour by the minute."""
+    now = now_ms() // 60_000 * 60_000
+    minute, hour, day = 60_000, 3_600_000, 86_400_000
+    places = [(now - 7 * day + n * hour, 60) for n in range(6 * 24)]
+    places += [(now - day + n * 5 * minute, 5) for n in range(23 * 12)]
+    places += [(now - hour + n * minute, 1) for n in range(60)]
+    chance = random.Random(11)
+    loads = {"send_welcome": 22, "charge_card": 9, "index_document": 14, "resize": 6, "build_report": 0.4}
+    cells = []
+    for at, minutes in places:
+        hours = at / hour % 24
+        tide = 0.55 + 0.45 * math.sin((hours - 9) / 24 * 2 * math.pi)
+        rush = 2.4 if minutes == 1 and now - 26 * minute < at < now - 19 * minute else 1
+        for task, load in loads.items():
+            numbers = _numbers(chance, chance.gauss(load, load / 7) * tide * rush * minutes, slow=rush > 1)
+            cells.append(Cell(at, app.tasks[task].options.queue, task, numbers))
+    presence = Presence(new_id(), "statistics", (), (), 1, 0, 60_000)
+    driver = app.store.driver()
+    driver.run(BeatRequest(presence, "join"))
+    for number, start in enumerate(range(0, len(cells), 200)):
+        report = Report("showcase", number + 1, tuple(cells[start : start + 200]))
+        driver.run(BeatRequest(presence, "stay", stats=(report,)))
+    driver.run(BeatRequest(presence, "leave"))
+    driver.close()
 
 
-class FakeStats:
-    """Until the stores keep statistics."""
-
-    async def aseries(self, span: str = "1h", queue: str | None = None, task: str | None = None) -> Any:
-        length, count = {"1h": (60, 60), "24h": (900, 96), "7d": (7200, 84)}[span]
-        chance = random.Random(f"{span}{queue}")
-        end = datetime.fromtimestamp(time.time() // length * length, UTC)
-        points = []
-        for n in range(count):
-            at = end - timedelta(seconds=length * (count - n - 1))
-            load = (length / 60) * (60 + 25 * ((at.hour * 60 + at.minute) % 50) / 50 + (80 if 30 < n < 36 else 0))
-            points.append(_Point(at, chance, load / 4))
-        return type("Series", (), {"points": tuple(points), "seconds_per_point": length})
-
-    async def atotals(self, span: str = "1h", by: str = "queue") -> Any:
-        names = ["send_welcome", "charge_card", "index_document", "resize", "build_report"]
-        return {name: _Point(datetime.now(UTC), random.Random(name), 900 / (n + 1)) for n, name in enumerate(names)}
+def _numbers(chance: random.Random, load: float, *, slow: bool) -> dict[str, int]:
+    started = max(0, round(load))
+    failed = sum(chance.random() < (0.07 if slow else 0.025) for _ in range(started))
+    dead = sum(chance.random() < 0.15 for _ in range(failed))
+    numbers = {
+        "enqueued": max(0, round(chance.gauss(load, load / 12 + 0.1))),
+        "started": started,
+        "completed": started - failed,
+        "failed": failed,
+        "retried": failed - dead,
+        "dead": dead,
+    }
+    for kind, middle in (("wait", 6.6 if slow else 4.6), ("run", 5.9)):
+        for _ in range(min(started, 40)):
+            ms = round(chance.lognormvariate(middle, 0.9))
+            numbers[kind] = numbers.get(kind, 0) + ms
+            name = f"{kind}:{bucket(ms)}"
+            numbers[name] = numbers.get(name, 0) + max(1, started // 40)
+    return {name: number for name, number in numbers.items() if number}
 
 
 def main() -> None:
@@ -271,8 +283,6 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         app = make(f"sqlite:///{Path(folder)}/showcase.db")
-        if not hasattr(app, "stats"):
-            app.stats = FakeStats()  # type: ignore[attr-defined]
         fill(app)
         port = int(sys.argv[1]) if len(sys.argv) > 1 else 8123
         uvicorn.run(create_app(app, title="Shop"), host="127.0.0.1", port=port, log_level="warning")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from servers.receiver import Receiver, receiving
 
-from mainspring import Mainspring, State, chain, group
+from mainspring import Flow, Mainspring, State, chain, group
 
 from .places import Place
 from .scene import wait_until
@@ -38,6 +38,10 @@ def work(n: int) -> int:
 def kills(n: int) -> None:
     note("kills", n)
     os.kill(os.getpid(), signal.SIGKILL)
+
+@app.task
+def spawns(ctx: Context, n: int) -> None:
+    ctx.spawn(work.job(-n), then=work.job(n))
 
 @app.task(executor="process")
 def in_process(n: int) -> int:
@@ -194,6 +198,28 @@ def test_children_that_go_down_with_a_parent_are_told_of(place: Place, receiver:
     assert told(receiver) == sorted(
         [("dead", dead), *(("cancelled", id) for id in cancelled), ("flow.failed", flow.id)]
     )
+
+
+def test_so_are_those_that_a_running_job_left_behind(place: Place, receiver: Receiver) -> None:
+    place.worker()
+    place.enqueue("spawns", 3)
+    wait_until(lambda: len(told(receiver)) == 3)
+    assert [event for event, _ in told(receiver)] == ["cancelled", "completed", "dead"]
+    (event,) = [each.event for each in receiver.received if each.event["event"] == "cancelled"]
+    assert event["job"]["reason"].endswith("is dead")
+
+
+def test_so_is_what_would_have_followed_on_a_flow(place: Place, receiver: Receiver) -> None:
+    declared(place, receiver)
+    task = place.app.task(name="work")(_work)
+    flow = Flow("falls")
+    flow.add(task.job(-1))
+    follows = flow.on_success(task.job(1))
+    flow.enqueue()
+    place.worker()
+    wait_until(lambda: len(told(receiver)) == 3)
+    assert ("cancelled", follows.id) in told(receiver)
+    assert ("flow.failed", flow.id) in told(receiver)
 
 
 def test_a_flow_that_is_cancelled_has_failed(place: Place, receiver: Receiver) -> None:

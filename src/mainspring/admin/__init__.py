@@ -1,4 +1,4 @@
-"""The operators' door: look at jobs, flows, queues, schedules, workers and statistics, and change them; and see who did.
+"""The operators' door: look at jobs, flows, queues, schedules, workers, statistics, change them; and see who did.
 
 The command line, the web and the user's own code all come in here: `app.jobs`, `app.flows`, `app.queues`,
 `app.schedules`, `app.workers`, `app.stats`, `app.webhooks`, `app.audit`. Every verb has an async twin whose name begins

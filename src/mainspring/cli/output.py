@@ -12,12 +12,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
 from mainspring.errors import ConfigurationError
 from mainspring.model.durations import span
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = [
     "Column",
@@ -27,6 +30,7 @@ __all__ = [
     "confirm",
     "counted",
     "for_people",
+    "grid",
     "iso",
     "one_line",
     "print_json",
@@ -120,6 +124,13 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
 
 def _draw(columns: Sequence[Column], rows: list[list[str]]) -> None:
     from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(grid(columns, rows, console.width))
+
+
+def grid(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int) -> Table:
+    """Rows, each cell on one line, for a terminal of that width."""
     from rich.table import Table
     from rich.text import Text
 
@@ -127,15 +138,14 @@ def _draw(columns: Sequence[Column], rows: list[list[str]]) -> None:
         style = _STATE_STYLES.get(text, "") if column.is_state else ""
         return Text(text, style, no_wrap=not column.folds, overflow="fold" if column.folds else "ellipsis")
 
-    console = Console(highlight=False)
-    shown = [place for place, column in enumerate(columns) if column.from_width <= console.width]
+    shown = [place for place, column in enumerate(columns) if column.from_width <= width]
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in (columns[place] for place in shown):
         title = Text(column.title, no_wrap=True, overflow="ellipsis")
         grid.add_column(title, justify="right" if column.right else "left", no_wrap=column.whole)
     for row in rows:
         grid.add_row(*(drawn(columns[place], row[place]) for place in shown))
-    console.print(grid)
+    return grid
 
 
 def _align(columns: Sequence[Column], rows: list[list[str]], to: IO[str]) -> None:

@@ -18,7 +18,7 @@ from mainspring.app import Mainspring
 from mainspring.cli.output import warn
 from mainspring.errors import ConfigurationError, MainspringError, StoreUnavailable
 
-__all__ = ["Place", "load_app", "store_file"]
+__all__ = ["ImportFailed", "Place", "load_app", "store_file"]
 
 
 class ImportFailed(MainspringError):

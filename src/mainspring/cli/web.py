@@ -15,9 +15,9 @@ import typer
 from mainspring.app import Mainspring
 from mainspring.cli.options import Url, outer_place
 from mainspring.cli.output import say, warn
-from mainspring.cli.target import Place
+from mainspring.cli.target import ImportFailed, Place
 from mainspring.cli.worker import AppArgument, AppOption, Level, LogLevel, log_to_stderr
-from mainspring.errors import ConfigurationError, MainspringError, SchemaMismatch
+from mainspring.errors import ConfigurationError, SchemaMismatch
 from mainspring.model.text import quote
 from mainspring.web import require_extra
 
@@ -97,17 +97,21 @@ def web(
     if make_token:
         return _print_token()
     from mainspring.web.application import create_app
+    from mainspring.web.origin import is_loopback
     from mainspring.web.serve import address_of, serve
 
     ways = _ways(user, users, token_file, proxy, proxy_user, proxy_role)
     listening = _listening(listen_on, host, port, bool(ways))
     with listening:
-        opened = _opened_quietly(context, app) if listen_on is not None else _opened(context, app, app_option, url)
+        opened = (_opened if listen_on is None else _opened_quietly)(context, app, app_option, url)
         site = create_app(
             opened, title=title, auth=ways or None, hosts=hosts or (), origins=origin or (), proxies=proxy or ()
         )
         log_to_stderr(log_level)
-        logging.getLogger("mainspring.web").info("%s on %s, store %s", title, address_of(listening), opened.url)
+        logger = logging.getLogger("mainspring.web")
+        logger.info("%s on %s, store %s", title, address_of(listening), opened.url)
+        if not is_loopback(str(listening.getsockname()[0])):
+            logger.warning("what other machines send here is not encrypted: put a proxy in front that speaks https")
         serve(site, listening)
     return None
 
@@ -163,12 +167,12 @@ def _opened(context: typer.Context, app: str | None, option: str | None, url: st
     return opened
 
 
-def _opened_quietly(context: typer.Context, app: str | None) -> Mainspring:
+def _opened_quietly(context: typer.Context, app: str | None, option: str | None, url: str | None) -> Mainspring:
     """The same beside a worker that loads the same code, and says what is wrong with it."""
     try:
         with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-            return _opened(context, app, None, None)
-    except MainspringError:
+            return _opened(context, app, option, url)
+    except ImportFailed:
         raise typer.Exit(1) from None
 
 

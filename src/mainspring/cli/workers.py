@@ -14,7 +14,7 @@ from mainspring.cli.output import Column, ago, iso, print_json, say, table, warn
 from mainspring.cli.usage import Commands
 from mainspring.model.text import quote
 
-__all__ = ["commands"]
+__all__ = ["commands", "worker_json", "worker_state"]
 
 commands = Commands(help="Look at workers, and quiet or stop them.")
 
@@ -37,7 +37,7 @@ def list_(context: typer.Context, app: App = None, url: Url = None, as_json: Jso
     """List the workers. "lost" ones went unheard for longer than their lease; their jobs go to others."""
     views = existing(context, app, url).workers.list()
     if as_json:
-        print_json([_worker_json(view) for view in views])
+        print_json([worker_json(view) for view in views])
     elif not views:
         say("no worker runs; start one: mainspring worker MODULE:APP")
     else:
@@ -86,7 +86,7 @@ def _tell(app: Mainspring, names: list[str], act: Callable[[str], bool], told: s
 def _row(view: WorkerView) -> tuple[str, ...]:
     return (
         view.name,
-        _state(view),
+        worker_state(view),
         f"{view.running}/{view.concurrency}",
         ", ".join(view.queues),
         str(len(view.tasks)),
@@ -96,7 +96,8 @@ def _row(view: WorkerView) -> tuple[str, ...]:
     )
 
 
-def _state(view: WorkerView) -> str:
+def worker_state(view: WorkerView) -> str:
+    """In a word."""
     if not view.alive:
         return "lost"
     if view.command == "stop":
@@ -104,11 +105,12 @@ def _state(view: WorkerView) -> str:
     return "quiet" if view.quiet or view.command == "quiet" else "alive"
 
 
-def _worker_json(view: WorkerView) -> dict[str, Any]:
+def worker_json(view: WorkerView) -> dict[str, Any]:
+    """A worker for programs."""
     return {
         "id": view.id,
         "name": view.name,
-        "state": _state(view),
+        "state": worker_state(view),
         "queues": list(view.queues),
         "tasks": list(view.tasks),
         "concurrency": view.concurrency,

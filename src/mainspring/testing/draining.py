@@ -35,6 +35,7 @@ from mainspring.store.base import (
     FindRequest,
 )
 from mainspring.testing.frozen import is_frozen
+from mainspring.webhooks.webhook import QUEUE as DELIVERIES
 from mainspring.worker.chores import Tend
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
@@ -108,9 +109,10 @@ def drain(
 
     Plain functions run on the calling thread, so what the test has open there (a database transaction, a debugger) is
     theirs too. One job runs at a time, unless `concurrency` says otherwise. `queues` names those to serve, in that
-    order; None: all there are. Jobs that are due later stay, and so do failed ones that wait for their next attempt:
-    move time with `freeze`. Schedules tick only while time is frozen, so that no test depends on the minute in which it
-    runs.
+    order; None: all there are, save that of an app's webhooks, whose deliveries would leave the test: see them by
+    `app.jobs.find(task="mainspring.webhook")`, or name "webhooks". Jobs that are due later stay, and so do failed ones
+    that wait for their next attempt: move time with `freeze`. Schedules tick only while time is frozen, so that no test
+    depends on the minute in which it runs.
 
     With `raise_errors` the first error of a task is raised, once its job is settled. Raises `EndlessDrain` when after
     `limit` runs there is still more to do.
@@ -199,8 +201,10 @@ class _Drain(Worker):
         settings = await driver.run(ConfigureRequest(read=frozenset({"queues", "tasks"})))
         await driver.run(ConfigureRequest(app.declared(settings)))
         if self._everything:
-            names = (*self._rooms.names, *(queue.name for queue in settings.queues))
-            self._rooms = Rooms(dict.fromkeys(names, 1))
+            names = dict.fromkeys([*self._rooms.names, *(queue.name for queue in settings.queues)], 1)
+            if app.webhooks.declared:
+                names.pop(DELIVERIES, None)
+            self._rooms = Rooms(names)
         clock = StoreClock(lambda: now_ms() / 1000, settings.now)
         notebook = Notebook(driver, clock)
         observers = Observers(_on_threads(app.observers, threads), self._event)

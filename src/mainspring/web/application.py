@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -61,7 +61,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
-        lifespan=_closing(app),
+        lifespan=_closing,
         middleware=[
             Middleware(SafeHeaders),
             Middleware(Unexpected),
@@ -85,6 +85,14 @@ def create_app(
     return web
 
 
+@asynccontextmanager
+async def _closing(web: FastAPI) -> AsyncIterator[None]:
+    """Where this runs alone, its event loop ends with it, and what the store was asked by on that is closed before.
+    An application that this is mounted in does not call this, and goes on."""
+    yield
+    await web.state.site.app.aclose()
+
+
 def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way, ...]:
     """In the order in which they are asked: passwords last, since whoever is known by no way is told to sign in."""
     if auth is None:
@@ -94,14 +102,3 @@ def _ways(auth: AuthCheck | Way | Sequence[AuthCheck | Way] | None) -> tuple[Way
     if not ways or sum(isinstance(way, Passwords) for way in ways) > 1:
         raise ConfigurationError("auth: give one way of knowing who asks, or several, of which one may be Passwords")
     return tuple(sorted(ways, key=lambda way: isinstance(way, Passwords)))
-
-
-def _closing(app: Mainspring) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Let go of the store with the server, where this runs alone: what is mounted has no part in that."""
-
-    @asynccontextmanager
-    async def lifespan(web: FastAPI) -> AsyncIterator[None]:
-        yield
-        await app._async.aclose()
-
-    return lifespan

@@ -38,8 +38,8 @@ PUBLIC = re.compile(r"/static/[^/]+")
 SIGN_IN = re.compile(r"/login")
 TICKETED = re.compile(r"/api/v1/(jobs/.+/events|ws)")
 """What looks at tickets itself; it meets strangers as `GUEST`."""
-ONES_OWN = re.compile(r"/(login|logout|theme)")
-"""What may be changed by somebody who may only look: how the site meets him."""
+ONES_OWN = re.compile(r"/(login|logout)")
+"""What may be changed by somebody who may only look: whether he is known."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": "Content-Type, Last-Event-ID, Mainspring-Ticket",

@@ -16,13 +16,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException, WebSocketException
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from mainspring import errors
 from mainspring.errors import MainspringError
+from mainspring.model.text import clean
 from mainspring.web.templates import render
 from mainspring.web.where import inner_path
 
@@ -68,13 +70,7 @@ class Details:
     """What programs may want to know of this type of problem."""
 
     def document(self) -> dict[str, Any]:
-        return {
-            "type": self.type,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail[:DETAIL_CHARACTERS],
-            **self.more,
-        }
+        return {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail, **self.more}
 
 
 # Looked up by the error's class, then by those that it is derived from.
@@ -110,7 +106,7 @@ def of_mainspring(error: MainspringError) -> Details:
     return Details(
         status,
         _words(type(error).__name__),
-        str(error),
+        told(str(error)),
         f"urn:mainspring:{_words(type(error).__name__).lower().replace(' ', '-')}",
         {"Retry-After": str(wait)} if wait else {},
         {name: value for name, value in known.items() if value is not None},
@@ -123,7 +119,7 @@ def _words(name: str) -> str:
 
 
 def of_problem(problem: Problem) -> Details:
-    return Details(problem.status, problem.title, problem.detail, headers=problem.headers)
+    return Details(problem.status, problem.title, told(problem.detail), headers=problem.headers)
 
 
 def of_http(error: HTTPException) -> Details:
@@ -133,19 +129,24 @@ def of_http(error: HTTPException) -> Details:
         title, text = status.phrase.capitalize(), status.description
     except ValueError:
         title, text = f"Status {error.status_code}", ""
-    told = str(error.detail)
-    detail = told if told and told.lower() != title.lower() else f"{text or title}"
+    given = told(str(error.detail))
+    detail = given if given and given.lower() != title.lower() else f"{text or title}"
     return Details(error.status_code, title, detail, headers=dict(error.headers or {}))
 
 
 def of_validation(faults: Sequence[Mapping[str, Any]]) -> Details:
     """What a request's parts are not. The values themselves are not told again: they may be large, or secret."""
-    told = [
-        {"at": ".".join(str(part) for part in fault.get("loc", ())), "message": str(fault.get("msg", ""))}
+    shown = [
+        {"at": told(".".join(str(part) for part in fault.get("loc", ()))), "message": told(str(fault.get("msg", "")))}
         for fault in faults[:FAULTS_SHOWN]
     ]
-    first = "; ".join(f"{fault['at']}: {fault['message']}" for fault in told[:3])
-    return Details(422, "Invalid request", first, "urn:mainspring:invalid-request", more={"errors": told})
+    first = told("; ".join(f"{fault['at']}: {fault['message']}" for fault in shown[:3]))
+    return Details(422, "Invalid request", first, "urn:mainspring:invalid-request", more={"errors": shown})
+
+
+def told(text: str) -> str:
+    """Foreign text as it is told: of a length that somebody reads, and without what is no text."""
+    return clean(text[:DETAIL_CHARACTERS])
 
 
 def of_unexpected(reference: str) -> Details:
@@ -159,7 +160,6 @@ def answer(connection: HTTPConnection, details: Details) -> Response:
     if wants_page(connection):
         page = render(connection, "problem.html", problem=details)
         return Response(page, details.status, headers, "text/html; charset=utf-8")
-    # ASCII, since a text may hold what has no UTF-8.
     return Response(json.dumps(details.document()), details.status, headers, "application/problem+json")
 
 
@@ -192,7 +192,7 @@ def handle_problems(web: FastAPI) -> None:
         async def handle(connection: HTTPConnection, error: Exception) -> Response | None:
             details = details_of(error)
             if isinstance(error, errors.StoreError):
-                logger.warning("the store does not serve %s: %s", connection.scope["path"], error)
+                logger.warning("the store does not serve %s: %s", quoted(connection.scope["path"]), details.detail)
             if connection.scope["type"] == "http":
                 return answer(connection, details)
             await connection.close(POLICY_VIOLATION, _reason(details))  # type: ignore[attr-defined]
@@ -225,8 +225,9 @@ class Unexpected:
 
         try:
             await self._app(scope, receive, watched)
-        except (ClientDisconnect, WebSocketException):
-            raise
+        except (ClientDisconnect, WebSocketDisconnect):
+            # Nobody is there to be answered, and nothing went wrong.
+            return
         except Exception:
             reference = secrets.token_hex(6)
             logger.exception("error %s at %s %s", reference, scope.get("method", "WebSocket"), quoted(scope["path"]))

@@ -149,14 +149,14 @@ def _deliver(ctx: Context, webhook: Webhook, event: dict[str, Any]) -> dict[str,
 def _refusal(webhook: Webhook, answer: Answer) -> Exception:
     """What becomes of a delivery that was not taken."""
     if answer.status == 410:
-        return Bury(f"{webhook.url} answered 410 Gone")
+        return Bury(f"{webhook.target.authority} answered 410 Gone")
     if 300 <= answer.status < 400:
         return DeliveryFailed(
-            f"{webhook.url} answered {answer.status}: redirects are not followed; declare where it is"
+            f"{webhook.target.authority} answered {answer.status}: redirects are not followed; declare where it is"
         )
-    failed = DeliveryFailed(f"{webhook.url} answered {answer.status}")
+    failed = DeliveryFailed(f"{webhook.target.authority} answered {answer.status}")
     if answer.status in (429, 503) and (pause := _asked_for(answer.retry_after)) is not None:
-        later = RetryAfter(pause, f"{webhook.url} answered {answer.status} and asks for {pause:g} s")
+        later = RetryAfter(pause, f"{webhook.target.authority} answered {answer.status} and asks for {pause:g} s")
         later.__cause__ = failed
         return later
     return failed

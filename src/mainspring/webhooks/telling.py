@@ -123,6 +123,8 @@ class Telling:
 
     def witnesses(self, new: Iterable[NewJob], flows: Sequence[NewFlow] = ()) -> list[NewJob]:
         """For the jobs among these that others' ends can cancel, if anybody is to be told."""
+        if not self.tells_of_any_cancelling:
+            return []
         called = {callback.job for flow in flows for callback in flow.callbacks}
         return [
             witness(job.id, 0)

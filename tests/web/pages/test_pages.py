@@ -129,7 +129,7 @@ async def test_a_job_is_shown_with_all_that_is_known_of_it(busy: Mainspring, vis
     (running, *_) = await busy.jobs.afind(state="running")
     page = await ada.see(f"/job?id={running.id}")
     assert "is running since" in page.text
-    (blocked, *_) = await busy.jobs.afind(state="blocked")
+    (blocked, *_) = await busy.jobs.afind(state="blocked", task="contact_sheet")
     page = await ada.see(f"/job?id={blocked.id}")
     assert "waits for" in page.text
     assert page.of("svg", role="img") or page.of("div", id="graph")

@@ -174,7 +174,7 @@ FROM falling CROSS JOIN LATERAL (
 ) AS own;
 
 -- name: fell
--- Takes :doc (id, reason), :now. Moves blocked jobs to the finished ones.
+-- Takes :doc (id, reason), :now. Moves blocked jobs to the finished ones. Gives the queue and task of each.
 WITH r AS (
     SELECT value ->> 0 AS id, value ->> 1 AS why FROM json_array_elements(:doc) AS value
 ), gone AS (
@@ -185,7 +185,8 @@ INSERT INTO mainspring_finished
 SELECT id, task, queue, 'cancelled', args, priority, attempt, crashes, postponed, lease, created_at, run_at, started_at,
        :now, worker, cancel_requested, progress, progress_text, NULL, error, why, history, options, partition, cost,
        flow, checkpoint
-FROM gone;
+FROM gone
+RETURNING queue, task;
 
 -- name: break_edges
 -- Takes :doc (child, parent).

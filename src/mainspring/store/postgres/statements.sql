@@ -383,7 +383,7 @@ WHERE (state = 'running') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elem
 RETURNING id;
 
 -- name: cancel_waiting
--- Takes :doc (ids), :reason, :now. Moves waiting jobs to the finished ones. Gives ids.
+-- Takes :doc (ids), :reason, :now. Moves waiting jobs to the finished ones. Gives id, queue, task.
 WITH gone AS (
     DELETE FROM mainspring_jobs
     WHERE (state <> 'running') IS NOT FALSE AND id = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
@@ -394,7 +394,7 @@ SELECT id, task, queue, 'cancelled', args, priority, attempt, crashes, postponed
        :now, worker, cancel_requested, progress, progress_text, NULL, error, :reason, history, options, partition, cost,
        flow, checkpoint
 FROM gone
-RETURNING id;
+RETURNING id, queue, task;
 
 -- name: revive_finished
 -- Takes :doc (ids), :now. Moves final jobs back among the live ones. Gives ids.

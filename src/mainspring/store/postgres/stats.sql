@@ -5,12 +5,6 @@
 INSERT INTO mainspring_counted (at, queue, task, enqueued)
 SELECT :at, value ->> 0, value ->> 1, (value ->> 2)::integer FROM json_array_elements(:doc) AS value;
 
--- name: places_of_cancelled
--- Takes :doc (ids). Gives queue, task and how many of these jobs are of them.
-SELECT queue, task, count(*) FROM mainspring_finished
-WHERE id = ANY(ARRAY(SELECT json_array_elements_text(:doc))) AND state = 'cancelled'
-GROUP BY queue, task;
-
 -- name: set_aside
 -- Takes :doc (at, queue, task, enqueued, numbers). Gives a row for each.
 INSERT INTO mainspring_counted (at, queue, task, enqueued, numbers)

@@ -43,6 +43,8 @@ class Passed:
 
     released: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    fell: list[Row] = field(default_factory=list)
+    """Queue and task of each that was cancelled."""
 
 
 # --- new edges -------------------------------------------------------------------------------------------------------
@@ -166,17 +168,17 @@ def pass_on(told: Told, now: int) -> Operation[Passed]:
             ready += [id for id, in_vain in verdicts if not in_vain]
             reasons = {id: "no parent is dead" for id, in_vain in verdicts if in_vain}
             waiting.clear()
-        marked = (yield from _fell(reasons, now)) if reasons else []
+        marked = (yield from _fell(reasons, passed, now)) if reasons else []
         passed.cancelled += reasons
     if ready:
         passed.released = [row[0] for row in (yield sql("release", doc=document(ready), now=now))]
     return passed
 
 
-def _fell(reasons: Mapping[str, str], now: int) -> Operation[list[Row]]:
+def _fell(reasons: Mapping[str, str], passed: Passed, now: int) -> Operation[list[Row]]:
     """Cancel blocked jobs; gives the edges of their children that have ended with that."""
     fallen = document(list(reasons))
-    yield sql("fell", doc=document(list(reasons.items())), now=now)
+    passed.fell += yield sql("fell", doc=document(list(reasons.items())), now=now)
     yield sql("forget_finished", doc=fallen)
     return [row for row in (yield sql("end_edges", doc=fallen)) if row[0] not in reasons]
 

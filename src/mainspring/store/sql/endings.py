@@ -33,7 +33,7 @@ def pass_on(told: edges.Told, now: int) -> Operation[None]:
     """Let go of the children that wait no longer, one way or the other."""
     passed = yield from edges.pass_on(told, now)
     yield from _give_back_keys(passed.cancelled)
-    yield from stats.cancelled(passed.cancelled, now)
+    yield from stats.cancelled(passed.fell, now)
     if passed.released or passed.cancelled:
         yield from gates.wake([*passed.released, *passed.cancelled])
 

@@ -395,7 +395,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             changed = yield sql("ask_to_cancel", doc=live, reason=request.reason)
             moved = yield sql("cancel_waiting", doc=live, reason=request.reason, now=now)
             yield sql("forget_finished", doc=_ids(moved))
-            yield from stats.cancelled([row[0] for row in moved], now)
+            yield from stats.cancelled([row[1:] for row in moved], now)
             yield from endings.ended([row[0] for row in moved], now)
             changed += moved
         case Verb.REVIVE:

@@ -33,11 +33,10 @@ def enqueued(jobs: Iterable[NewJob], now: int) -> Operation[None]:
         yield sql("count_enqueued", doc=doc, at=_minute(now))
 
 
-def cancelled(ids: Sequence[str], now: int) -> Operation[None]:
-    """These were cancelled just now, by no worker."""
-    if ids:
-        rows = yield sql("places_of_cancelled", doc=document(ids))
-        yield from _count([Cell(_minute(now), queue, task, {"cancelled": count}) for queue, task, count in rows])
+def cancelled(places: Iterable[Row], now: int) -> Operation[None]:
+    """Jobs of these queues and tasks were cancelled just now, by no worker."""
+    counts = sorted(Counter(places).items())
+    yield from _count([Cell(_minute(now), queue, task, {"cancelled": count}) for (queue, task), count in counts])
 
 
 def take(reports: Sequence[Report], now: int) -> Operation[None]:

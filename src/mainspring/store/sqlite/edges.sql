@@ -98,13 +98,14 @@ FROM falling CROSS JOIN mainspring_edges AS e ON e.child = falling.job
 WHERE e.policy = 'fail';
 
 -- name: fell
--- Takes :doc (id, reason), :now. Copies blocked jobs to the finished ones.
+-- Takes :doc (id, reason), :now. Copies blocked jobs to the finished ones. Gives the queue and task of each.
 INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, 'cancelled', j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error,
        json_extract(r.value, '$[1]'), j.history, j.options, j.partition, j.cost, j.flow, j.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.id = json_extract(r.value, '$[0]')
-WHERE j.state = 'blocked';
+WHERE j.state = 'blocked'
+RETURNING queue, task;
 
 -- name: break_edges
 -- Takes :doc (child, parent).

@@ -291,14 +291,14 @@ WHERE +state = 'running' AND rowid IN (SELECT value FROM json_each(:doc)) AND NO
 RETURNING id;
 
 -- name: cancel_waiting
--- Takes :doc (rowids), :reason, :now. Copies waiting jobs to the finished ones. Gives ids.
+-- Takes :doc (rowids), :reason, :now. Copies waiting jobs to the finished ones. Gives id, queue, task.
 INSERT INTO mainspring_finished
 SELECT j.id, j.task, j.queue, 'cancelled', j.args, j.priority, j.attempt, j.crashes, j.postponed, j.lease, j.created_at,
        j.run_at, j.started_at, :now, j.worker, j.cancel_requested, j.progress, j.progress_text, NULL, j.error, :reason,
        j.history, j.options, j.partition, j.cost, j.flow, j.checkpoint
 FROM json_each(:doc) AS r CROSS JOIN mainspring_jobs AS j ON j.rowid = r.value
 WHERE j.state <> 'running'
-RETURNING id;
+RETURNING id, queue, task;
 
 -- name: revive_finished
 -- Takes :doc (rowids), :now. Copies final jobs back among the live ones. Gives ids.

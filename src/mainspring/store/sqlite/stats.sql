@@ -7,12 +7,6 @@ SELECT 60000, :at, json_extract(value, '$[0]'), json_extract(value, '$[1]'), jso
 FROM json_each(:doc) WHERE true
 ON CONFLICT (step, at, queue, task) DO UPDATE SET enqueued = enqueued + excluded.enqueued;
 
--- name: places_of_cancelled
--- Takes :doc (ids). Gives queue, task and how many of these jobs are of them.
-SELECT f.queue, f.task, count(*)
-FROM json_each(:doc) AS c CROSS JOIN mainspring_finished AS f ON f.id = c.value
-GROUP BY f.queue, f.task;
-
 -- name: stats_at
 -- Takes :doc (at, queue, task), :step. Gives the cells that are there.
 SELECT s.at, s.queue, s.task, s.enqueued, s.numbers

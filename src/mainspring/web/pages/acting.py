@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
-from mainspring import admin
+from mainspring.admin import acting
 from mainspring.web.pages.glance import glance_of
 from mainspring.web.pages.rendering import Page
 
 __all__ = ["in_the_name_of"]
 
-_acting: Any = getattr(admin, "acting", nullcontext)
-
 
 @contextmanager
 def in_the_name_of(page: Page) -> Iterator[None]:
     """Whatever is done inside is told to the audit log as done by whoever asks."""
-    with _acting(page.identity.name):
+    with acting(page.identity.name):
         yield
     glance_of(page.request).forget()

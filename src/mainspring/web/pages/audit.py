@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
@@ -23,9 +23,6 @@ AtPage = Annotated[Page, Depends(page_of)]
 @router.get("/audit", include_in_schema=False)
 async def audit(page: AtPage) -> Response:
     """A page of it, newest first."""
-    door: Any = getattr(page.site.app, "audit", None)
     cursor = page.request.query_params.get("cursor") or None
-    entries = () if door is None else await reads_of(page).once(("audit", cursor), lambda: door.alist(SHOWN, cursor))
-    return page.show(
-        "audit.html", entries=entries, next_cursor=getattr(entries, "cursor", None), paged=cursor is not None
-    )
+    entries = await reads_of(page).once(("audit", cursor), lambda: page.site.app.audit.alist(SHOWN, cursor))
+    return page.show("audit.html", entries=entries, next_cursor=entries.cursor, paged=cursor is not None)

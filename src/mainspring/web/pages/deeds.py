@@ -196,17 +196,18 @@ async def _question(deed: Deed, page: Page, form: FormData) -> Question:
         )
     until = _text(form, "until") or page.now.at.isoformat()
     chosen = replace(chosen, until=until, state=_states_of(deed, chosen))
-    count = await page.site.app.jobs.acount(**chosen.where(page.now.zone))
+    tally = await page.site.app.jobs.atally(**chosen.where(page.now.zone))
+    count = f"{'' if tally.exact else 'at least '}{number(tally.count)}"
     return Question(
-        title=f"{deed.label} {counted(count, 'job')}?",
+        title=f"{deed.label} {count} {'job' if tally.count == 1 else 'jobs'}?",
         text=(f"All that fit: {_told(chosen, until == page.now.at.isoformat())}.", deed.means),
         action=page.links("jobs/do"),
-        button=f"{deed.label} {number(count)}",
+        button=f"{deed.label} {count}",
         back=back,
         danger=deed.danger,
-        hidden=hidden([("deed", deed.name), ("scope", "all"), ("n", count), *chosen.query.items()]),
+        hidden=hidden([("deed", deed.name), ("scope", "all"), *chosen.query.items()]),
         fields=deed.fields,
-        check=f"I mean all {number(count)} of them." if count > 1 and deed.danger else "",
+        check=f"I mean all {count} of them." if tally.count > 1 and deed.danger else "",
     )
 
 

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Depends
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from mainspring.errors import ConfigurationError, InvalidOption, MainspringError, UnknownTask
+from mainspring.errors import ConfigurationError, InvalidOption, MainspringError
 from mainspring.job import Job
 from mainspring.model.text import quote
 from mainspring.task import Task
+from mainspring.web.api.enqueuing import is_own, read_arguments, task_to_enqueue
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
 from mainspring.web.pages.filters import moment_of
@@ -42,10 +43,8 @@ def _show(page: Page, task: Task[..., Any], arguments: tuple[Argument, ...], **v
     )
 
 
-def _terms(task: Task[..., Any], job: Job[Any] | None = None) -> dict[str, str]:
-    if job is None:
-        return {"queue": task.options.queue, "priority": str(task.options.priority), "when": ""}
-    return {"queue": job.queue, "priority": str(job.priority), "when": ""}
+def _terms(task: Task[..., Any]) -> dict[str, str]:
+    return {"queue": task.options.queue, "priority": str(task.options.priority), "when": ""}
 
 
 def _arguments(task: Task[..., Any]) -> tuple[Argument, ...]:
@@ -57,12 +56,13 @@ async def choose(page: AtPage, task: str = "") -> Response:
     """The tasks to choose from; the form of the one that was chosen."""
     tasks = page.site.app.tasks
     if task not in tasks:
+        tasks = {name: each for name, each in tasks.items() if not is_own(name)}
         rows = [
             (name, each.options.queue, (each.function.__doc__ or "").strip().partition("\n")[0])
             for name, each in sorted(tasks.items())
         ]
         return page.show("tasks.html", rows=rows, problem=f"no task is named {quote(task)}" if task else None)
-    found = tasks[task]
+    found = task_to_enqueue(page.site.app, task)
     return _show(page, found, _arguments(found))
 
 
@@ -70,17 +70,17 @@ async def choose(page: AtPage, task: str = "") -> Response:
 async def edit(page: AtPage, id: str = "") -> Response:
     """The form with the arguments of a job."""
     job = await page.site.app.jobs.aget(id)
-    task = page.site.app.task_named(job.task)
+    task = task_to_enqueue(page.site.app, job.task)
     as_json = len(job.record.args) > 50_000
-    arguments = _arguments(task) if as_json else filled(_arguments(task), job.args)
-    return _show(page, task, arguments, job=job, terms=_terms(task, job), as_json=as_json, json_text=pretty(job.args))
+    arguments = _arguments(task) if as_json else filled(_arguments(task), job.shown_args())
+    return _show(page, task, arguments, job=job, as_json=as_json, json_text=pretty(job.shown_args()))
 
 
 @router.post("/enqueue", include_in_schema=False)
 async def enqueue(page: AtPage) -> Response:
     """Enqueue it."""
     form = await page.request.form()
-    task = page.site.app.task_named(_text(form, "task"))
+    task = task_to_enqueue(page.site.app, _text(form, "task"))
     id = _text(form, "job")
     job = await page.site.app.jobs.aget(id) if id else None
     as_json = _text(form, "as") == "json"
@@ -92,9 +92,8 @@ async def enqueue(page: AtPage) -> Response:
     try:
         if not as_json and any(argument.wrong for argument in arguments):
             raise InvalidOption("some arguments cannot be read; see below")
-        made = await _enqueue(page, task, _object(json_text) if as_json else values, terms)
-    except UnknownTask:
-        raise
+        given = _object(json_text) if as_json else values
+        made = await (_enqueue(page, task, given, terms) if job is None else _again(page, job, given))
     except (ConfigurationError, MainspringError) as error:
         return _show(
             page,
@@ -120,8 +119,12 @@ def _object(text: str) -> Mapping[str, Any]:
     return value
 
 
+async def _again(page: Page, job: Job[Any], values: Mapping[str, Any]) -> Job[Any]:
+    with in_the_name_of(page):
+        return await page.site.app.jobs.arerun(job.id, values)
+
+
 async def _enqueue(page: Page, task: Task[..., Any], values: Mapping[str, Any], terms: Mapping[str, str]) -> Job[Any]:
-    given, named = task.codec.decode(task.codec.encode_text(json.dumps(values)))
     options: dict[str, Any] = {}
     if terms["queue"]:
         options["queue"] = terms["queue"]
@@ -133,8 +136,10 @@ async def _enqueue(page: Page, task: Task[..., Any], values: Mapping[str, Any], 
     if terms["when"]:
         at = moment_of(terms["when"], page.now.zone)
         options["at" if isinstance(at, datetime) else "delay"] = at
+    bound = task.using(**options)
+    given, named = read_arguments(task, bound, values)
     with in_the_name_of(page):
-        return await task.using(**options).aenqueue(*given, **named)
+        return await bound.aenqueue(*given, **named)
 
 
 def _text(form: FormData, name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mainspring.model.secrets import HIDDEN
 from mainspring.model.text import quote
 
 __all__ = ["Argument", "arguments_of", "filled", "read"]
@@ -65,6 +66,10 @@ def _argument(schema: Mapping[str, Any], name: str, given: Any, needed: bool, de
     base = Argument(name, "json", _label(part, optional), needed, help=help.partition("\n\n")[0])
     if default is not _NOTHING:
         base = replace(base, default=_short(default), value=_text_of(part, default))
+    if "writeOnly" in part or (isinstance(given, Mapping) and "writeOnly" in given):
+        plain = part.get("type") == "string"
+        secret = replace(base, label=f"{base.label}, secret", default="", value="", input="password")
+        return replace(secret, kind="text" if plain else "json")
     if choices := _choices(part):
         texts = tuple(json.dumps(each, ensure_ascii=False) for each in choices)
         value = json.dumps(default, ensure_ascii=False) if default is not _NOTHING else ""
@@ -152,7 +157,8 @@ def filled(arguments: tuple[Argument, ...], values: Mapping[str, Any]) -> tuple[
         if argument.kind == "choice":
             return replace(argument, value=json.dumps(value, ensure_ascii=False))
         if argument.kind in ("text", "long") and isinstance(value, str):
-            return replace(argument, value=value)
+            # What stands for a secret can be seen, so that it is known to stay as it is.
+            return replace(argument, value=value, input="text" if value == HIDDEN else argument.input)
         if argument.kind in ("text", "long", "number") and value is None:
             return replace(argument, value="")
         return replace(argument, value=json.dumps(value, ensure_ascii=False, indent=2))

@@ -137,6 +137,8 @@ def parts(job: Job[Any], args: Any) -> dict[str, str]:
     for index, attempt in enumerate(job.attempts):
         if attempt.error is not None:
             texts[f"try-{index}"] = attempt.error.traceback
+    if job.output:
+        texts["output"] = job.output
     if job.log:
         texts["log"] = "\n".join(f"{line.at.isoformat()}  {line.text}" for line in job.log)
     return texts
@@ -179,7 +181,7 @@ async def job(page: AtPage, id: str = "") -> Response:
         found = await reads.job(id)
     except JobNotFound:
         return page.show("gone.html", status=404, section="jobs", kind="job", id=id)
-    texts = parts(found, found.args)
+    texts = parts(found, found.shown_args())
     names = {worker.id: worker.name for worker in await reads.workers()}
     return page.show(
         "job.html",
@@ -190,6 +192,7 @@ async def job(page: AtPage, id: str = "") -> Response:
         result=shown(texts, "result"),
         checkpoint=shown(texts, "checkpoint"),
         options=shown(texts, "options"),
+        output=shown(texts, "output"),
         error=shown(texts, "error") if not any(attempt.error for attempt in found.attempts) else None,
         timeline=timeline(found, names),
         tries=tries(found),
@@ -217,7 +220,7 @@ async def _graph(reads: Reads, page: Page, job: Job[Any]) -> Graph | None:
 async def whole(page: AtPage, id: str = "", part: str = "") -> Response:
     """One text of a job, all of it, as nothing but text."""
     found = await page.site.app.jobs.aget(id)
-    texts: Sequence[str] = [parts(found, found.args).get(part, "")]
+    texts: Sequence[str] = [parts(found, found.shown_args()).get(part, "")]
     return PlainTextResponse(
         texts[0].encode("utf-8", "backslashreplace"),
         headers={

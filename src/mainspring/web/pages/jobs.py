@@ -47,6 +47,7 @@ class Row:
     """Its end, its start, or when it may run: whichever its state makes interesting."""
     at_means: str
     progress: float | None
+    tags: tuple[str, ...]
     situation: str
     """What there is to say about it: why it is where it is, what it is doing."""
 
@@ -67,18 +68,20 @@ def row_of(job: Job[Any]) -> Row:
         at=at,
         at_means=means,
         progress=job.progress if job.state is State.RUNNING else None,
+        tags=job.tags,
         situation=_situation(job),
     )
 
 
 def arguments_line(job: Job[Any]) -> str:
-    """Its arguments on one line: `user_id=7, email="a@b.c"`. Of long ones only the beginning is read."""
+    """Its arguments on one line: `user_id=7, email="a@b.c"`; secrets are hidden. Of long ones that have none only the
+    beginning is read."""
     text = job.record.args
-    if len(text) > 100_000:
+    if len(text) > 100_000 and not job.secrets:
         return text[:ARGS_SHOWN] + "…"
     said = []
     length = 0
-    for name, value in job.args.items():
+    for name, value in job.shown_args().items():
         said.append(f"{name}={json.dumps(value, ensure_ascii=False)[:ARGS_SHOWN]}")
         length += len(said[-1])
         if length > ARGS_SHOWN:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from mainspring.admin import QueueView, WorkerView
 from mainspring.model.states import State
+from mainspring.model.stats import Point
 from mainspring.web.identity import Role
 from mainspring.web.pages import axes
 from mainspring.web.pages.charts import Chart, Curve, Span, Trace, lines, spark, stacked
@@ -70,17 +71,21 @@ def attention(queues: Sequence[QueueView], workers: Sequence[WorkerView], links:
         there = links("queue", name=queue.name)
         queued = queue.counts.get(State.QUEUED, 0)
         if queue.paused:
-            told.append(Attention(f"Queue {queue.name} is paused; {counted(queued, 'job')} wait.", there, "Look"))
+            told.append(Attention(f"Queue {queue.name} is paused; {_waiting(queued)}.", there, "Look"))
         elif queued and at_work and not any(queue.name in worker.queues for worker in at_work):
-            told.append(Attention(f"No worker takes queue {queue.name}; {counted(queued, 'job')} wait.", there, "Look"))
+            told.append(Attention(f"No worker takes queue {queue.name}; {_waiting(queued)}.", there, "Look"))
         elif (queue.oldest_waiting or 0) > OLD_SECONDS:
             age = seconds(queue.oldest_waiting)
             told.append(Attention(f"In queue {queue.name} a job has been due for {age}.", there, "Look"))
     return tuple(told)
 
 
+def _waiting(count: int) -> str:
+    return "nothing waits" if not count else f"{counted(count, 'job')} {'waits' if count == 1 else 'wait'}"
+
+
 def tiles_of(
-    history: History | None,
+    history: History,
     queues: Sequence[QueueView],
     workers: Sequence[WorkerView],
     links: Links,
@@ -93,12 +98,12 @@ def tiles_of(
     tiles = [
         Tile(
             "Queued",
-            amount(counts[State.QUEUED]),
+            counts.told(State.QUEUED),
             "due",
             f"{number(counts[State.SCHEDULED])} scheduled, {number(counts[State.BLOCKED])} blocked",
             links("jobs", state="queued"),
-            spark=None if history is None else spark(history.backlog(counts.waiting)),
-            points=1 if history is None else history.span.points,
+            spark=spark(history.backlog(counts.waiting)),
+            points=history.span.points,
             key="c3",
         ),
         Tile(
@@ -111,24 +116,24 @@ def tiles_of(
         ),
         Tile(
             "Running",
-            amount(counts[State.RUNNING]),
+            counts.told(State.RUNNING),
             f"of {amount(slots)} slots" if slots else "",
             f"on {counted(len(alive), 'worker')}",
             links("jobs", state="running"),
         ),
         Tile(
             "Dead letters",
-            amount(counts[State.DEAD]),
+            counts.told(State.DEAD),
             "",
             "to be looked at" if counts[State.DEAD] else "nothing to look at",
             links("dead"),
             "bad" if counts[State.DEAD] else "",
-            spark=spark(history.of("dead")) if history is not None and history.total("dead") else None,
-            points=1 if history is None else history.span.points,
+            spark=spark(history.of("dead")) if history.total("dead") else None,
+            points=history.span.points,
             key="c2",
         ),
     ]
-    return (*tiles, *(_of_history(history) if history is not None else ()))
+    return (*tiles, *_of_history(history))
 
 
 def _of_history(history: History) -> tuple[Tile, ...]:
@@ -256,7 +261,7 @@ class TaskRow:
     """Of all time spent running."""
 
 
-def task_rows(totals: Mapping[str, Any], most: int = 12) -> tuple[TaskRow, ...]:
+def task_rows(totals: Mapping[str, Point], most: int = 12) -> tuple[TaskRow, ...]:
     """The tasks that ran longest in all."""
     spent = {name: (point.run.mean or 0) * point.run.count for name, point in totals.items()}
     whole = sum(spent.values()) or 1
@@ -272,7 +277,7 @@ def task_rows(totals: Mapping[str, Any], most: int = 12) -> tuple[TaskRow, ...]:
             spent[name] / whole,
         )
         for name, point in totals.items()
-        if point.started or point.enqueued or point.dead
+        if point.started or point.dead
     ]
     return tuple(sorted(rows, key=lambda row: (-row.share, row.name))[:most])
 
@@ -291,7 +296,7 @@ async def overview(page: AtPage) -> Response:
         spans=SPANS,
         attention=attention(queues, workers, page.links),
         tiles=tiles_of(history, queues, workers, page.links),
-        charts=() if history is None else charts_of(history, Counts.over(queues).waiting),
+        charts=charts_of(history, Counts.over(queues).waiting),
         tasks=task_rows(await reads.totals(span)),
         queues=queues,
         nothing=not queues and not workers,

@@ -68,6 +68,8 @@ class QueueRow:
     state: str
     """ "paused", "open", or "closed": time keeps a gate shut."""
     counts: dict[str, int]
+    told: dict[str, str]
+    """The same for people."""
     oldest: float | None
     limits: tuple[str, ...]
     is_partitioned: bool
@@ -80,6 +82,7 @@ def row_of(queue: QueueView, workers: int) -> QueueRow:
         name=queue.name,
         state=_state(queue),
         counts={state.value: queue.counts.get(state, 0) for state in State},
+        told={state.value: Counts.over([queue]).told(state) for state in State},
         oldest=queue.oldest_waiting,
         limits=limits_words(queue.concurrency, queue.rates, queue.max_queued),
         is_partitioned=queue.per_partition != NO_LIMITS or queue.sequence is not None,
@@ -122,7 +125,8 @@ async def queue(page: AtPage, name: str = "") -> Response:
         each=_of(view.per_partition),
         sequence=WORDS.get(view.sequence or ""),
         partitions=[(part, _state(part), _of(part.limits)) for part in await reads.partitions(name)],
-        charts=() if history is None else charts_of(history, Counts.over([view]).waiting),
+        charts=charts_of(history, Counts.over([view]).waiting),
+        counts=Counts.over([view]),
         states=list(State),
         span=span,
         spans=SPANS,

@@ -12,9 +12,11 @@ from mainspring.admin.jobs import Where
 from mainspring.app import Mainspring
 from mainspring.job import Job
 from mainspring.model.states import State
+from mainspring.model.stats import Point
 from mainspring.web.pages.glance import Glance, glance_of
 from mainspring.web.pages.rendering import Page
 from mainspring.web.pages.statistics import History
+from mainspring.web.pages.words import amount
 
 __all__ = ["Counts", "Reads", "reads_of"]
 
@@ -29,6 +31,8 @@ class Counts:
     """How many jobs are in each state, over all queues."""
 
     of: dict[State, int]
+    more: frozenset[State] = frozenset()
+    """Of which there may be more than were counted."""
 
     @classmethod
     def over(cls, queues: Sequence[QueueView]) -> Counts:
@@ -37,10 +41,14 @@ class Counts:
         for queue in queues:
             for state, count in queue.counts.items():
                 total[state] = total.get(state, 0) + count
-        return cls(total)
+        return cls(total, frozenset().union(*(queue.more for queue in queues)))
 
     def __getitem__(self, state: State) -> int:
         return self.of.get(state, 0)
+
+    def told(self, state: State) -> str:
+        """The number for people: `12 345`, or `10 000+`."""
+        return f"{amount(self[state])}{'+' if state in self.more else ''}"
 
     @property
     def waiting(self) -> int:
@@ -57,20 +65,24 @@ class Reads:
 
     async def queues(self) -> list[QueueView]:
         """All queues with what is in them."""
-        return await self._glance.at("queues", self._app.queues.alist)
+        return await self._glance.at("queues", self._queues)
 
     async def queue(self, name: str) -> QueueView | None:
         """One queue. One that is not among those read a moment ago is looked for anew."""
         for key in ("queues", ("queues", name)):
-            for queue in await self._glance.at(key, self._app.queues.alist):
+            for queue in await self._glance.at(key, self._queues):
                 if queue.name == name:
                     return queue
         return None
 
     async def counts(self) -> Counts | None:
         """How many jobs are in each state; None while that is still being counted."""
-        queues = await self._glance.soon("queues", self._app.queues.alist, COUNTS_PATIENCE)
+        queues = await self._glance.soon("queues", self._queues, COUNTS_PATIENCE)
         return None if queues is None else Counts.over(queues)
+
+    async def _queues(self) -> list[QueueView]:
+        """Counted as far as it is quick."""
+        return await self._app.queues.alist(quick=True)
 
     async def workers(self) -> list[WorkerView]:
         """All workers."""
@@ -104,20 +116,14 @@ class Reads:
         """Why it is not running."""
         return await self._glance.at(("why", job.id, job.state), job.awhy, 0.5)
 
-    async def history(self, span: str, zone: tzinfo, queue: str | None = None) -> History | None:
-        """What happened in that span. None: the store keeps no statistics."""
-        stats = getattr(self._app, "stats", None)
-        if stats is None:
-            return None
-        series = await self._glance.at(("series", span, queue), lambda: stats.aseries(span, queue=queue), 5.0)
-        return History.of_series(series, zone)
+    async def history(self, span: str, zone: tzinfo, queue: str | None = None) -> History:
+        """What happened in that span."""
+        read = self._app.stats.aseries
+        return History.of_series(await self._glance.at(("series", span, queue), lambda: read(span, queue), 5.0), zone)
 
-    async def totals(self, span: str) -> Mapping[str, Any]:
+    async def totals(self, span: str) -> Mapping[str, Point]:
         """What each task did in that span."""
-        stats = getattr(self._app, "stats", None)
-        if stats is None:
-            return {}
-        return await self._glance.at(("totals", span), lambda: stats.atotals(span, by="task"), 5.0)
+        return await self._glance.at(("totals", span), lambda: self._app.stats.atotals(span, "task"), 5.0)
 
     async def partitions(self, queue: str) -> list[PartitionView]:
         """The partitions of a queue that have settings of their own."""

@@ -16,6 +16,7 @@ from mainspring.clock import moment
 from mainspring.errors import ConfigurationError, InvalidOption, MainspringError, ScheduleNotFound
 from mainspring.model.durations import format_ms
 from mainspring.model.schedule import Cron
+from mainspring.model.secrets import restored
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
 from mainspring.web.pages.asking import Question, ask
@@ -70,7 +71,7 @@ async def schedule(page: AtPage, name: str = "") -> Response:
         when=when,
         zone=zone,
         times=next_times(view),
-        args=pretty(view.args),
+        args=pretty(view.shown_args),
         jitter=format_ms(view.timing.jitter_ms) if view.timing.jitter_ms else "",
     )
 
@@ -176,7 +177,7 @@ async def edit(page: AtPage, name: str = "") -> Response:
     }
     if view is not None:
         spec = view.timing.spec
-        values |= {"task": view.task, "catch_up": view.timing.catch_up, "args": pretty(view.args)}
+        values |= {"task": view.task, "catch_up": view.timing.catch_up, "args": pretty(view.shown_args)}
         if isinstance(spec, Cron):
             values |= {"cron": spec.expression, "tz": spec.tz}
         else:
@@ -204,22 +205,25 @@ async def save(page: AtPage) -> Response:
     values = {name: _text(form, name) for name in _FIELDS}
     is_new = _text(form, "new") == "yes"
     try:
-        if is_new and await reads_of(page).schedule(values["name"]) is not None:
+        old = await reads_of(page).schedule(values["name"])
+        if is_new and old is not None:
             raise InvalidOption(f"there is a schedule of that name already: {plain(values['name'], 60)}")
         with in_the_name_of(page):
-            await page.site.app.schedules.aput(values["name"], values["task"], **_given(values))
+            await page.site.app.schedules.aput(values["name"], values["task"], **_given(page, values, old))
     except (ConfigurationError, MainspringError) as error:
         return _form(page, values, is_new=is_new, problem=str(error))
     return after(page.links("schedule", name=values["name"], done="schedule-saved"))
 
 
-def _given(values: dict[str, str]) -> dict[str, Any]:
+def _given(page: Page, values: dict[str, str], old: ScheduleView | None) -> dict[str, Any]:
     try:
         args = json.loads(values["args"] or "{}")
     except (ValueError, RecursionError) as error:
         raise InvalidOption(f"the arguments are not JSON: {error}") from None
     if not isinstance(args, dict):
         raise InvalidOption("the arguments are not a JSON object: give them by their names")
+    task = page.site.app.task_named(values["task"])
+    args = restored(args, {} if old is None else old.args, task.codec.secrets)
     when = (
         {"cron": values["cron"], "tz": values["tz"] or "UTC"}
         if values["kind"] == "cron"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from functools import reduce
 from itertools import groupby
-from typing import Any
+from operator import add
 
+from mainspring.model.stats import EVENTS, Histogram, Point, Series
 from mainspring.web.pages.charts import Span
 
 __all__ = ["History"]
@@ -24,10 +25,10 @@ class History:
     """What happened, point by point."""
 
     span: Span
-    points: Sequence[Any]
+    points: Sequence[Point]
 
     @classmethod
-    def of_series(cls, series: Any, zone: tzinfo) -> History:
+    def of_series(cls, series: Series, zone: tzinfo) -> History:
         """What `app.stats` gives, as the charts want it: without the point that has not ended yet (its numbers would
         look like a fall), and several made one where there are more than can be told apart."""
         step, points = round(series.seconds_per_point), list(series.points)
@@ -50,9 +51,10 @@ class History:
         """Of "wait" or "run" times, that percentile in seconds per point."""
         return [getattr(point, name).percentile(share) for point in self.points]
 
-    def merged(self, name: str) -> Any:
+    def merged(self, name: str) -> Histogram:
         """The "wait" or "run" times of all points together."""
-        return reduce(lambda one, other: one + other, (getattr(point, name) for point in self.points))
+        times: list[Histogram] = [getattr(point, name) for point in self.points]
+        return reduce(add, times, Histogram())
 
     def backlog(self, now: int) -> list[int]:
         """How many jobs waited at the end of each point, reckoned back from how many do now: what came, less what was
@@ -65,10 +67,16 @@ class History:
         return back[::-1]
 
 
-def _joined(points: Sequence[Any], seconds: int) -> list[Any]:
+def _joined(points: Sequence[Point], seconds: int) -> list[Point]:
     """Points of that length, made of shorter ones; always of the same, whenever one looks."""
-    joined: list[Any] = []
-    for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds):
-        joined.append(reduce(lambda one, other: one + other, some))
+    joined = [_sum(list(some)) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
     # The first one may be a part only.
     return joined[1:] if len(joined) > 1 else joined
+
+
+def _sum(points: Sequence[Point]) -> Point:
+    first = points[0]
+    events = {name: sum(getattr(point, name) for point in points) for name in EVENTS}
+    wait = reduce(add, (point.wait for point in points))
+    run = reduce(add, (point.run for point in points))
+    return Point(first.at, **events, wait=wait, run=run)

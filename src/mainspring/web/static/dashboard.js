@@ -85,8 +85,11 @@ function morph(old, fresh) {
   }
 }
 
+// Whoever ticks or writes something is not to have it changed under his hands.
+const WRITTEN = "input:not([type=checkbox], [type=radio]), select, textarea";
 function busy(part) {
-  return part.matches(":has(input:checked)") || part.contains(document.activeElement?.closest("input, select, textarea"));
+  const written = document.activeElement?.closest(WRITTEN);
+  return part.matches(":has(input:checked)") || (written && part.contains(written));
 }
 
 async function look() {
@@ -279,7 +282,7 @@ let going = 0;
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]")) return;
-  if (event.target.closest("input:not([type=checkbox], [type=radio]), textarea, select")) {
+  if (event.target.closest(WRITTEN)) {
     if (event.key === "Escape") event.target.blur();
     return;
   }

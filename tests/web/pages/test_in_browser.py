@@ -1,0 +1,248 @@
+"""The dashboard in a real browser: it can be used by everybody, follows what happens, and does what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from mainspring import Mainspring, State
+from web.browsing import Console, assert_accessible
+
+from .. import showcase
+
+Open = Callable[..., Page]
+Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def busy_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with something in every state."""
+    file = tmp_path_factory.mktemp("busy") / "jobs.db"
+    with showcase.make(f"sqlite:///{file}") as app:
+        showcase.fill(app, many=24)
+    return file
+
+
+@pytest.fixture
+def shop(busy_file: Path) -> Iterator[Mainspring]:
+    """The app on it."""
+    with showcase.make(f"sqlite:///{busy_file}") as app:
+        yield app
+
+
+PAGES = {
+    "overview": "/",
+    "jobs": "/jobs",
+    "jobs that are dead": "/jobs?state=dead",
+    "no job": "/jobs?task=nothing",
+    "queues": "/queues",
+    "queue": "/queue?name=photos",
+    "limits": "/queue/limits?name=photos&of=one&partition=alps",
+    "question": "/queue/pause?name=email",
+    "dead letters": "/dead",
+    "schedules": "/schedules",
+    "schedule": "/schedule?name=morning%20report",
+    "schedule, edited": "/schedule/edit?name=morning%20report",
+    "workers": "/workers",
+    "flows": "/flows",
+    "webhooks": "/webhooks",
+    "audit log": "/audit",
+    "tasks": "/enqueue",
+    "enqueue": "/enqueue?task=send_receipt",
+    "gone": "/job?id=none",
+}
+
+
+def pages_of(shop: Mainspring) -> dict[str, str]:
+    """All kinds of pages, those of single jobs and flows too."""
+    singles = {f"job that is {state}": f"/job?id={shop.jobs.find(state=state, limit=1)[0].id}" for state in State}
+    flows = {f"flow {flow.name}": f"/flow?id={flow.id}" for flow in shop.flows.list()}
+    odd = {f"hostile job {n}": f"/job?id={job.id}" for n, job in enumerate(shop.jobs.find(task="odd", limit=2))}
+    edited = {"job, edited": singles["job that is dead"].replace("/job?", "/job/edit?")}
+    return PAGES | singles | flows | odd | edited
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_is_accessible_and_fits(
+    shop: Mainspring, serve: Serve, page: Open, console: Console, colours: str, width: int
+) -> None:
+    """axe finds nothing serious, nothing is wider than the window, and the console has no complaint."""
+    console.expect("status of 404")
+    url = serve(shop)
+    shown = page(width=width, colours=colours)
+    for name, path in pages_of(shop).items():
+        shown.goto(url + path)
+        assert_accessible(shown)
+        wider = shown.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wider <= 0, f"{name} is {wider} px too wide"
+
+
+def test_a_dead_letter_is_retried(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/dead")
+    before = shop.jobs.count(state="dead", task="build_report")
+    group = shown.locator(".group", has_text="build_report")
+    group.get_by_role("button", name="Retry").click()
+    question = shown.get_by_role("dialog")
+    expect(question).to_contain_text("Retry 1 dead letter?")
+    question.get_by_role("button", name="Retry 1").click()
+    expect(shown.get_by_role("status")).to_contain_text("1 job queued again.")
+    expect(group).to_have_count(0)
+    assert shop.jobs.count(state="dead", task="build_report") == before - 1
+
+
+def test_a_queue_is_paused_and_resumed(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/queues")
+    row = shown.get_by_role("row", name="payments")
+    for verb, state in (("Pause", "paused"), ("Resume", "open")):
+        row = shown.get_by_role("row", name="payments") if shown.url.endswith("/queues") else shown.locator("main")
+        row.get_by_role("button", name=verb).click()
+        shown.get_by_role("dialog").get_by_role("button", name=verb).click()
+        expect(shown.get_by_role("heading", name="payments")).to_be_visible()
+        expect(shown.locator("#queue-state")).to_contain_text(state)
+        (queue,) = (each for each in shop.queues.list() if each.name == "payments")
+        assert queue.paused is (verb == "Pause")
+
+
+def test_a_no_changes_nothing_and_gives_the_focus_back(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/queue?name=email")
+    shown.get_by_role("button", name="Pause", exact=True).click()
+    shown.get_by_role("dialog").get_by_text("No, leave it").click()
+    expect(shown.get_by_role("dialog")).to_have_count(0)
+    expect(shown.get_by_role("button", name="Pause", exact=True)).to_be_focused()
+    assert not next(each for each in shop.queues.list() if each.name == "email").paused
+
+
+def test_a_limit_is_edited(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/queue?name=email")
+    shown.get_by_role("link", name="Edit limits").click()
+    shown.get_by_label("At once").fill("33")
+    shown.get_by_role("button", name="Set limits").click()
+    expect(shown.get_by_role("status")).to_contain_text("The limits hold from now on.")
+    expect(shown.locator("#queue-facts")).to_contain_text("33 at once")
+
+
+def test_a_schedule_is_run_now(shop: Mainspring, serve: Serve, page: Open) -> None:
+    before = shop.jobs.count(task="build_report")
+    shown = page(serve(shop) + "/schedules")
+    shown.get_by_role("row", name="monthly").get_by_role("button", name="Run now").click()
+    shown.get_by_role("dialog").get_by_role("button", name="Run it now").click()
+    expect(shown.get_by_role("heading", name="build_report")).to_be_visible()
+    assert shop.jobs.count(task="build_report") == before + 1
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_ticked_jobs_are_retried_with_and_without_script(
+    shop: Mainspring, serve: Serve, page: Open, javascript: bool
+) -> None:
+    url = serve(shop)
+    shown = page(url + "/jobs?state=dead&task=odd", javascript=javascript)
+    boxes = shown.locator("input[name=id]")
+    boxes.nth(0).check()
+    boxes.nth(1).check()
+    before = shop.jobs.count(state="dead")
+    shown.get_by_role("button", name="Retry…").click()
+    shown.get_by_role("button", name="Retry 2").click()
+    expect(shown.get_by_role("status")).to_contain_text("2 jobs queued again.")
+    assert shop.jobs.count(state="dead") == before - 2
+
+
+def test_without_script_everything_can_be_read(shop: Mainspring, serve: Serve, page: Open, console: Console) -> None:
+    console.expect("status of 404")
+    url = serve(shop)
+    shown = page(javascript=False)
+    for path in pages_of(shop).values():
+        shown.goto(url + path)
+        expect(shown.locator("main")).not_to_be_empty()
+    shown.set_viewport_size({"width": 390, "height": 800})
+    shown.goto(url + "/jobs")
+    shown.get_by_role("button", name="Menu").click()
+    shown.get_by_role("link", name="Queues").click()
+    expect(shown.get_by_role("heading", name="Queues")).to_be_visible()
+
+
+def test_a_list_follows_what_happens_and_keeps_the_readers_ticks(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/jobs?state=queued&queue=live")
+    expect(shown.get_by_text("No job fits")).to_be_visible()
+    first = shop.tasks["odd"].using(queue="live").enqueue("first")
+    expect(shown.locator("#job-rows tr")).to_have_count(1)
+    second = shop.tasks["odd"].using(queue="live").enqueue("second")
+    expect(shown.locator("#job-rows tr")).to_have_count(2)
+    expect(shown.locator("#job-rows tr").first).to_contain_text("second")
+    shown.locator(f"input[value='{first.id}']").check()
+    third = shop.tasks["odd"].using(queue="live").enqueue("third")
+    shown.locator(f"input[value='{first.id}']").uncheck()
+    expect(shown.locator(f"input[value='{third.id}']")).to_have_count(1)
+    expect(shown.locator(f"input[value='{first.id}']")).not_to_be_checked()
+    shop.jobs.delete([first.id, second.id, third.id])
+
+
+def test_a_hidden_tab_asks_for_nothing(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/queues")
+    asked: list[str] = []
+    shown.on("request", lambda request: asked.append(request.url))
+    with shown.expect_request("**/queues"):
+        pass
+    shown.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    shown.wait_for_load_state("networkidle")
+    asked.clear()
+    shown.wait_for_timeout(5_000)  # more than two of its pauses
+    assert asked == []
+    with shown.expect_request("**/queues"):
+        shown.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_it_can_be_worked_by_keys_alone(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/")
+    shown.keyboard.press("Tab")
+    expect(shown.get_by_text("Skip to the page")).to_be_focused()
+    shown.keyboard.press("Enter")
+    expect(shown.locator("main")).to_be_focused()
+    shown.keyboard.press("/")
+    expect(shown.get_by_role("searchbox")).to_be_focused()
+    shown.keyboard.press("Escape")
+    shown.keyboard.press("?")
+    expect(shown.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    shown.keyboard.press("Escape")
+    for key, title in (
+        ("q", "Queues"),
+        ("j", "Jobs"),
+        ("d", "Dead letters"),
+        ("s", "Schedules"),
+        ("w", "Workers"),
+        ("o", "Overview"),
+    ):
+        shown.keyboard.press("g")
+        shown.keyboard.press(key)
+        expect(shown.get_by_role("heading", name=title, level=1)).to_be_visible()
+    shown.keyboard.press("/")
+    shown.keyboard.type("example.com")
+    shown.keyboard.press("Enter")
+    expect(shown.get_by_label("Argument text")).to_have_value("example.com")
+
+
+def test_light_and_dark_are_switched_and_stay(shop: Mainspring, serve: Serve, page: Open) -> None:
+    for javascript in (True, False):
+        shown = page(serve(shop) + "/jobs", javascript=javascript)
+        ground = "getComputedStyle(document.body.parentElement).backgroundColor"
+        before = shown.evaluate(ground) if javascript else None
+        shown.get_by_role("button", name="Switch between light and dark").click()
+        expect(shown.locator("html")).to_have_attribute("data-theme", "dark")
+        shown.reload()
+        expect(shown.locator("html")).to_have_attribute("data-theme", "dark")
+        assert before is None or shown.evaluate(ground) != before
+
+
+def test_what_is_hostile_does_not_run(shop: Mainspring, serve: Serve, page: Open) -> None:
+    """The console fixture hears of what the policy forbade, too: nothing even tries."""
+    shown = page(serve(shop) + "/dead?task=odd")
+    shown.on("dialog", lambda dialog: pytest.fail(f"a script said {dialog.message}"))
+    for job in shop.jobs.find(task="odd"):
+        shown.goto(shown.url.partition("/dead")[0].partition("/job")[0] + f"/job?id={job.id}")
+        expect(shown.locator("#args")).to_be_visible()
