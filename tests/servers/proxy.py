@@ -45,6 +45,13 @@ class Proxy:
         user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
         return urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{self.port}"))
 
+    def lead_to(self, server: str) -> None:
+        """Whoever connects from now on comes to the server at that URL."""
+        parts = urlsplit(server)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._to = (parts.hostname, parts.port)
+
     def freeze(self) -> None:
         """From now on nothing goes through, and nobody is told: as behind a router that has died."""
         self._loop.call_soon_threadsafe(self._flows.clear)

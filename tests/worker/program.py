@@ -126,6 +126,7 @@ def leaves_one_behind() -> int:
 def says(ctx: Context, lines: int) -> str:
     for n in range(lines):
         ctx.log(f"line {{n}}")
+        ctx.output(f"{{n}} ")
         ctx.progress(100 * n / lines, f"at {{n}}")
     note("said")
     while not (HERE / "go").exists():

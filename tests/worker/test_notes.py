@@ -32,9 +32,10 @@ from mainspring.store.base import (
 )
 from mainspring.worker.completer import Completer
 from mainspring.worker.notebook import Notebook
+from mainspring.worker.output import OUTPUT_KEPT
 from mainspring.worker.run import Run
 
-from .scene import NotesOnTheWay, ended, path_of, until, working
+from .scene import AT_ONCE, NotesOnTheWay, ended, path_of, until, working
 
 
 async def test_lines_are_written_once_whatever_replies_are_lost(
@@ -77,6 +78,81 @@ async def test_lines_that_come_while_others_are_written_stand_after_them(app: Ma
         await ended(*jobs)
     for job, name in zip(jobs, "abc", strict=True):
         assert [line.text for line in app.jobs.log(job.id)] == [f"{name} {number}" for number in range(300)]
+
+
+@pytest.mark.parametrize("executor", ["loop", "thread"])
+async def test_output_arrives_as_it_was_put_out(app: Mainspring, executor: str) -> None:
+    """However much of it, in however small parts, from wherever the task runs."""
+    words = [f"{number} " for number in range(2000)]
+
+    def put_out(ctx: Context) -> None:
+        for word in words:
+            ctx.output(word)
+
+    async def put_out_slowly(ctx: Context) -> None:
+        for number, word in enumerate(words):
+            ctx.output(word)
+            if number % 100 == 0:
+                await asyncio.sleep(0.02)
+
+    job = app.task(put_out if executor == "thread" else put_out_slowly).enqueue()  # type: ignore[arg-type]
+    async with working(app):
+        await ended(job)
+    seen = app.jobs.get(job.id)
+    assert seen.output == "".join(words)
+    assert len(seen.record.output) < 200  # a few times a second, and not each word by itself
+
+
+async def test_output_is_written_once_whatever_replies_are_lost(
+    app: Mainspring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, go_on = NotesOnTheWay(monkeypatch, app.store, lost=3), threading.Event()
+    notes.through.set()
+
+    @app.task
+    def work(ctx: Context) -> None:
+        for number in range(5):
+            ctx.output(f"{number} ")
+            go_on.wait(0.05)
+        assert go_on.wait(20)
+        ctx.output("last")
+
+    job = work.enqueue()
+    async with working(app):
+        await until(lambda: not notes.lost)
+        go_on.set()
+        await ended(job)
+    assert app.jobs.get(job.id).output == "0 1 2 3 4 last"
+
+
+async def test_the_last_output_is_kept(app: Mainspring) -> None:
+    """A run may put out as much as it likes."""
+
+    @app.task
+    def work(ctx: Context) -> None:
+        for number in range(300):
+            ctx.output(f"{number:03}" + "x" * 9_997)
+        ctx.output("\x00\ud800 end")
+
+    job = work.enqueue()
+    async with working(app):
+        await ended(job)
+    output = app.jobs.get(job.id).output
+    assert OUTPUT_KEPT - 20_000 < len(output) <= OUTPUT_KEPT
+    assert output.endswith("x" * 9_997 + "\ufffd\ufffd end")
+
+
+async def test_an_attempt_that_puts_something_out_begins_anew(app: Mainspring) -> None:
+    @app.task(retry=AT_ONCE)
+    def work(ctx: Context) -> None:
+        ctx.output(f"attempt {ctx.attempt}")
+        if ctx.attempt < 2:
+            raise ValueError
+
+    job = work.enqueue()
+    async with working(app):
+        await ended(job)
+    assert app.jobs.get(job.id).output == "attempt 2"
 
 
 # --- the notebook itself, on a store ---------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ async def test_what_it_says_is_seen_while_it_runs(jobs: Any, tmp_path: Path) -> 
         await job.arefresh()
         assert (job.progress, job.progress_text) == (100, "done")
         assert [line.text for line in jobs.app.jobs.log(job.id)] == [f"line {n}" for n in range(50)]
+        assert jobs.app.jobs.get(job.id).output == "".join(f"{n} " for n in range(50))
 
 
 async def test_flows_go_through_processes(jobs: Any) -> None:

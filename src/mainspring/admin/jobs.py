@@ -34,12 +34,12 @@ __all__ = ["JobCount", "JobPage", "Jobs", "Where"]
 PAGE_LIMIT = 1000
 TEXT_LENGTH = 500
 """How long a text may be that is searched for."""
-LOOKS_PER_PAGE = 10
+LOOKS_PER_PAGE = 6
 """How often one page asks the store on while it is not full: each time it reads only so many jobs that do not fit."""
 
 EACH_TALLIED = 10_000
 """How far a queue and state are counted, where it has to be quick."""
-MOST_TALLIED = 200_000
+MOST_TALLIED = 100_000
 """How many jobs are looked at then, where not all of them may fit."""
 
 DEAD_GROUPED = 5000

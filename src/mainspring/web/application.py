@@ -87,7 +87,7 @@ def create_app(
 
 @asynccontextmanager
 async def _closing(web: FastAPI) -> AsyncIterator[None]:
-    """Where this runs alone, its event loop ends with it, and what the store was asked by on that is to be closed before.
+    """Where this runs alone, its event loop ends with it, and what the store was asked by on that is closed before.
     An application that this is mounted in does not call this, and goes on."""
     yield
     await web.state.site.app.aclose()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from mainspring import Mainspring
+from mainspring import Mainspring, StoreUnavailable
 from mainspring.model.states import State
 from mainspring.web import job_url, ticket
 from mainspring.web.live import hub, streams
@@ -247,6 +247,30 @@ class TestTheWay:
         assert missing.status_code == 404
         assert missing.headers["content-type"] == "application/problem+json"
 
+    async def test_streams_outlive_a_store_that_does_not_answer_for_a_while(
+        self, app: Mainspring, teller: Teller, base: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They wait, and are told what has happened meanwhile."""
+        monkeypatch.setattr(hub, "OUTAGE_SECONDS", 0.05)
+        job = app.tasks["work"].enqueue(1)
+        driver = type(app.store.async_driver())
+        run, failures = driver.run, 0
+
+        async def failing(self: object, request: object) -> object:
+            nonlocal failures
+            failures += 1
+            raise StoreUnavailable("it is away")
+
+        async with listening(job_url(job, base)) as listener:
+            await listener.heard("snapshot")
+            with monkeypatch.context() as away:
+                away.setattr(driver, "run", failing)
+                app.jobs.cancel(job.id)
+                await until(lambda: failures > 3)
+            assert driver.run is run
+            assert (await listener.heard("done"))["state"] == "cancelled"
+        assert [event.name for event in listener.events] == ["snapshot", "done"]
+
     async def test_many_streams_of_one_job_are_one_to_the_store(
         self, app: Mainspring, teller: Teller, base: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -380,6 +404,10 @@ class TestCancelling:
             assert (response.status_code, response.json()) == (202, {"cancelled": True})
             assert (await listener.heard("done"))["state"] == "cancelled"
             assert (await client.post(url, content='{"event": "cancel"}')).json() == {"cancelled": False}
+        assert [(entry.actor, entry.action, entry.count) for entry in app.audit.list()] == [
+            ("a ticket", "jobs.cancel", 0),
+            ("a ticket", "jobs.cancel", 1),
+        ]
 
     async def test_other_tickets_do_not(self, app: Mainspring, serve: Callable[..., str]) -> None:
         stranger = serve(app, auth=lambda request: None)

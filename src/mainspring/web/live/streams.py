@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse, Response
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from mainspring.audit import acting
+from mainspring.web.identity import Identity
 from mainspring.web.live.access import pass_for, shared_with
 from mainspring.web.live.desk import AtDesk, Desk
 from mainspring.web.live.events import END, Seen, expired, snapshot_of
@@ -95,7 +97,9 @@ async def tell(
         told = None
     if told != {"event": "cancel"}:
         raise Problem('The only event that can be told is {"event": "cancel"}.')
-    count = await desk.app.jobs.acancel(id)
+    identity: Identity = request.scope["mainspring.identity"]
+    with acting(identity.name if identity.role else "a ticket"):
+        count = await desk.app.jobs.acancel(id)
     return JSONResponse({"cancelled": count > 0}, 202, headers=shared_with(request))
 
 

@@ -274,7 +274,7 @@ export class MainspringProgress extends HTMLElement {
   }
 
   attributeChangedCallback(name, before, after) {
-    if (!this.isConnected || before === after) return;
+    if (!this.#parts || !this.isConnected || before === after) return; // connectedCallback is still to come
     if (name === "job") this.#follow();
     else this.#name();
   }
