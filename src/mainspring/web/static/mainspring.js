@@ -9,7 +9,10 @@
 
 const FIRST_PAUSE = 500; // ms from a lost connection to the next attempt; doubled each time
 const LONGEST_PAUSE = 30_000;
+const LONGEST_OPENING = 10_000; // of a WebSocket
+const MOST_FAILURES = 3; // to open the first one; then it is done without
 const LONGEST_SILENCE = 40_000; // the server says something every 15 s; after so long the connection is dead
+const STREAMS = 1; // what a page follows beyond that shares a WebSocket: browsers have six connections to a server
 const LASTING = (status) => status >= 400 && status < 500 && ![408, 425, 429].includes(status);
 
 /* Follow the job at that URL (with its ticket, as `mainspring.web.job_url` makes it). Each handler gets the job as it is
@@ -63,6 +66,7 @@ export function watch(jobUrl, handlers = {}) {
     },
     gone: (data) => fail(data.detail, 404),
     expired: (data) => fail(data.detail, 403),
+    refused: (data) => fail(data.detail, 403),
   };
 
   function close() {
@@ -78,37 +82,43 @@ export function watch(jobUrl, handlers = {}) {
 
   async function connect() {
     stop = new AbortController();
-    const address = new URL(url);
-    if (last) address.searchParams.set("after", last);
-    const silence = watchdog(stop);
+    const web = Web.of(url);
+    if (web?.shares(url)) return read(web.events(url, last, stop.signal));
+    web?.began();
+    const silence = watchdog(() => stop.abort());
     try {
-      const response = await fetch(address, {
-        headers: { Accept: "text/event-stream" },
-        cache: "no-store",
-        signal: stop.signal,
-      });
-      if (LASTING(response.status)) {
-        fail((await response.json().catch(() => ({}))).detail ?? `The server says ${response.status}.`, response.status);
-      } else if (response.status === 204) {
-        close(); // it has told all before
-      } else if (!response.ok) {
-        throw new Error(`The server says ${response.status}.`);
-      } else {
-        await read(response.body, silence);
-      }
+      await stream(silence);
     } finally {
       silence.end();
+      web?.ended();
     }
   }
 
-  async function read(body, silence) {
-    for await (const event of events(body, silence.over)) {
-      if (event.retry) firstPause = event.retry;
-      if (!event.event) continue;
+  async function stream(silence) {
+    const address = new URL(url);
+    if (last) address.searchParams.set("after", last);
+    const response = await fetch(address, {
+      headers: { Accept: "text/event-stream" },
+      cache: "no-store",
+      signal: stop.signal,
+    });
+    if (LASTING(response.status)) {
+      fail((await response.json().catch(() => ({}))).detail ?? `The server says ${response.status}.`, response.status);
+    } else if (response.status === 204) {
+      close(); // it has told all before
+    } else if (!response.ok) {
+      throw new Error(`The server says ${response.status}.`);
+    } else {
+      await read(events(response.body, silence.over, (retry) => (firstPause = retry)));
+    }
+  }
+
+  async function read(told) {
+    for await (const { event, id, data } of told) {
       arrived();
       // First, so that a handler that fails does not bring the event again.
-      if (event.id !== undefined) last = event.id;
-      heard[event.event]?.(JSON.parse(event.data));
+      if (id !== undefined) last = id;
+      heard[event]?.(data);
       if (closed) return;
     }
   }
@@ -154,19 +164,144 @@ export function watch(jobUrl, handlers = {}) {
   return { job, close, cancel };
 }
 
-/* Aborts a connection on which nothing has come for too long. */
-function watchdog(stop) {
+/* What a page follows of one web: a stream or two, and over one WebSocket whatever is beyond them. */
+class Web {
+  static #all = new Map();
+  #address;
+  #streams = 0;
+  #socket = null;
+  #opened = false; // ever
+  #failures = 0; // to open it, one after the other
+  #listeners = new Map(); // by job
+  #left = new Set(); // jobs of which something may still come over the socket, and nobody listens
+
+  /* The web that the job is of; nothing where its address does not say. */
+  static of(url) {
+    const [, root] = EVENTS_OF_A_JOB.exec(url.pathname) ?? [];
+    if (root === undefined) return undefined;
+    const address = new URL(`${root}ws`, url);
+    address.protocol = url.protocol.replace("http", "ws");
+    if (!Web.#all.has(address.href)) Web.#all.set(address.href, new Web(address));
+    return Web.#all.get(address.href);
+  }
+
+  constructor(address) {
+    this.#address = address;
+  }
+
+  /* Whether the next one to follow that job goes over the socket. Not if what is on the way lets none through. */
+  shares(url) {
+    const job = jobOf(url);
+    const isPossible = this.#opened || this.#failures < MOST_FAILURES;
+    return this.#streams >= STREAMS && isPossible && !this.#listeners.has(job) && !this.#left.has(job);
+  }
+
+  began() {
+    this.#streams += 1;
+  }
+
+  ended() {
+    this.#streams -= 1;
+  }
+
+  /* The events of a job, after that one. Throws when the socket is lost. */
+  async *events(url, after, signal) {
+    const job = jobOf(url);
+    const ticket = url.searchParams.get("ticket");
+    const waiting = [];
+    let lost = null;
+    let isOver = false;
+    let wake = () => {};
+    const listener = {
+      request: JSON.stringify({ subscribe: job, ...(ticket && { ticket }), after }),
+      hear(message) {
+        waiting.push(message);
+        wake();
+      },
+      lose(error) {
+        lost ??= error;
+        wake();
+      },
+    };
+    signal.addEventListener("abort", () => listener.lose(new Error("closed")), { once: true });
+    this.#listeners.set(job, listener);
+    try {
+      this.#send(listener.request);
+      for (;;) {
+        while (waiting.length) {
+          isOver = LAST_EVENTS.includes(waiting[0].event);
+          yield waiting.shift();
+        }
+        if (lost) throw lost;
+        await new Promise((resolve) => (wake = resolve));
+      }
+    } finally {
+      this.#listeners.delete(job);
+      if (!isOver) this.#left.add(job);
+      if (this.#listeners.size === 0) this.#hangUp();
+      else this.#send(JSON.stringify({ unsubscribe: job }));
+    }
+  }
+
+  #send(text) {
+    if (!this.#socket) this.#open();
+    // When it opens, it begins with all that is asked for by then.
+    else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+
+  #open() {
+    this.#left.clear();
+    this.#failures += 1; // until it has opened
+    const socket = (this.#socket = new WebSocket(this.#address));
+    const lose = (why) => {
+      silence.end();
+      clearTimeout(opening);
+      if (this.#socket !== socket) return;
+      this.#hangUp();
+      for (const listener of [...this.#listeners.values()]) listener.lose(new Error(why));
+    };
+    const silence = watchdog(() => lose("The server has fallen silent."));
+    const opening = setTimeout(lose, LONGEST_OPENING, "No WebSocket comes through.");
+    socket.onopen = () => {
+      clearTimeout(opening);
+      this.#opened = true;
+      this.#failures = 0;
+      silence.over();
+      for (const { request } of this.#listeners.values()) socket.send(request);
+    };
+    socket.onmessage = ({ data }) => {
+      silence.over();
+      const message = JSON.parse(data);
+      if (this.#socket === socket) this.#listeners.get(message.job)?.hear(message);
+    };
+    // What a policy forbids ends in an error alone.
+    socket.onclose = socket.onerror = () => lose("The connection was lost.");
+  }
+
+  #hangUp() {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+  }
+}
+
+const LAST_EVENTS = ["done", "gone", "expired", "refused"];
+const EVENTS_OF_A_JOB = /^(.*\/)jobs\/([^/]+)\/events$/;
+const jobOf = (url) => decodeURIComponent(EVENTS_OF_A_JOB.exec(url.pathname)[2]);
+
+/* Gives a connection up on which nothing has come for too long. */
+function watchdog(giveUp) {
   let timer;
   const over = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => stop.abort(), LONGEST_SILENCE);
+    timer = setTimeout(giveUp, LONGEST_SILENCE);
   };
   over();
   return { over, end: () => clearTimeout(timer) };
 }
 
-/* The events of a stream: the fields of each, as text. */
-async function* events(body, something) {
+/* The events of a stream. */
+async function* events(body, something, retry) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
@@ -177,14 +312,14 @@ async function* events(body, something) {
       const parts = (rest + value).split("\n\n");
       rest = parts.pop();
       for (const part of parts) {
-        const event = {};
+        const fields = {};
         for (const line of part.split("\n")) {
           const colon = line.indexOf(":");
           if (colon < 1) continue; // a comment: the server is alive
-          event[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, "");
+          fields[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, "");
         }
-        if (event.retry) event.retry = Number(event.retry) || undefined;
-        yield event;
+        if (Number(fields.retry)) retry(Number(fields.retry));
+        if (fields.event) yield { event: fields.event, id: fields.id, data: JSON.parse(fields.data) };
       }
     }
   } finally {
