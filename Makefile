@@ -19,7 +19,7 @@ demo-web: $(VENV)/.demo-web ## The same as a web page, until Ctrl-C: drop photos
 
 .PHONY: test
 test: check ## Set up, check the code, run all tests
-	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not browser"
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone and not browser"
 	$(RUN)/python -m pytest -m "alone and not browser"
 
 .PHONY: test-web

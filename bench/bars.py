@@ -40,6 +40,7 @@ class Bar:
 _EVERYWHERE = {
     "import": Bar(most=250),
     "enqueue_many": Bar(least=40_000),
+    "drain_counted": Bar(ratio=0.95),
     "drain_queued": Bar(ratio=0.85),
     "drain_finished": Bar(ratio=0.85),
     "memory": Bar(most=80),

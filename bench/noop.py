@@ -1,6 +1,7 @@
 """The program under measurement: tasks that do nothing, and a worker process that says how it went.
 
 MAINSPRING_URL=... python -m bench.noop drain QUEUE JOBS CONCURRENCY   run so many jobs, then say how long it took
+MAINSPRING_URL=... python -m bench.noop uncounted QUEUE JOBS CONCURRENCY   the same without counting for statistics
 MAINSPRING_URL=... python -m bench.noop share QUEUE CONCURRENCY        begin when a line comes in, end when no job comes
 MAINSPRING_URL=... python -m bench.noop wait QUEUE                     be a worker until a line comes in
 """
@@ -56,10 +57,10 @@ async def nap() -> None:
     await asyncio.sleep(0.01)
 
 
-def drain(queue: str, jobs: int, concurrency: int) -> None:
+def drain(queue: str, jobs: int, concurrency: int, stats: bool = True) -> None:
     """From the first run to the last settlement, and the worker's leaving."""
     Course.stop_after = jobs
-    Course.worker = app.worker([queue], concurrency=concurrency)
+    Course.worker = app.worker([queue], concurrency=concurrency, stats=stats)
     process = psutil.Process()
     before = process.cpu_times()
     Course.worker.run()
@@ -104,6 +105,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case "drain", queue, jobs, concurrency:
             drain(queue, int(jobs), int(concurrency))
+        case "uncounted", queue, jobs, concurrency:
+            drain(queue, int(jobs), int(concurrency), stats=False)
         case "share", queue, concurrency:
             share(queue, int(concurrency))
         case "wait", queue:

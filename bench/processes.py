@@ -78,9 +78,9 @@ def worker_process(url: str, *arguments: object) -> Iterator[WorkerProcess]:
         process.stdin.close()
 
 
-def drain(url: str, queue: str, jobs: int, concurrency: int) -> dict[str, Any]:
-    """What one worker process says of having run so many jobs."""
-    with worker_process(url, "drain", queue, jobs, concurrency) as worker:
+def drain(url: str, queue: str, jobs: int, concurrency: int, *, counted: bool = True) -> dict[str, Any]:
+    """What one worker process says of having run so many jobs, `counted` for statistics or not."""
+    with worker_process(url, "drain" if counted else "uncounted", queue, jobs, concurrency) as worker:
         return worker.said()
 
 

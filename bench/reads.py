@@ -61,8 +61,8 @@ INSERT INTO mainspring_finished (
     finished_at, worker, cancel_requested, result, error, history, options, partition, cost
 )
 SELECT 'b' || substr('0000000000' || n, -10), {TASK}, {QUEUE}, {FINAL}, {ARGS}, 5, 1, 0, 0, 1,
-       :now - 2 * {SIZE} + n, :now - 2 * {SIZE} + n, :now - 2 * {SIZE} + n, :now - {SIZE} + n, 'w', :false, '1', {ERROR},
-       '[]', {OPTIONS}, '', 1
+       :now - 2 * {SIZE} + n, :now - 2 * {SIZE} + n, :now - 2 * {SIZE} + n, :now - {SIZE} + n, 'w', :false, '1',
+       {ERROR}, '[]', {OPTIONS}, '', 1
 FROM n;
 """
 QUEUES = f"INSERT INTO mainspring_queues (name) SELECT DISTINCT {QUEUE} FROM n;"

@@ -93,6 +93,19 @@ def plain_drain(ground: Ground, sizes: Sizes) -> Iterator[Figure]:
     yield Figure("drain_memory", "its memory afterwards", statistics.median(memory), "MB")
 
 
+def statistics_kept(ground: Ground, sizes: Sizes) -> Iterator[Figure]:
+    """The same drain with and without counting for statistics."""
+
+    def rate(counted: bool) -> float:
+        url = ground.fresh()
+        enqueue_noops(url, sizes.jobs)
+        said = drain(url, "default", sizes.jobs, sizes.concurrency, counted=counted)
+        return float(said["ran"] / said["seconds"])
+
+    on, off = alternating(sizes, lambda: rate(True), lambda: rate(False))
+    yield Figure("drain_counted", "drain, with statistics", on, "jobs/s", Beside("without", off))
+
+
 def backlog(ground: Ground, sizes: Sizes) -> Iterator[Figure]:
     """The same drain beside a long queue, and on top of a long history."""
     queued, finished = ground.fresh(), ground.fresh()
@@ -228,6 +241,7 @@ SECTIONS: Mapping[str, Section] = {
     "import": start,
     "enqueue": enqueue,
     "drain": plain_drain,
+    "stats": statistics_kept,
     "backlog": backlog,
     "two": two_workers,
     "gates": gates,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mainspring.audit import audited, selection
 from mainspring.clock import moment, new_id
-from mainspring.model.job import JobRecord
+from mainspring.errors import UnknownParent
+from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.states import LIVE, State
 from mainspring.store.base import AlterRequest, Filter, FindRequest, InsertRequest, Verb
 from mainspring.twin import Steps, ask
@@ -87,18 +88,26 @@ def _watch_ends(app: Mainspring, jobs: Sequence[JobRecord]) -> Steps[None]:
     wanted = [job for job in jobs if app.webhooks.telling.tells_of_cancelling(job.task, job.queue)]
     # One that runs ends with its present lease if its run is cancelled, which its worker tells itself.
     leases = {job.id: job.lease - (job.state is State.RUNNING) for job in wanted}
-    made = [witness(id, lease) for id, lease in leases.items()]
-    if not made:
-        return
-    replies = yield from ask(InsertRequest(tuple(made)))
-    there = tuple(reply.id for reply in replies if reply.existed)
+    there = yield from _insert_witnesses({id: witness(id, lease) for id, lease in leases.items()})
     if there:
         # It waits still, or it has seen an end that was taken back since; then it takes another one.
-        page = yield from ask(FindRequest(Filter(ids=there, states=(State.BLOCKED,)), len(there)))
-        used = set(there).difference(job.id for job in page.jobs)
-        again = [witness(id, leases[id], new_id()) for id, one in zip(leases, made, strict=True) if one.id in used]
-        if again:
-            yield from ask(InsertRequest(tuple(again)))
+        page = yield from ask(FindRequest(Filter(ids=tuple(there.values()), states=(State.BLOCKED,)), len(there)))
+        waiting = {job.id for job in page.jobs}
+        used = [id for id, one in there.items() if one not in waiting]
+        yield from _insert_witnesses({id: witness(id, leases[id], new_id()) for id in used})
+
+
+def _insert_witnesses(witnesses: Mapping[str, NewJob]) -> Steps[dict[str, str]]:
+    """Store them, by the jobs that they watch; gives the ids of those that were there already, likewise."""
+    left = dict(witnesses)
+    while left:
+        try:
+            replies = yield from ask(InsertRequest(tuple(left.values())))
+        except UnknownParent as gone:
+            del left[gone.parent_id]  # it was deleted just now
+        else:
+            return {id: reply.id for id, reply in zip(left, replies, strict=True) if reply.existed}
+    return {}
 
 
 def _reason(why: str) -> str:

@@ -76,7 +76,7 @@ def audited(
     except MainspringError:
         yield from ask(ConfigureRequest(audit=replace(entry, count=0)), tx)
         raise
-    yield from ask(ConfigureRequest(audit=replace(entry, count=count(done))), tx)
+    yield from ask(ConfigureRequest(audit=replace(entry, count=int(count(done)))), tx)
     return done
 
 

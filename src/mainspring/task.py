@@ -21,7 +21,7 @@ from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.holes import Gap
-from mainspring.model.job import JobRecord, Key, NewJob
+from mainspring.model.job import Key, NewJob
 from mainspring.model.keys import IDEMPOTENCY_FOR, Debounce, KeyRule, Unique, idempotency
 from mainspring.model.limits import KEEP, Keep, check_cost
 from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority, check_tags
@@ -354,29 +354,6 @@ class Task(BoundTask[P, R_co]):
         """All arguments by name, as JSON values: those that are stored as `text`, and the defaults of the others."""
         args: dict[str, Any] = self.defaults | json.loads(text)
         return args
-
-    def again(self, record: JobRecord) -> BoundTask[P, R_co]:
-        """This task on the terms of a job of it: its queue, priority, options, partition and cost. Raises
-        `InvalidOption` for a job of `task.map(..., chunk=n)`, which is many calls in one."""
-        options = JobOptions.from_text(record.options)
-        if options.each:
-            raise InvalidOption(f"job {record.id} is many calls in one (chunk=), and has no arguments of its own")
-        override = replace(options, holes=(), parents=0)
-        # Other arguments may belong to another partition.
-        told_by_queue = self._app.partitioning(record.queue) is not None
-        return BoundTask(
-            self._app,
-            self,
-            replace(
-                self._terms,
-                queue=record.queue,
-                priority=record.priority,
-                override=override,
-                override_text=override.to_text(),
-                partition=None if told_by_queue else record.partition,
-                cost=record.cost,
-            ),
-        )
 
     # The codecs are made when first needed: then also those types can be found that the user's module defines after
     # the task, and a program that enqueues nothing need not load pydantic.

@@ -10,7 +10,6 @@ import pytest
 
 from mainspring import (
     ConfigurationError,
-    Flow,
     InvalidCron,
     InvalidOption,
     JobNotFound,
@@ -65,42 +64,6 @@ def test_counting_by_state(app: Mainspring, add: Add, hands: Hands) -> None:
     assert app.jobs.counts() == {State.SCHEDULED: 1, State.QUEUED: 1, State.DEAD: 1}
     assert app.jobs.counts(queue="default", state=["dead", "queued"]) == {State.DEAD: 1}
     assert app.jobs.counts(task="other") == {}
-
-
-def test_retrying_with_other_arguments(app: Mainspring, add: Add, hands: Hands) -> None:
-    job = add.using(priority=2, timeout="9s", retry=4, partition="acme", cost=3, queue="default").enqueue(1)
-    hands.kill(OSError("no disk"))
-    again = app.jobs.retry_with(job.id, {"n": 2}).refresh()
-    assert again.id != job.id
-    assert (again.args, again.state, again.priority) == ({"n": 2}, State.QUEUED, 2)
-    assert (again.partition, again.cost, again.record.options) == ("acme", 3, job.record.options)
-    assert job.refresh().state is State.DEAD
-    with pytest.raises(ValidationError, match="n='two'"):
-        app.jobs.retry_with(job.id, {"n": "two"})
-    with pytest.raises(JobNotFound):
-        app.jobs.retry_with("nobody", {"n": 2})
-
-
-def test_other_arguments_may_belong_to_another_partition(app: Mainspring, add: Add, hands: Hands) -> None:
-    app.queue("parted", partition="n")
-    job = add.using(queue="parted").enqueue(1)
-    assert (job.partition, app.jobs.retry_with(job.id, {"n": 2}).partition) == ("1", "2")
-
-
-def test_the_result_of_a_parent_is_not_waited_for_once_arguments_are_given(app: Mainspring, add: Add) -> None:
-    flow = Flow("sum")
-    first = flow.add(add.job(1))
-    second = flow.add(add.job(first.result))
-    flow.enqueue()
-    again = app.jobs.retry_with(second.job.id, {"n": 2}).refresh()
-    assert (again.state, again.flow_id, again.record.options) == (State.QUEUED, None, None)
-
-
-def test_a_job_of_many_calls_has_no_arguments_to_change(app: Mainspring, add: Add) -> None:
-    flow = add.map([1, 2, 3], chunk=3).enqueue()
-    (job,) = flow.jobs()
-    with pytest.raises(InvalidOption, match="many calls in one"):
-        app.jobs.retry_with(job.id, {"n": 2})
 
 
 def test_asking_for_no_ids_gives_no_jobs(app: Mainspring, add: Add) -> None:

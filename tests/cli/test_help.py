@@ -15,7 +15,7 @@ COMMANDS = [
     *("audit", "top", "web", "migrate", "doctor", "bench"),
 ]
 DEEPER = {
-    "jobs": ["list", "show", "why", "retry", "cancel", "reschedule", "delete"],
+    "jobs": ["list", "show", "why", "retry", "rerun", "errors", "cancel", "reschedule", "delete"],
     "flows": ["list", "show", "cancel"],
     "queues": ["list", "show", "pause", "resume", "limit"],
     "schedules": ["list", "pause", "resume", "run", "remove"],

@@ -69,9 +69,9 @@ def test_a_list_that_is_cut_says_so(busy: Project) -> None:
 def test_json_has_stable_names_and_iso_times(busy: Project) -> None:
     (job, _) = busy.json("jobs", "list", "--app", "shop.jobs", "--state", "dead")
     assert list(job) == [
-        "id", "task", "queue", "partition", "flow", "state", "priority", "args", "attempt", "crashes", "created_at",
-        "run_at", "started_at", "finished_at", "worker", "cancel_requested", "progress", "progress_text", "reason",
-        "error",
+        "id", "task", "queue", "partition", "flow", "state", "priority", "args", "tags", "attempt", "crashes",
+        "created_at", "run_at", "started_at", "finished_at", "worker", "cancel_requested", "progress", "progress_text",
+        "reason", "error",
     ]  # fmt: skip
     assert job["created_at"].endswith("Z")
     assert job["error"] == {"type": "ValueError", "message": "no address: y"}
@@ -231,3 +231,34 @@ def test_json_for_programs_is_ascii_also_on_a_terminal(project: Project) -> None
     _, shown = project.on_terminal("jobs", "list", "--json", "--app", "shop.jobs")
     assert shown.isascii()
     assert json.loads(shown)[0]["args"]["email"] == HOSTILE
+
+
+# --- tags, texts, groups of errors, once more ------------------------------------------------------------------------
+
+
+def test_jobs_are_chosen_by_tag_and_by_what_is_in_their_arguments(project: Project) -> None:
+    first = project.run("enqueue", "shop.jobs:app", "add", "a=1", "b=2", "--tag", "vip", "--tag", "x").stdout.strip()
+    second = project.run("enqueue", "shop.jobs:app", "send_welcome", "user_id=7", "email=Ada@b.c").stdout.strip()
+    (job,) = project.json("jobs", "list", "--tag", "vip", "--app", "shop.jobs:app")
+    assert (job["id"], job["tags"]) == (first, ["vip", "x"])
+    (job,) = project.json("jobs", "list", "--text", "ada@", "--app", "shop.jobs:app")
+    assert job["id"] == second
+    assert "vip, x" in project.run("jobs", "show", first, "--app", "shop.jobs:app").stdout
+    done = project.json("jobs", "cancel", "--tag", "vip", "--yes", "--app", "shop.jobs:app")
+    assert done == {"matched": 1, "changed": 1, "dry_run": False}
+    assert project.json("jobs", "delete", "--text", "ADA@", "--dry-run", "--app", "shop.jobs:app")["matched"] == 1
+
+
+def test_dead_letters_are_grouped_and_one_is_run_once_more(busy: Project) -> None:
+    dead = busy.json("jobs", "list", "--app", "shop.jobs", "--state", "dead")
+    groups = busy.json("jobs", "errors", "--app", "shop.jobs")
+    assert {(group["task"], group["type"]) for group in groups} == {("send_welcome", "ValueError")}
+    assert {id for group in groups for id in group["ids"]} == {job["id"] for job in dead}
+    group = groups[0]
+    assert group["message"] in busy.run("jobs", "errors", "--app", "shop.jobs").stdout
+    assert "no dead letter" in busy.run("jobs", "errors", "--app", "shop.jobs", "--queue", "nothing").stdout
+    args = '{"user_id": 7, "email": "ada@b.c"}'
+    new = busy.json("jobs", "rerun", dead[0]["id"], "--app", "shop.jobs", "--args", args)
+    assert (new["state"], new["args"]["email"], new["queue"]) == ("queued", "ada@b.c", "email")
+    refused = busy.run("jobs", "rerun", dead[0]["id"], "--app", "shop.jobs", "--args", "[1]", code=2)
+    assert "not a JSON object" in refused.stderr

@@ -90,6 +90,18 @@ def test_a_user_signs_in_and_a_program_shows_its_token(project: Project) -> None
     assert "correct horse" not in "".join(lines)
 
 
+def test_behind_a_proxy_that_takes_a_path_off_its_own_addresses_have_it(project: Project) -> None:
+    options = ["--root-path", "/jobs", "--proxy", "127.0.0.1", "--hosts", "shop.example"]
+    _, _, url = started(project, *options, "--user", f"ann:admin:{password(project)}")
+    headers = {"Host": "shop.example", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
+    with httpx.Client(base_url=url, headers=headers) as browser:
+        assert 'action="/jobs/login"' in browser.get("/login").text
+        done = browser.post("/login", data={"name": "ann", "password": "correct horse", "next": "/dead"})
+        assert done.headers["location"] == "/jobs/dead"
+        assert "Path=/jobs;" in done.headers["set-cookie"]
+        assert "Secure" in done.headers["set-cookie"]
+
+
 def test_a_head_that_never_ends_is_not_kept(project: Project) -> None:
     _, _, url = started(project)
     host, port = url.removeprefix("http://").split(":")
@@ -142,6 +154,7 @@ def test_with_a_way_to_know_who_asks_other_addresses_may_be_listened_on(project:
         (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
         (["--host", "192.0.2.1", "--proxy", "::1", "--proxy-user", "X-User:viewer"], "192.0.2.1"),
         (["--app", "shop.other:app"], "two apps"),
+        (["--root-path", "jobs"], "/jobs"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

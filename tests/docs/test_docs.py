@@ -22,6 +22,12 @@ from mainspring.model.durations import format_ms
 from mainspring.model.options import BEAT_MS, DEFAULT_PRIORITY, GRACE_MS, KEEP_MS, LEASE_MS, MAX_CRASHES, REAP_MS
 from mainspring.model.states import State
 from mainspring.store.base import LOG_LINES_KEPT
+from mainspring.web.application import MAX_BODY
+from mainspring.web.auth.throttle import FORGET_SECONDS
+from mainspring.web.guard import MAX_HEADER_BYTES, MAX_TARGET_BYTES
+from mainspring.web.secret import SHORTEST
+from mainspring.web.serve import GRACE_SECONDS
+from mainspring.web.sessions import LASTS_SECONDS
 from mainspring.worker.worker import DEFAULT_CONCURRENCY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,3 +132,14 @@ def test_the_defaults_are_those_of_the_code() -> None:
     assert table["arguments, results"] == (
         f"warned of over {WARN_BYTES >> 10} KiB, refused over {MAX_BYTES >> 20} MiB or deeper than {MAX_DEPTH}"
     )
+
+
+def test_the_bounds_of_the_web_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "web.md").read_text(encoding="utf-8")
+    assert f"{MAX_HEADER_BYTES >> 10} KiB of headers, {MAX_TARGET_BYTES >> 10} KiB of address" in text
+    assert f"{MAX_BODY >> 20} MiB of body" in text
+    assert f"A session ends after {LASTS_SECONDS // 3600} hours" in text
+    assert f"at least {SHORTEST} characters" in text
+    assert f"within some {['no', 'one', 'two'][GRACE_SECONDS]} seconds" in text
+    assert FORGET_SECONDS == 15 * 60
+    assert "forgotten after a quarter of an hour" in text

@@ -81,6 +81,20 @@ def test_photos_become_a_gallery_and_a_sheet(client: httpx.Client, album: str) -
     assert sheet.content.startswith(b"%PDF")
 
 
+def test_albums_have_a_sheet_each(site: PhotoSite, client: httpx.Client) -> None:
+    """Also when they are filled at the same time."""
+    albums = [client.post("/albums").headers["Location"] for _ in range(3)]
+    for _ in range(2):
+        for album in albums:
+            client.post(f"{album}/photos", content=picture())
+    for album in albums:
+        wait_for(settled(client, album))
+    with Mainspring(site.store) as app:
+        for album in albums:
+            newest = app.jobs.find(queue="sheets", partition=Path(album).name, limit=1)[0]
+            assert (newest.args, newest.result(timeout=0)) == ({"album": Path(album).name}, 2)
+
+
 def test_a_broken_photo_says_why_and_can_be_tried_again_or_replaced(client: httpx.Client, album: str) -> None:
     whole = picture(size=(640, 480))
     tile = client.post(f"{album}/photos", params={"name": "cut.jpg"}, content=whole[: len(whole) // 2]).text

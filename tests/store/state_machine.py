@@ -20,6 +20,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from mainspring.model.job import Claim, Edge, LogLine, NewJob, Note, Policy
 from mainspring.model.states import FINAL, State
+from mainspring.model.stats import EVENTS, HOUR_MS, MINUTE_MS, Cell, Report
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
@@ -45,6 +46,7 @@ from mainspring.store.base import (
     Store,
     Tick,
     Verb,
+    Window,
 )
 
 from .conformance.scene import DAY, presence, settlement
@@ -128,6 +130,28 @@ class Operations(SideBySide):
                 phase != "leave" and (reply.alive, sorted(reply.cancelled), reply.command),
             ),
         )
+
+    @rule(pick=picks, number=st.integers(1, 9), counted=st.dictionaries(st.sampled_from(EVENTS), st.integers(1, 5)))
+    def report(self, pick: int, number: int, counted: dict[str, int]) -> None:
+        """Also one that the store has had already."""
+        cell = Cell(self.now // MINUTE_MS * MINUTE_MS, "ab"[pick % 2], "mail", counted)
+        stats = (Report(f"life {pick % 3}", number, (cell,)),)
+        worker = presence(self.worker(pick), LEASE_MS)
+        self.ask(BeatRequest(worker, "stay", stats, now=self.now), lambda reply: (reply.now, reply.alive))
+
+    @rule()
+    def roll_up(self) -> None:
+        self.ask(PruneRequest({}, stats=True, now=self.now), lambda reply: None)
+
+    @rule(
+        queue=st.sampled_from([None, "a", "p"]),
+        window=st.builds(
+            Window, st.just(HOUR_MS), st.sampled_from([MINUTE_MS, HOUR_MS]), st.sampled_from([None, "queue", "task"])
+        ),
+    )
+    def look_back(self, queue: str | None, window: Window) -> None:
+        request = CountRequest(Filter(queue=queue), window, now=self.now)
+        self.ask(request, lambda reply: (reply.now, [(each.at, each.name, dict(each.numbers)) for each in reply.stats]))
 
     @rule(ms=spans)
     def time_passes(self, ms: int) -> None:

@@ -290,6 +290,8 @@ FILTERS = (
     Filter(queue="parted", partition="p1"),
     Filter(flow="flow 3"),
     Filter(since=T0 - 100_000, until=T0),
+    Filter(text="nowhere to be found"),
+    Filter(tag="nobody's", queue="bulk"),
 )
 
 
@@ -448,10 +450,16 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
         FindRequest(Filter(ids=named("busy")), with_log=True, bookmarks=tuple(map(Bookmark, named("busy"))), now=T0)
     ],
     "find stamps": [FindRequest(Filter(ids=(*named("busy"), *named("done"))), stamps=True, now=T0)],
+    "find briefly": [FindRequest(Filter(), BATCH, brief=True), FindRequest(Filter(states=(State.DEAD,)), brief=True)],
     "find the next page": [FindRequest(Filter(), 50, f"mainspring_jobs:{T0 - 1000}:bulk", now=T0)],
     "find old ones": [FindRequest(Filter(), 50, f"mainspring_finished:{T0 - 900_000}:done", now=T0)],
     "find flows": [FindRequest(Filter(), flows=True, now=T0), FindRequest(Filter(flow="flow 3"), flows=True, now=T0)],
     "count": [CountRequest(filter, now=T0) for filter in (*FILTERS, Filter(ids=named("bulk")))],
+    "count quickly": [
+        CountRequest(Filter(), each=1000, now=T0),
+        CountRequest(Filter(queue="bulk"), each=1000, now=T0),
+        *(CountRequest(filter, most=10_000, now=T0) for filter in FILTERS),
+    ],
     "configure": [ConfigureRequest(CHANGES, EVERYTHING, partition=("parted", "p9"), audit=AUDITED, now=T0)],
     "read the audit log": [ConfigureRequest(read=frozenset({"audit"}), limit=BATCH, before=(T0, "audit 1"), now=T0)],
 }

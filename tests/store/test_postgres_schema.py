@@ -156,6 +156,7 @@ WORDS = {
     "jobs delete": ("--state", "dead", "--yes"),
     "queues limit": ("default", "--concurrency", "3"),
     "jobs list": (),
+    "jobs errors": (),
     "flows list": (),
     "queues list": (),
     "schedules list": (),

@@ -196,6 +196,7 @@ EXCEPTIONS = {
     ("any_partition", "SCAN mainspring_partitions"): "ends at the first row",
     ("any_lane", "SCAN mainspring_lanes USING COVERING INDEX mainspring_lanes_cost"): "ends at the first row",
     ("gate_running", RUNNING): "an index of running jobs alone",
+    ("queue_names", "SCAN mainspring_queues"): "as many as there are queues",
     ("any_edge", "SCAN mainspring_edges USING COVERING INDEX mainspring_edges_parent"): "ends at the first row",
     ("parents_of", "USE TEMP B-TREE FOR ORDER BY"): "sorts the parents of the jobs that it is asked for",
     ("oldest_flows", "SCAN mainspring_flows USING COVERING INDEX mainspring_flows_page"): "in order, up to a limit",
@@ -261,6 +262,10 @@ INDEX_RANGES = re.compile(
 FLOW_RANGES = re.compile(
     r"SEARCH mainspring_(jobs|finished) USING (COVERING )?INDEX mainspring_(jobs|finished)_flow \(flow=\? AND state=\?"
 )
+ROW_RANGES = re.compile(
+    r"SEARCH (mainspring_jobs|mainspring_finished) USING INDEX mainspring_(jobs|finished)_page \(state=\?"
+)
+BY_QUEUE = re.compile(r"SEARCH (mainspring_jobs|n|j) USING .*\((queue=\?|rowid=\?)")
 IDS = re.compile(r"\((id|rowid|job)=\?\)$")
 TABLES = re.compile(r"(SCAN|SEARCH) (mainspring_(jobs|finished|log)|[jf])\b")
 
@@ -283,6 +288,23 @@ class TestSelections:
             # Sorted is only what has come out of the ranges, each of which has a limit.
             inside = [line for line in plans if "TEMP B-TREE" in line.text and "CO-ROUTINE" in "".join(line.within)]
             assert inside == [], filter
+
+    @pytest.mark.parametrize(
+        "others", [{}, {"states": (State.QUEUED, State.DEAD)}, {"queue": "queue 1"}, {"until": T0}]
+    )
+    def test_what_only_a_row_can_tell_is_read_in_the_order_of_an_index(
+        self, machine: Machine, others: dict[str, Any]
+    ) -> None:
+        for filter, cursor in product((Filter(text="a", **others), Filter(tag="a", **others)), CURSORS[:2]):
+            for request in (FindRequest(filter, cursor=cursor), CountRequest(filter), CountRequest(filter, most=5)):
+                reads = self.reads_of(machine.plans(request))
+                assert all(ROW_RANGES.match(read) or INDEX_RANGES.match(read) for read in reads), request
+
+    def test_a_quick_count_reads_by_queue_what_stands_by_queue(self, machine: Machine) -> None:
+        plans = machine.plans(CountRequest(Filter(), each=10))
+        by_queue = [read for read in self.reads_of(plans) if "queue=?" in read]
+        assert len(by_queue) >= 4
+        assert all(BY_QUEUE.match(read) or INDEX_RANGES.match(read) for read in self.reads_of(plans)), plans
 
     @pytest.mark.parametrize("verb", Verb)
     def test_an_alteration_walks_like_a_page(self, machine: Machine, verb: Verb) -> None:

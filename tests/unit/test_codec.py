@@ -31,6 +31,7 @@ from mainspring.errors import (
 )
 from mainspring.model.codec import MAX_BYTES, MAX_DEPTH, WARN_BYTES, ArgumentsCodec, PayloadWarning, ResultCodec
 from mainspring.model.holes import Pending
+from mainspring.model.secrets import Secret
 
 if TYPE_CHECKING:
     from nowhere import Nothing  # type: ignore[import-not-found]
@@ -251,6 +252,18 @@ def test_arguments_as_json_text_are_checked_like_any_others() -> None:
     for unsafe in ('{"value":"a\\ud800"}', '{"value":"a\\u0000"}'):
         with pytest.raises(UnsafeText):
             codec_of(str).encode_text(unsafe)
+
+
+def test_whatever_a_type_of_the_users_raises_about_a_text_is_a_refusal() -> None:
+    def refuse(value: Any) -> Any:
+        raise RuntimeError(f"cannot look at {value}")
+
+    odd = Annotated[int, pydantic.PlainValidator(refuse)]
+    with pytest.raises(ValidationError, match=r"cannot take these arguments.*cannot look at 5"):
+        codec_of(odd).encode_text('{"value": 5}')
+    with pytest.raises(ValidationError) as refused:
+        codec_of(Secret[odd]).encode_text('{"value": 12345}')
+    assert "12345" not in str(refused.value)
 
 
 def test_the_result_of_another_job_is_no_argument_outside_a_flow() -> None:

@@ -52,12 +52,25 @@ def choose(page: Page, files: list[Path]) -> None:
 
 def test_from_the_first_photo_to_the_pdf(site: PhotoSite, page: Callable[..., Page], photos: list[Path]) -> None:
     """Each photo's bar moves, the broken one says why and is replaced, and the sheet comes by itself."""
+    with Image.open(photos[0]) as small:
+        small.resize((6000, 4500)).save(photos[0])  # so that it takes a moment
     shown = page(site.url)
     expect(shown.get_by_role("heading", level=1)).to_have_text("Drop your photos. Close the tab.")
+    shown.evaluate(
+        """() => {
+          window.moved = [];
+          document.addEventListener("job-progress", ({ target, detail }) => {
+            if (target.getAttribute("label") === "Hafen.jpg") moved.push(detail.progress ?? 0);
+          });
+        }"""
+    )
     choose(shown, photos)
     expect(shown).to_have_url(re.compile("/albums/"))
     expect(shown.get_by_role("listitem")).to_have_count(4)
     expect(shown.locator(".tile.done")).to_have_count(3)
+    moved = shown.evaluate("moved")
+    assert moved == sorted(moved)
+    assert any(0 < each < 100 for each in moved)
     broken = shown.locator(".tile.wrong")
     expect(broken).to_contain_text("cut short.jpg is broken")
     expect(shown.get_by_text("3 of 4 developed · 1 went wrong")).to_be_visible()

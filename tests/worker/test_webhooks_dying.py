@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from servers.receiver import Receiver, receiving
 
-from mainspring import Flow, Mainspring, State, chain, group
+from mainspring import Flow, Mainspring, State, altering, chain, group
 
 from .places import Place
 from .scene import wait_until
@@ -143,7 +143,7 @@ def test_one_that_was_about_to_be_cancelled_when_somebody_died_is_told_when_it_i
         raise KeyboardInterrupt
 
     with monkeypatch.context() as dying:
-        dying.setattr("mainspring.altering.alter", die)
+        dying.setattr(altering, "AlterRequest", die)
         with pytest.raises(KeyboardInterrupt):
             job.cancel()
     assert job.refresh().state is State.SCHEDULED
@@ -162,17 +162,36 @@ def test_a_witness_says_nothing_of_another_end(
     app = declared(place, receiver)
     job = place.enqueue("work", 1)
 
-    def none(*args: Any, **options: Any) -> Any:
-        return 0
-        yield
+    def die(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
 
-    with monkeypatch.context() as never:
-        never.setattr("mainspring.altering.alter", none)
-        job.cancel()
+    with monkeypatch.context() as dying:
+        dying.setattr(altering, "AlterRequest", die)
+        with pytest.raises(KeyboardInterrupt):
+            job.cancel()
     place.worker()
     wait_until(lambda: app.jobs.count(task="mainspring.webhook.cancelled", state="completed") == 1)
     wait_until(lambda: receiver.received)
     assert told(receiver) == [("completed", job.id)]
+
+
+def test_one_that_is_deleted_while_it_is_being_cancelled_is_left_out(
+    place: Place, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = declared(place, receiver)
+    kept, deleted = place.enqueue("work", 1, delay="1h"), place.enqueue("work", 2, delay="1h")
+    real = altering.witness
+
+    def delete_first(job: str, lease: int, again: str = "") -> Any:
+        app.jobs.delete(deleted.id)
+        return real(job, lease, again)
+
+    monkeypatch.setattr(altering, "witness", delete_first)
+    assert app.jobs.cancel(queue="default") == 1
+    assert kept.refresh().state is State.CANCELLED
+    place.worker()
+    wait_until(lambda: receiver.received)
+    assert told(receiver) == [("cancelled", kept.id)]
 
 
 def test_one_that_is_cancelled_once_more_is_told_once_more(place: Place, receiver: Receiver) -> None:

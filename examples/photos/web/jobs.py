@@ -56,7 +56,11 @@ def take_photo(ctx: Context, album: str, photo: str, name: str, seed: int) -> Ph
     return _add(ctx, place, photo, name, lambda percent, text: ctx.progress(40 + 0.6 * percent, text))
 
 
-@app.task(queue=SHEET_QUEUE, retry=Retry(attempts=3, delay="1s"), debounce=Debounce("1s", max_delay="10s"))
+@app.task(
+    queue=SHEET_QUEUE,
+    retry=Retry(attempts=3, delay="1s"),
+    debounce=Debounce("1s", max_delay="10s", by=("album",)),
+)
 def draw_album(ctx: Context, album: str) -> int:
     """The contact sheet of what the album has by now; gives the number of photos."""
     place = _find(album)

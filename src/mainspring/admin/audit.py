@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,20 +75,13 @@ class Audit(Door):
         """A page of entries, newest first. Raises `InvalidOption`."""
         if type(limit) is not int or not 1 <= limit <= PAGE_LIMIT:
             raise InvalidOption(f"limit={quote(limit)} is not a whole number from 1 to {PAGE_LIMIT}")
-        before = None if cursor is None else _place(cursor)
+        before = None if cursor is None else place_in(cursor)
         request = ConfigureRequest(read=frozenset({"audit"}), limit=limit + 1, before=before)
         entries = (yield from ask(request)).audit
         more = len(entries) > limit
         return AuditPage(tuple(map(_view, entries[:limit])), cursor_at(entries[limit - 1]) if more else None)
 
     list, alist = twins(_list)
-
-
-def _place(cursor: str) -> builtins.tuple[int, str]:
-    try:
-        return place_in(cursor)
-    except (ValueError, AttributeError):
-        raise InvalidOption(f"cursor {quote(cursor)} is none of a page of the audit log") from None
 
 
 def _view(entry: AuditEntry) -> AuditView:

@@ -34,12 +34,12 @@ __all__ = ["JobCount", "JobPage", "Jobs", "Where"]
 PAGE_LIMIT = 1000
 TEXT_LENGTH = 500
 """How long a text may be that is searched for."""
-LOOKS_PER_PAGE = 10
+LOOKS_PER_PAGE = 6
 """How often one page asks the store on while it is not full: each time it reads only so many jobs that do not fit."""
 
 EACH_TALLIED = 10_000
 """How far a queue and state are counted, where it has to be quick."""
-MOST_TALLIED = 200_000
+MOST_TALLIED = 100_000
 """How many jobs are looked at then, where not all of them may fit."""
 
 DEAD_GROUPED = 5000
@@ -229,19 +229,6 @@ class Jobs(Door):
         return (yield from alter(Verb.REVIVE, _select_some(ids, where)))
 
     retry, aretry = twins(_retry)
-
-    def _retry_with(self, id: str, args: Mapping[str, Any]) -> Steps[Job[Any]]:
-        """Enqueue a job anew with other arguments, JSON values by name, and otherwise on the same terms (queue,
-        priority, options), but in no flow; gives the new job. The old one stays as it is.
-
-        Raises `JobNotFound`, `UnknownTask`, and as `Task.enqueue`; `InvalidOption` for a job that is many calls in one.
-        """
-        job = yield from self._get(id)
-        task = self._app.task_named(job.task)
-        given, named = task.codec.decode(task.codec.encode_text(json.dumps(args)))
-        return (yield from task.again(job.record)._enqueue(*given, **named))
-
-    retry_with, aretry_with = twins(_retry_with)
 
     def _reschedule(
         self,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.cli.job_views import job_json
-from mainspring.cli.options import Json, app_named, moment_of, outer_place
+from mainspring.cli.options import Json, app_named, json_object, moment_of, outer_place
 from mainspring.cli.output import for_people, one_line, print_json, say, warn
 from mainspring.errors import ConfigurationError, JobFailed
 from mainspring.job import Job
@@ -112,12 +112,7 @@ def _json_or_text(value: str) -> Any:
 def _checked(args: str, pairs: Sequence[str]) -> str:
     if pairs:
         raise ConfigurationError(f"both --args and {quote(pairs[0])} are given; give all arguments one way")
-    try:
-        value = json.loads(args)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"--args {quote(args)} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"--args {quote(args)} is not a JSON object: give the arguments by their names")
+    json_object("--args", args)
     return args
 
 

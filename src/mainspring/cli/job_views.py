@@ -8,11 +8,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from mainspring.admin import ErrorGroup
 from mainspring.cli.output import Column, ago, block, for_people, iso, one_line, say, span, table
 from mainspring.job import Attempt, Job
 from mainspring.model.states import FINAL, State
 
-__all__ = ["job_json", "show", "show_all", "whole_job_json"]
+__all__ = ["error_group_json", "job_json", "show", "show_all", "show_error_groups", "whole_job_json"]
 
 COLUMNS = (
     Column("ID", whole=True),
@@ -23,6 +24,36 @@ COLUMNS = (
     Column("WHEN", whole=True),
     Column("REASON", from_width=90),
 )
+
+
+ERROR_COLUMNS = (
+    Column("JOBS", right=True, whole=True),
+    Column("TASK", whole=True),
+    Column("ERROR", whole=True),
+    Column("MESSAGE", folds=True),
+    Column("NEWEST", whole=True),
+    Column("ONE OF THEM", whole=True, from_width=150),
+)
+
+
+def show_error_groups(groups: Iterable[ErrorGroup]) -> None:
+    """A table of what jobs died of."""
+    rows = [(f"{g.count:,}", g.task, g.type, g.message, ago(g.newest), g.ids[0]) for g in groups]
+    table(ERROR_COLUMNS, rows)
+
+
+def error_group_json(group: ErrorGroup) -> dict[str, Any]:
+    """A group of dead letters."""
+    return {
+        "task": group.task,
+        "type": group.type,
+        "message": group.message,
+        "example": group.example,
+        "count": group.count,
+        "newest": iso(group.newest),
+        "oldest": iso(group.oldest),
+        "ids": list(group.ids),
+    }
 
 
 def job_json(job: Job[Any]) -> dict[str, Any]:

@@ -7,9 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.cli.deeds import Deed, do, find, where_of
-from mainspring.cli.job_views import job_json, show, show_all, whole_job_json
-from mainspring.cli.options import App, Json, Url, Yes, existing, moment_of
-from mainspring.cli.output import one_line, print_json, say, warn
+from mainspring.cli.job_views import (
+    error_group_json,
+    job_json,
+    show,
+    show_all,
+    show_error_groups,
+    whole_job_json,
+)
+from mainspring.cli.options import App, Json, Url, Yes, existing, json_object, moment_of
+from mainspring.cli.output import for_people, one_line, print_json, say, warn
 from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError
 from mainspring.model.states import FINAL, LIVE, State
@@ -138,6 +145,61 @@ def retry(
     opened = existing(context, app, url)
     deed = Deed("retry", "retried", (*ended, State.SCHEDULED), (State.DEAD,), opened.jobs.retry)
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
+
+
+@commands.command()
+def rerun(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", hidden=True)],
+    args: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Other arguments, all of them, as one JSON object.")
+    ] = None,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Enqueue a new job like that one, with these arguments or others.
+
+    \b
+    mainspring jobs rerun 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70 --app shop.jobs:app --args '{"user_id": 8}'
+
+    The old one stays as it is. Other arguments are checked by the task, so the app is to be named for them.
+    """
+    job = existing(context, app, url).jobs.rerun(id, None if args is None else json_object("--args", args))
+    if as_json:
+        print_json(job_json(job))
+    else:
+        say(f"{job.id}  {one_line(job.task)} in queue {one_line(job.queue)}" if for_people() else job.id)
+
+
+@commands.command()
+def errors(
+    context: typer.Context,
+    queue: QueueOption = None,
+    task: TaskOption = None,
+    text: TextOption = None,
+    tag: TagOption = None,
+    since: Since = None,
+    until: Until = None,
+    app: App = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Group the newest 5,000 dead letters by what they died of.
+
+    \b
+    mainspring jobs errors --since 1d
+    """
+    where = where_of(None, queue, task, since, until, None, text, tag)
+    groups = existing(context, app, url).jobs.errors(**where)
+    if as_json:
+        print_json([error_group_json(group) for group in groups])
+    elif not groups:
+        say("no dead letter fits")
+    else:
+        show_error_groups(groups)
+        if groups.more:
+            warn(f"only the newest {groups.looked_at:,} were looked at")
 
 
 @commands.command()

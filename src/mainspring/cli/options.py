@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +14,19 @@ from mainspring.errors import ConfigurationError, InvalidDuration, InvalidOption
 from mainspring.model.durations import to_ms
 from mainspring.model.text import quote
 
-__all__ = ["App", "Json", "Url", "Yes", "app_named", "existing", "moment_of", "outer_place", "perhaps_new", "when"]
+__all__ = [
+    "App",
+    "Json",
+    "Url",
+    "Yes",
+    "app_named",
+    "existing",
+    "json_object",
+    "moment_of",
+    "outer_place",
+    "perhaps_new",
+    "when",
+]
 
 App = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help="The app whose store is meant.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The store, such as sqlite:///jobs.db.")]
@@ -49,6 +62,17 @@ def moment_of(name: str, text: str) -> datetime:
         raise InvalidOption(
             f'{name} {quote(text)} cannot be read; write a time such as "2031-05-01 09:30" or "2031-05-01T09:30Z"'
         ) from None
+
+
+def json_object(name: str, text: str) -> dict[str, Any]:
+    """Arguments by their names. Raises `ConfigurationError`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{name} {quote(text)} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name} {quote(text)} is not a JSON object: give the arguments by their names")
+    return value
 
 
 def when(name: str, text: str | None) -> datetime | str | None:

@@ -71,7 +71,8 @@ class Sight:
 
     def rate(self, event: str) -> float:
         """How often it happened a second, lately."""
-        return sum(getattr(point, event) for point in self.series.points[-2:]) / self.recent_seconds
+        happened: int = sum(getattr(point, event) for point in self.series.points[-2:])
+        return happened / self.recent_seconds
 
 
 def sight_of(app: Mainspring, span: str) -> Sight:

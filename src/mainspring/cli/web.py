@@ -54,6 +54,7 @@ ProxyUserHeader = Annotated[
 ProxyRoleHeader = Annotated[
     str | None, typer.Option("--proxy-role", metavar="HEADER", help="The header in which they say his role.")
 ]
+RootPath = Annotated[str, typer.Option(metavar="PATH", help="The path under which a proxy serves it, and takes off.")]
 HashPassword = Annotated[bool, typer.Option("--hash-password", help="Ask for a password, print its hash, and end.")]
 MakeToken = Annotated[bool, typer.Option("--make-token", help="Print a new token and its hash, and end.")]
 Descriptor = Annotated[int | None, typer.Option("--listen-on", hidden=True)]
@@ -75,6 +76,7 @@ def web(
     proxy: ProxyNetworks = None,
     proxy_user: ProxyUserHeader = None,
     proxy_role: ProxyRoleHeader = None,
+    root_path: RootPath = "",
     hash_password: HashPassword = False,
     make_token: MakeToken = False,
     log_level: Level = LogLevel.INFO,
@@ -92,6 +94,8 @@ def web(
     it, and they outlast a restart. Put a proxy that speaks https in front of what other machines can reach.
     """
     require_extra()
+    if root_path and not root_path.startswith("/"):
+        raise ConfigurationError(f"--root-path {quote(root_path)}: write such as /jobs")
     if hash_password:
         return _print_hash()
     if make_token:
@@ -112,7 +116,7 @@ def web(
         logger.info("%s on %s, store %s", title, address_of(listening), opened.url)
         if not is_loopback(str(listening.getsockname()[0])):
             logger.warning("what other machines send here is not encrypted: put a proxy in front that speaks https")
-        serve(site, listening)
+        serve(site, listening, root_path=root_path)
     return None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mainspring.model.cursors import read_cursor
+
 __all__ = ["AuditEntry", "cursor_at", "place_in"]
 
 
@@ -33,8 +35,5 @@ def cursor_at(entry: AuditEntry) -> str:
 
 
 def place_in(cursor: str) -> tuple[int, str]:
-    """What `cursor_at` wrote. Raises `ValueError` for anything else."""
-    at, separator, id = cursor.partition(":")
-    if not separator:
-        raise ValueError(cursor)
-    return int(at), id
+    """What `cursor_at` wrote. Raises `InvalidOption` for anything else."""
+    return read_cursor(cursor)[1:]

@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 from mainspring.errors import (
     ConfigurationError,
     InvalidFlow,
+    MainspringError,
     PayloadTooDeep,
     PayloadTooLarge,
     UnsafeText,
@@ -156,14 +157,19 @@ class ArgumentsCodec:
         return data.decode(), gaps
 
     def encode_text(self, text: str) -> str:
-        """The same for arguments that come as JSON object text by name, from a command line or over HTTP."""
+        """The same for arguments that come as JSON object text by name, from a command line or over HTTP. Whatever the
+        user's own types raise about them is a `ValidationError` too."""
         try:
-            given = self._form.validator.validate_json(text)
+            return self.encode(*self._call(self._form.validator.validate_json(text)))
         except pydantic.ValidationError as error:
             if _has_lone_surrogate(text):
                 raise UnsafeText(f"{self._form.what}: {_LONE_SURROGATE}") from None
             raise self._refusal(error) from None
-        return self.encode(*self._call(given))
+        except MainspringError:
+            raise
+        except Exception as error:  # validators are the user's code, and the text may be anybody's
+            told = "" if self.secrets else f": {quote(error)}"
+            raise ValidationError(f"task {self.task!r} cannot take these arguments{told}") from error
 
     def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call, ready to be made: `function(*args, **kwargs)`, the injected parameter apart.

@@ -55,7 +55,7 @@ class SafeHeaders:
         is_static = inner_path(scope).startswith("/static/")
 
         async def guarded(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            if message["type"] == "http.response.start":
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", content_security_policy(nonce))

@@ -173,8 +173,8 @@ def wants_page(connection: HTTPConnection) -> bool:
 
 
 async def refuse(connection: HTTPConnection, details: Details, receive: Receive, send: Send) -> None:
-    """Answer whatever is asked with this problem; a WebSocket is not opened."""
-    if connection.scope["type"] == "http" or "websocket.http.response" in connection.scope.get("extensions", {}):
+    """Answer whatever is asked with this problem; a WebSocket is not opened, and its browser told no more than that."""
+    if connection.scope["type"] == "http":
         await answer(connection, details)(connection.scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": _reason(details)})

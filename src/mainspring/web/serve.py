@@ -68,8 +68,11 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(web: ASGIApp, listening: socket.socket) -> None:
-    """Serve it until SIGINT or SIGTERM; a second one ends it at once. To be called on the main thread."""
+def serve(web: ASGIApp, listening: socket.socket, *, root_path: str = "") -> None:
+    """Serve it until SIGINT or SIGTERM; a second one ends it at once. To be called on the main thread.
+
+    `root_path` is what a proxy has taken off the path of requests.
+    """
     config = uvicorn.Config(
         web,
         # The one that bounds what it keeps of a head that never ends.
@@ -83,6 +86,7 @@ def serve(web: ASGIApp, listening: socket.socket) -> None:
         server_header=False,
         access_log=False,
         log_config=None,
+        root_path=root_path.rstrip("/"),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -94,5 +98,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         logger.info("%s: stopping", signal.Signals(sig).name)
+        # What is cut off now is no error.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self.force_exit = self.should_exit
         self.should_exit = True

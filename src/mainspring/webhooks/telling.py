@@ -12,6 +12,7 @@ what is told: whoever tells of the same thing a second time makes the same job, 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,8 @@ __all__ = [
     "flow_witness",
     "witness",
 ]
+
+logger = logging.getLogger("mainspring.worker")
 
 DELIVERY = "mainspring.webhook"
 WITNESS = "mainspring.webhook.cancelled"
@@ -102,19 +105,27 @@ class Telling:
     # --- what workers tell ---
 
     def told(self, settled: Settled) -> Settled:
-        """With the deliveries about it, and the witnesses of jobs that it leaves behind, among its follow-ups."""
-        claim = settled.claim
-        if claim.task in OWN_TASKS:
+        """With the deliveries about it, and the witnesses of jobs that it leaves behind, among its follow-ups. Never
+        raises."""
+        try:
+            added = self._added(settled)
+        except Exception:
+            # How the queue of deliveries is partitioned may be foreign code. The job's end is worth more than its news.
+            logger.exception("job %s: webhooks cannot be told of it", settled.claim.id)
             return settled
-        settlement = settled.settlement
-        name = event_name(settled)
-        added = [*self.witnesses(settlement.follow_ups)] if settlement.follow_ups else []
-        wanted = self._wanted(name, claim.task, claim.queue)
-        if wanted:
-            added += self.deliveries(_of_run(name, settled), wanted)
         if not added:
             return settled
+        settlement = settled.settlement
         return settled._replace(settlement=replace(settlement, follow_ups=(*settlement.follow_ups, *added)))
+
+    def _added(self, settled: Settled) -> list[NewJob]:
+        claim, left = settled.claim, settled.settlement.follow_ups
+        if claim.task in OWN_TASKS:
+            return []
+        added = self.witnesses(left) if left else []
+        name = event_name(settled)
+        wanted = self._wanted(name, claim.task, claim.queue)
+        return added + self.deliveries(_of_run(name, settled), wanted) if wanted else added
 
     def _wanted(self, event: str, task: str, queue: str) -> list[Webhook]:
         return [webhook for webhook in self._webhooks.values() if webhook.wants(event, task, queue)]

@@ -33,6 +33,10 @@ _NAMES = (
     *(f"run:{number}" for number in range(BUCKETS)),
 )
 
+_SHORT = 8192
+_BUCKETS = tuple(map(bucket, range(_SHORT)))
+"""For most times, without a call."""
+
 _Place = tuple[int, str, str]
 """Number of the minute since 1970, queue, task."""
 
@@ -45,6 +49,9 @@ class Counters:
         self._number = 0
         self._lock = threading.Lock()
         self._counted: dict[_Place, list[int]] = {}
+        self._minute, self._queue, self._task = -1, "", ""
+        """What was counted last, and `_numbers` of it."""
+        self._numbers: list[int] = []
         self._unheard: Report | None = None
         """What was reported, and is not known to have arrived."""
 
@@ -53,17 +60,19 @@ class Counters:
         at = claim.started_at
         ms = at - claim.run_at
         with self._lock:
-            numbers = self._at((at // MINUTE_MS, claim.queue, claim.task))
+            numbers = self._at(at // MINUTE_MS, claim.queue, claim.task)
             numbers[_STARTED] += 1
-            numbers[_WAIT + bucket(ms)] += 1
-            if ms > 0:
+            if 0 <= ms < _SHORT:
+                numbers[_WAIT + _BUCKETS[ms]] += 1
                 numbers[_WAIT_MS] += ms
+            else:
+                _long(numbers, _WAIT, _WAIT_MS, ms)
 
     def settled(self, batch: Iterable[Settled]) -> None:
         """The store has applied what was decided about these runs."""
         with self._lock:
             for claim, outcome, settlement, at in batch:
-                numbers = self._at((at // MINUTE_MS, claim.queue, claim.task))
+                numbers = self._at(at // MINUTE_MS, claim.queue, claim.task)
                 verdict = outcome.verdict
                 if verdict is Verdict.COMPLETED:
                     numbers[_COMPLETED] += 1
@@ -74,14 +83,21 @@ class Counters:
                     _other(numbers, verdict, settlement.state)
                     continue
                 ms = at - claim.started_at
-                numbers[_RUN + bucket(ms)] += 1
-                if ms > 0:
+                if 0 <= ms < _SHORT:
+                    numbers[_RUN + _BUCKETS[ms]] += 1
                     numbers[_RUN_MS] += ms
+                else:
+                    _long(numbers, _RUN, _RUN_MS, ms)
 
-    def _at(self, place: _Place) -> list[int]:
+    def _at(self, minute: int, queue: str, task: str) -> list[int]:
+        # Mostly it is that of the job before. Its strings have never been hashed: comparing them is less.
+        if minute == self._minute and task == self._task and queue == self._queue:
+            return self._numbers
+        place = (minute, queue, task)
         numbers = self._counted.get(place)
         if numbers is None:
             numbers = self._counted[place] = [0] * len(_NAMES)
+        self._minute, self._queue, self._task, self._numbers = minute, queue, task, numbers
         return numbers
 
     def report(self) -> tuple[Report, ...]:
@@ -111,10 +127,17 @@ class Counters:
         with self._lock:
             places = list(islice(self._counted, CELLS_AT_ONCE))
             taken = [(place, self._counted.pop(place)) for place in places]
+            self._minute = -1
         if not taken:
             return None
         self._number += 1
         return Report(self._source, self._number, tuple(_cell(*each) for each in taken))
+
+
+def _long(numbers: list[int], buckets: int, sum: int, ms: int) -> None:
+    """A time that is not in the table; one that is negative was none."""
+    numbers[buckets + bucket(ms)] += 1
+    numbers[sum] += max(ms, 0)
 
 
 def _other(numbers: list[int], verdict: Verdict, state: State) -> None:

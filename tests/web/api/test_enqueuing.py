@@ -27,6 +27,7 @@ async def test_tasks_tell_how_they_run(api: Api) -> None:
         "timeout_seconds": 30,
         "deadline_seconds": None,
         "cost": 1,
+        "tags": [],
     }
 
 
@@ -56,7 +57,14 @@ async def test_a_name_with_a_slash_is_a_name(api: Api) -> None:
 
 
 async def test_enqueuing_on_other_terms(api: Api) -> None:
-    terms = {"priority": 1, "queue": "urgent", "partition": "acme", "cost": 3, "id": "order-7"}
+    terms = {
+        "priority": 1,
+        "queue": "urgent",
+        "partition": "acme",
+        "cost": 3,
+        "id": "order-7",
+        "tags": ["vip", "import"],
+    }
     options = {"delay": "5m", "timeout": 1.5, "deadline": 3600, "attempts": 4}
     job = await api("POST", "/tasks/add/jobs", 201, json={"args": {"a": 1}, **terms, **options})
     whole = await api("GET", f"/jobs/{job['id']}")

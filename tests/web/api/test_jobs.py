@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from mainspring import Flow, Mainspring, Retry
+from mainspring import Flow, Mainspring, Retry, Secret
 from mainspring.model.failure import describe
 from mainspring.model.outcome import Outcome
 from mainspring.web import Identity, Role
@@ -26,7 +27,7 @@ async def test_finding(api: Api, app: Mainspring, hands: Hands) -> None:
     dead = await add.aenqueue(1)
     hands.kill(OSError("no disk"))
     email = await app.tasks["mail/welcome"].aenqueue("a@b.c")
-    later = await add.using(delay="1h", partition="acme").aenqueue(2)
+    later = await add.using(delay="1h", partition="acme", tags=["vip"]).aenqueue(22)
     flow = Flow("order")
     node = flow.add(add.job(3))
     await flow.aenqueue()
@@ -41,6 +42,8 @@ async def test_finding(api: Api, app: Mainspring, hands: Hands) -> None:
     assert await found("state=dead&state=scheduled") == {dead.id, later.id}
     assert await found("queue=email") == await found("task=mail/welcome") == {email.id}
     assert await found("partition=acme") == {later.id}
+    assert await found("tag=vip") == await found("text=22") == {later.id}
+    assert await found("text=A%40B") == {email.id}
     assert await found(f"flow={flow.id}") == {member.id}
     assert await found(f"id={later.id}&id=nobody") == {later.id}
     assert await found("since=1h") == everything
@@ -84,6 +87,8 @@ async def test_pages_follow_each_other(api: Api, app: Mainspring) -> None:
         ("queue=a%00b", "query.queue"),
         (f"queue={'x' * 300}", "query.queue"),
         ("id=%00", "query.id"),
+        ("text=", "query.text"),
+        (f"text={'x' * 501}", "query.text"),
         ("cursor=abc", "cursor"),
         ("cursor=", "cursor"),
         ("cursor=live:1:%00", "query.cursor"),
@@ -152,37 +157,68 @@ async def test_retrying(api: Api, app: Mainspring, hands: Hands) -> None:
     job = await app.tasks["add"].aenqueue(1)
     await api.refused("POST", f"/jobs/{job.id}/retry", 409)
     hands.kill(OSError("no disk"))
-    assert (await api("POST", f"/jobs/{job.id}/retry"))["state"] == "queued"
+    problem = await api.refused("POST", f"/jobs/{job.id}/retry", 422, json={"args": {"a": 2}})
+    assert "takes no body" in problem["detail"]
+    assert (await api("POST", f"/jobs/{job.id}/retry", json={}))["state"] == "queued"
     await api.refused("POST", "/jobs/nobody/retry", 404)
 
 
-async def test_retrying_with_other_arguments_makes_a_new_job(api: Api, app: Mainspring, hands: Hands) -> None:
-    job = await app.tasks["add"].using(priority=2, timeout="9s", partition="acme", cost=3).aenqueue(1, b=7)
-    await api.refused("POST", f"/jobs/{job.id}/retry", 409, json={"args": {"a": 5}})
+async def test_a_job_like_an_old_one_with_other_arguments(api: Api, app: Mainspring, hands: Hands) -> None:
+    job = (
+        await app.tasks["add"].using(priority=2, timeout="9s", partition="acme", cost=3, tags=["vip"]).aenqueue(1, b=7)
+    )
     hands.kill(OSError("no disk"))
-    response = await api.ask("POST", f"/jobs/{job.id}/retry", json={"args": {"a": 5}})
+    response = await api.ask("POST", f"/jobs/{job.id}/rerun", json={"args": {"a": 5}})
     again = response.json()
     assert response.status_code == 201
     assert response.headers["location"] == f"/api/v1/jobs/{again['id']}"
     assert again["id"] != job.id
     assert (again["state"], again["args"], again["queue"]) == ("queued", {"a": 5}, "default")
-    assert (again["priority"], again["partition"], again["cost"]) == (2, "acme", 3)
+    assert (again["priority"], again["partition"], again["cost"], again["tags"]) == (2, "acme", 3, ["vip"])
     assert again["options"]["timeout_seconds"] == 9
     assert (await api("GET", f"/jobs/{job.id}"))["state"] == "dead"
-    problem = await api.refused("POST", f"/jobs/{job.id}/retry", 422, json={"args": {"a": "five"}})
+    assert (await api("POST", f"/jobs/{job.id}/rerun", 201))["args"] == {"a": 1, "b": 7}
+    problem = await api.refused("POST", f"/jobs/{job.id}/rerun", 422, json={"args": {"a": "five"}})
     assert "a='five'" in problem["detail"]
+    await api.refused("POST", "/jobs/nobody/rerun", 404, json={"args": {}})
 
 
-async def test_a_job_of_an_unknown_task_can_be_retried_as_it_is_only(api: Api, app: Mainspring, hands: Hands) -> None:
+async def test_a_job_of_an_unknown_task_is_run_again_as_it_was_only(api: Api, app: Mainspring, hands: Hands) -> None:
     @app.task
     def gone(n: int) -> None: ...
 
     job = await gone.aenqueue(1)
     hands.kill(OSError("no disk"))
     app._tasks.pop("gone")
-    await api.refused("POST", f"/jobs/{job.id}/retry", 404, json={"args": {"n": 2}})
+    await api.refused("POST", f"/jobs/{job.id}/rerun", 404, json={"args": {"n": 2}})
     assert (await api("GET", f"/jobs/{job.id}"))["task"] == "gone"
     assert (await api("POST", f"/jobs/{job.id}/retry"))["state"] == "queued"
+
+
+async def test_what_is_secret_is_shown_to_nobody(api: Api, app: Mainspring, hands: Hands) -> None:
+    @app.task(priority=1)
+    def charge(order: int, card: Secret[str], pin: Secret[str] = "0000") -> None: ...
+
+    schema = (await api("GET", "/tasks/charge"))["arguments"]
+    assert schema["properties"]["card"]["writeOnly"] is True
+    assert "default" not in schema["properties"]["pin"]
+    given = {"order": 7, "card": "4111-1111"}
+    made = await api("POST", "/tasks/charge/jobs", 201, json={"args": given})
+    hands.kill(OSError("no disk"))
+    again = await api("POST", f"/jobs/{made['id']}/rerun", 201, json={"args": {"order": 8, "card": "[secret]"}})
+    assert again["args"] == {"order": 8, "card": "[secret]"}
+    assert (await app.jobs.aget(again["id"])).args == {"order": 8, "card": "4111-1111"}
+    put = {"task": "charge", "every": 60, "args": given}
+    await api("PUT", "/schedules/monthly", 201, json=put)
+    kept = await api("PUT", "/schedules/monthly", json={**put, "args": {"order": 9, "card": "[secret]"}})
+    assert kept["args"] == {"order": 9, "card": "[secret]"}
+    assert (await api("POST", "/schedules/monthly/run", 201))["args"] == kept["args"]
+    assert (await app.schedules.alist())[0].args == {"order": 9, "card": "4111-1111"}
+    refused = await api.ask("POST", "/tasks/charge/jobs", json={"args": {"order": "x", "card": "4111-1111"}})
+    assert refused.status_code == 422
+    for path in ("/jobs", f"/jobs/{made['id']}", f"/jobs/{again['id']}", "/schedules", "/audit"):
+        assert "4111" not in json.dumps(await api("GET", path)), path
+    assert "4111" not in refused.text
 
 
 async def test_rescheduling_and_reprioritising(api: Api, app: Mainspring, hands: Hands) -> None:

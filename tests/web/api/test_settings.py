@@ -184,7 +184,7 @@ async def test_nobody_can_have_webhooks_tell_what_has_not_happened(api: Api, app
     await api.refused("PUT", "/schedules/forged", 403, json=put)
     job = await api("POST", "/webhooks/told/test", 201)
     await api("POST", f"/jobs/{job['id']}/cancel")
-    await api.refused("POST", f"/jobs/{job['id']}/retry", 403, json={"args": forged})
+    await api.refused("POST", f"/jobs/{job['id']}/rerun", 403, json={"args": forged})
     await api("POST", f"/jobs/{job['id']}/retry")
 
 

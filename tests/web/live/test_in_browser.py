@@ -91,7 +91,7 @@ def test_a_bar_shows_how_far_a_job_is_until_it_is_done(
     job = app.tasks["work"].enqueue(1)
     tab = page(followed(network, job.id))
     bar = tab.get_by_role("progressbar", name="Baking")
-    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'queued'")
+    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'queued' && heard.states.length")
     assert bar.get_attribute("aria-valuenow") is None
     teller.claim()
     teller.say(job.id, progress=40, text="in the oven", lines=("hot",), pieces=("crumb ",))
@@ -243,21 +243,6 @@ def test_a_page_follows_more_jobs_than_it_may_have_connections(
     assert tab.evaluate("fetch('/').then((answer) => answer.status)") == 200
 
 
-def test_where_there_is_no_socket_to_be_had_jobs_are_followed_by_streams(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page]
-) -> None:
-    """As behind a proxy that knows nothing of them."""
-    job = app.tasks["work"].enqueue(1)
-    tab = page()
-    tab.add_init_script("window.WebSocket = class { constructor() { throw new Error('forbidden'); } };")
-    tab.goto(followed(network, job.id))
-    teller.claim()
-    teller.say(job.id, progress=50, lines=("a",))
-    wait_until(tab, "heard.progress.includes(50) && heard.lines.length == 1")
-    teller.end(job.id)
-    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'completed' && heard.done")
-
-
 def test_who_has_a_ticket_for_that_cancels_from_the_page(
     app: Mainspring, network: Proxy, page: Callable[..., Page]
 ) -> None:
@@ -293,3 +278,69 @@ def test_in_the_dark_and_on_a_telephone_the_bar_can_be_read(
     wait_until(tab, "heard.progress.includes(60)")
     assert_accessible(tab)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_page_follows_many_jobs_and_has_connections_left(
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
+) -> None:
+    """A browser has six to a server. All that is told of twenty jobs arrives once, whatever is cut; a job that is let
+    go and taken up again begins anew."""
+    console.expect("net::ERR_|WebSocket connection")
+    jobs = app.enqueue_many([app.tasks["work"].job(n) for n in range(20)])
+    teller.claim(20)
+    tab = page(followed(network, jobs[0].id))
+    urls = {job.id: job_url(job, "/jobs", secret=SECRET) for job in jobs}
+    tab.evaluate(
+        """async (urls) => {
+          const { watch } = await import("/jobs/static/mainspring.js");
+          window.all = {};
+          window.follow = (id) => {
+            const told = (all[id] = { lines: [], done: null });
+            told.close = watch(urls[id], {
+              onLog: ({ text }) => told.lines.push(text),
+              onDone: ({ state }) => { told.done = state; },
+            }).close;
+          };
+          Object.keys(urls).forEach(follow);
+        }""",
+        urls,
+    )
+    for n in range(6):
+        for job in jobs:
+            teller.say(job.id, lines=(f"line {n}",))
+        wait_until(tab, f"Object.values(all).some((told) => told.lines.length > {n - 1})")
+        assert tab.evaluate("fetch('/page.js').then((answer) => answer.status)") == 200
+        if n % 2:
+            network.cut()
+    again = jobs[7].id
+    tab.evaluate("(id) => { all[id].close(); follow(id); }", again)
+    wait_until(tab, f"all['{again}'].lines.length == 6")
+    for job in jobs:
+        teller.end(job.id)
+    wait_until(tab, "Object.values(all).every((told) => told.done)")
+    lines = tab.evaluate("Object.values(all).map((told) => told.lines)")
+    assert lines == [[f"line {n}" for n in range(6)]] * 20
+
+
+def test_where_no_socket_comes_through_streams_do_for_all(
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
+) -> None:
+    console.expect("ws://elsewhere.example")
+    jobs = app.enqueue_many([app.tasks["work"].job(n) for n in range(3)])
+    teller.claim(3)
+    tab = page()
+    tab.add_init_script(
+        "window.WebSocket = class extends WebSocket { constructor() { super('ws://elsewhere.example'); } };"
+    )
+    tab.goto(followed(network, jobs[0].id))
+    tab.evaluate(
+        """async (urls) => {
+          const { watch } = await import("/jobs/static/mainspring.js");
+          window.done = [];
+          for (const url of urls) watch(url, { onDone: ({ id }) => done.push(id) });
+        }""",
+        [job_url(job, "/jobs", secret=SECRET) for job in jobs],
+    )
+    for job in jobs:
+        teller.end(job.id)
+    wait_until(tab, "done.length == 3")

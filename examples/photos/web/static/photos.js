@@ -1,9 +1,10 @@
 // Sends photos, lets their bars move, and asks for a tile again when its job has ended. How things look comes from the
 // server, which renders the same tiles for pages that are opened later.
 
-import "/static/stub.js";
+import "/jobs/static/mainspring.js";
 
 const SENT_AT_ONCE = 2;
+const NEW_TICKET_MS = 3000;
 const LAST = "photos.album";
 
 const find = (selector, within = document) => within.querySelector(selector);
@@ -57,10 +58,16 @@ async function sumUp() {
   }
 }
 
-document.addEventListener("mainspring-done", (event) => {
-  const tile = event.target.closest("[data-tile]");
+function ended(bar) {
+  const tile = bar.closest("[data-tile]");
   if (tile) refresh(tile).finally(sumUp);
   else sumUp();
+}
+
+document.addEventListener("job-done", (event) => ended(event.target));
+document.addEventListener("job-error", (event) => {
+  // Its ticket has expired, or was made by a server that had another secret: the tile comes with a new one.
+  if (event.detail.final) setTimeout(ended, NEW_TICKET_MS, event.target);
 });
 
 // --- sending ---

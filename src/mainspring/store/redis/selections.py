@@ -38,7 +38,7 @@ __all__ = ["Selections"]
 
 PRUNED_AT_ONCE = 250
 COUNTED_BY_SCRIPT = 2500
-COUNTED_AT_ONCE = 20_000
+COUNTED_AT_ONCE = 10_000
 
 _WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.QUEUED})
 _SIDES = ("live", "final")

@@ -37,12 +37,13 @@ def _read(request: CountRequest, window: Window) -> Operation[tuple[int, _Sums, 
         asked = document(steps=steps, since=since, **which, cursor=cursor, limit=READ_AT_ONCE)
         times, cursor, cells = yield Call("stats_page", asked)
         rolled.add(times)
-        for at, queue, task, flat in cells:
+        for at, queue, task, text in cells:
             if window.by is None:
                 place = (since + (at - since) // window.step_ms * window.step_ms, "")
             else:
                 place = (since, queue if window.by == "queue" else task)
-            add(sums.setdefault(place, {}), dict(zip(flat[::2], map(int, flat[1::2]), strict=True)))
+            words = text.split(" ") if text else ()
+            add(sums.setdefault(place, {}), dict(zip(words[::2], map(int, words[1::2]), strict=True)))
         if cursor is None:
             return now, sums, len(rolled) == 1
 

@@ -39,7 +39,7 @@ SCANNED_AT_ONCE = 20_000
 READ_AT_ONCE = 2000
 """Where it is the row that says whether a job fits, which may be large."""
 COUNTED_AT_ONCE = 200_000
-COUNTED_BY_STATE = 20_000
+COUNTED_BY_STATE = 10_000
 """How far jobs are counted queue by queue that stand in no index by queue."""
 DAY_MS = 86_400_000
 
@@ -313,7 +313,7 @@ def _piece(request: CountRequest, parts: Sequence[str]) -> Operation[tuple[list[
     """Count no further than so many jobs from the cursor on: state by state, and the newest of each first."""
     filter = request.filter
     left = request.most if request.most is not None else COUNTED_AT_ONCE
-    left = min(left, READ_AT_ONCE * 10) if filter.reads_rows else left
+    left = min(left, READ_AT_ONCE * 5) if filter.reads_rows else left
     start = request.cursor.split(":", 2) if request.cursor else None
     tallies: list[Tally] = []
     for side in (_LIVE, _FINISHED):

@@ -3,10 +3,23 @@ operators' door's."""
 
 from fastapi import APIRouter
 
-from mainspring.web.api import about, bulk, flows, jobs, queues, schedules, tasks, webhooks, workers
+from mainspring.web.api import (
+    about,
+    audit,
+    bulk,
+    errors,
+    flows,
+    jobs,
+    queues,
+    schedules,
+    stats,
+    tasks,
+    webhooks,
+    workers,
+)
 
 __all__ = ["router"]
 
 router = APIRouter()
-for part in (about, tasks, bulk, jobs, queues, schedules, workers, flows, webhooks):
+for part in (about, tasks, bulk, jobs, errors, queues, schedules, workers, flows, webhooks, stats, audit):
     router.include_router(part.router)

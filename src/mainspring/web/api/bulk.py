@@ -11,10 +11,10 @@ from mainspring.errors import InvalidOption
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.web.api.inputs import Ask, JobConditions, where_of
 from mainspring.web.api.jobs import CancelAsk, ReprioritiseAsk, RescheduleAsk
-from mainspring.web.api.route import new_router
+from mainspring.web.api.route import changing, new_router
 from mainspring.web.identity import Role
 from mainspring.web.shapes.base import Shape
-from mainspring.web.site import AtSite, Site, may
+from mainspring.web.site import AtSite, Site
 
 __all__ = ["router"]
 
@@ -53,14 +53,14 @@ class ManyShape(Shape):
     told: str = Field(description="The same in a sentence.")
 
 
-@router.post("/jobs/cancel", dependencies=[may(Role.OPERATOR)])
+@router.post("/jobs/cancel", dependencies=changing(Role.OPERATOR))
 async def cancel_jobs(site: AtSite, ask: CancelManyAsk) -> ManyShape:
     """Cancel jobs that wait, and ask for those that run to be ended."""
     live = tuple(state for state in State if state in LIVE)
     return await _do(ask, site, "cancelled", live, live, site.app.jobs.acancel, {"reason": ask.reason})
 
 
-@router.post("/jobs/retry", dependencies=[may(Role.OPERATOR)])
+@router.post("/jobs/retry", dependencies=changing(Role.OPERATOR))
 async def retry_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
     """Queue ended jobs again with all their attempts, and let scheduled ones run now. Where neither ids nor states are
     given, the dead ones are meant."""
@@ -69,7 +69,7 @@ async def retry_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
     return await _do(ask, site, "retried", able, usual, site.app.jobs.aretry, {})
 
 
-@router.post("/jobs/reschedule", dependencies=[may(Role.OPERATOR)])
+@router.post("/jobs/reschedule", dependencies=changing(Role.OPERATOR))
 async def reschedule_jobs(site: AtSite, ask: RescheduleManyAsk) -> ManyShape:
     """Let queued and scheduled jobs run at another time."""
     if (ask.delay is None) == (ask.at is None):
@@ -78,7 +78,7 @@ async def reschedule_jobs(site: AtSite, ask: RescheduleManyAsk) -> ManyShape:
     return await _do(ask, site, "rescheduled", WAITING, WAITING, site.app.jobs.areschedule, how)
 
 
-@router.post("/jobs/reprioritise", dependencies=[may(Role.OPERATOR)])
+@router.post("/jobs/reprioritise", dependencies=changing(Role.OPERATOR))
 async def reprioritise_jobs(site: AtSite, ask: ReprioritiseManyAsk) -> ManyShape:
     """Give waiting jobs another priority."""
     waiting = (State.BLOCKED, *WAITING)
@@ -87,7 +87,7 @@ async def reprioritise_jobs(site: AtSite, ask: ReprioritiseManyAsk) -> ManyShape
     )
 
 
-@router.post("/jobs/delete", dependencies=[may(Role.ADMIN)])
+@router.post("/jobs/delete", dependencies=changing(Role.ADMIN))
 async def delete_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
     """Delete jobs that do not run, with their logs. Nothing brings them back."""
     resting = tuple(state for state in State if state is not State.RUNNING)

@@ -14,7 +14,7 @@ from mainspring.job import Job
 from mainspring.model.keys import IDEMPOTENCY_FOR
 from mainspring.model.text import quote
 from mainspring.task import BoundTask, Task
-from mainspring.web.api.inputs import Ask, At, Condition, Cost, Delay, Name, Priority, Seconds
+from mainspring.web.api.inputs import Ask, At, Condition, Cost, Delay, Name, Priority, Seconds, Tag
 from mainspring.web.problems import Forbidden
 
 __all__ = ["EnqueueAsk", "enqueue", "is_own", "read_arguments", "task_to_enqueue"]
@@ -33,6 +33,7 @@ class EnqueueAsk(Ask):
     deadline: Seconds | None = Field(default=None, description="How long after it is enqueued it is worth starting.")
     attempts: int | None = Field(default=None, strict=True, ge=1, le=1_000_000, description="How often to try, in all.")
     cost: Cost | None = Field(default=None, description="How many starts it counts for, where a rate limits them.")
+    tags: list[Tag] | None = Field(default=None, max_length=20, description="Words by which it can be found.")
     id: Name | None = Field(default=None, description="One whose id is there already is not stored again.")
     idempotency_for: Seconds | None = Field(
         default=None, description=f"How long the Idempotency-Key holds; {IDEMPOTENCY_FOR} if left out."
@@ -66,6 +67,7 @@ async def enqueue(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | 
         retry=ask.attempts,
         cost=ask.cost,
         id=ask.id,
+        tags=ask.tags,
         idempotency_key=idempotency_key,
         idempotency_for=ask.idempotency_for,
     )
@@ -76,8 +78,8 @@ async def enqueue(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | 
 def read_arguments(
     task: Task[..., Any], bound: BoundTask[..., Any], given: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The call that these arguments, JSON values by name, are of. Raises `ValidationError`, whatever the user's own
-    types, `by` and `partition` functions make of them."""
+    """The call that these arguments, JSON values by name, are of. Raises `ValidationError`, also for what the user's
+    `by` and `partition` functions make of them."""
     try:
         args, kwargs = task.codec.decode(task.codec.encode_text(json.dumps(given)))
         bound.job(*args, **kwargs)

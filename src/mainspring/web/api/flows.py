@@ -8,7 +8,7 @@ from fastapi import Query
 
 from mainspring.web.api.inputs import NamePath, Page
 from mainspring.web.api.jobs import CancelAsk
-from mainspring.web.api.route import new_router, problems
+from mainspring.web.api.route import changing, new_router, problems
 from mainspring.web.identity import Role
 from mainspring.web.shapes import FlowShape, Listing, WholeFlowShape, flow_shape, whole_flow_shape
 from mainspring.web.site import AtSite, may
@@ -31,7 +31,7 @@ async def get_flow(site: AtSite, id: NamePath) -> WholeFlowShape:
     return whole_flow_shape(await site.app.flows.aview(id))
 
 
-@router.post("/flows/{id:name}/cancel", dependencies=[may(Role.OPERATOR)], responses=problems(404))
+@router.post("/flows/{id:name}/cancel", dependencies=changing(Role.OPERATOR), responses=problems(404))
 async def cancel_flow(site: AtSite, id: NamePath, ask: CancelAsk | None = None) -> WholeFlowShape:
     """Cancel all its jobs that have not ended, those of its parts too; what runs is asked to end."""
     flow = await site.app.flows.aget(id)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from mainspring.admin.jobs import PAGE_LIMIT, Where
+from mainspring.admin.jobs import PAGE_LIMIT, TEXT_LENGTH, Where
 from mainspring.clock import moment
 from mainspring.errors import InvalidDuration, MainspringError
 from mainspring.model.durations import to_ms
@@ -37,6 +37,7 @@ __all__ = [
     "Priority",
     "RateText",
     "Seconds",
+    "Tag",
     "Text",
     "When",
     "where_of",
@@ -75,6 +76,7 @@ Name = Annotated[
     str, Field(min_length=1, max_length=200), AfterValidator(partial(_checked, partial(check_name, "this")))
 ]
 """What can name a queue, a task, a schedule, a job."""
+Tag = Annotated[Name, Field(max_length=100)]
 NamePath = Annotated[Name, Path()]
 Condition = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
 """A name that things are compared with."""
@@ -109,8 +111,12 @@ def _read_moment(text: str) -> datetime | None:
 def _duration(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError('it is no duration; give seconds, or text such as "90s" or "2h"')
-    ms: int = _checked(to_ms, value)
+    # In a query every number is a text.
+    ms: int = _checked(to_ms, float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value)
     return ms / 1000
+
+
+_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 def _when(value: object) -> datetime | str:
@@ -169,6 +175,10 @@ class JobConditions(Ask):
     partition: Condition | None = None
     task: Condition | None = None
     flow: Condition | None = Field(default=None, description="The id of a flow; its parts are included.")
+    tag: Condition | None = None
+    text: Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH), AfterValidator(_storable)] | None = Field(
+        default=None, description="A part of its arguments as JSON text; A is taken for a."
+    )
     since: When | None = Field(default=None, description=SINCE)
     until: When | None = Field(default=None, description="The same, until then.")
 
@@ -206,6 +216,10 @@ def where_of(conditions: JobConditions) -> tuple[list[str] | None, Where]:
         where["task"] = conditions.task
     if conditions.flow is not None:
         where["flow"] = conditions.flow
+    if conditions.tag is not None:
+        where["tag"] = conditions.tag
+    if conditions.text is not None:
+        where["text"] = conditions.text
     if conditions.since is not None:
         where["since"] = conditions.since
     if conditions.until is not None:

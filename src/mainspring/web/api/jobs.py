@@ -7,11 +7,10 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from mainspring.job import Job
-from mainspring.model.states import FINAL, State
-from mainspring.web.api.enqueuing import read_arguments, task_to_enqueue
+from mainspring.model.states import State
+from mainspring.web.api.enqueuing import task_to_enqueue
 from mainspring.web.api.inputs import Ask, At, Conditions, Delay, JobCountQuery, NamePath, Priority, Text, where_of
-from mainspring.web.api.route import Conflict, new_router, problems, put_location
+from mainspring.web.api.route import Conflict, changing, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, WholeJobShape, job_shape, whole_job_shape
 from mainspring.web.shapes.base import Counts, Shape, counts_of
@@ -35,13 +34,12 @@ class CancelAsk(Ask):
     reason: Text = Field(default="", description="Kept with the jobs.")
 
 
-class RetryAsk(Ask):
-    """How a job is tried again."""
+class RerunAsk(Ask):
+    """With which arguments."""
 
     args: dict[str, Any] | None = Field(
         default=None,
-        description="Other arguments by name: then a new job is made with these, on the same terms, and the old one "
-        "stays as it is.",
+        description="All of them by name. A secret that is shown as [secret] stays as it was.",
     )
 
 
@@ -85,7 +83,7 @@ async def get_job(site: AtSite, id: NamePath) -> WholeJobShape:
 
 @router.post(
     "/jobs/{id:name}/cancel",
-    dependencies=[may(Role.OPERATOR)],
+    dependencies=changing(Role.OPERATOR),
     responses=problems(404, 409)
     | {202: {"model": WholeJobShape, "description": "It runs; its worker is asked to end it."}},
 )
@@ -99,31 +97,34 @@ async def cancel_job(response: Response, site: AtSite, id: NamePath, ask: Cancel
     return whole
 
 
-@router.post(
-    "/jobs/{id:name}/retry",
-    dependencies=[may(Role.OPERATOR)],
-    responses=problems(404, 409, 429, 507)
-    | {201: {"model": WholeJobShape, "description": "A new job was made, with the other arguments."}},
-)
-async def retry_job(
-    request: Request, response: Response, site: AtSite, id: NamePath, ask: RetryAsk | None = None
-) -> WholeJobShape:
-    """Queue an ended job again with all its attempts, or let a scheduled one run now.
-
-    With `args`, a new job is made from one that has ended: of the same task, queue, priority and options, but of no
-    flow.
-    """
-    if ask is not None and ask.args is not None:
-        job = await _edited(site, await site.app.jobs.aget(id), ask.args)
-        put_location(request, response, "jobs", job.id)
-        response.status_code = 201
-        return await _whole(site, job.id)
+@router.post("/jobs/{id:name}/retry", dependencies=changing(Role.OPERATOR), responses=problems(404, 409))
+async def retry_job(site: AtSite, id: NamePath) -> WholeJobShape:
+    """Queue an ended job again with all its attempts, or let a scheduled one run now."""
     if not await site.app.jobs.aretry(id):
         raise await _refusal(site, id, "has not ended, and is not scheduled for later")
     return await _whole(site, id)
 
 
-@router.post("/jobs/{id:name}/reschedule", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409))
+@router.post(
+    "/jobs/{id:name}/rerun",
+    dependencies=changing(Role.OPERATOR),
+    status_code=201,
+    responses=problems(404, 409, 429, 507),
+)
+async def rerun_job(
+    request: Request, response: Response, site: AtSite, id: NamePath, ask: RerunAsk | None = None
+) -> WholeJobShape:
+    """Enqueue a new job like this one: of the same task, queue, priority and options, with its arguments or edited
+    ones. The old one stays as it is, and the new one is in no flow."""
+    args = None if ask is None else ask.args
+    if args is not None:
+        task_to_enqueue(site.app, (await site.app.jobs.aget(id)).task)
+    job = await site.app.jobs.arerun(id, args)
+    put_location(request, response, "jobs", job.id)
+    return await _whole(site, job.id)
+
+
+@router.post("/jobs/{id:name}/reschedule", dependencies=changing(Role.OPERATOR), responses=problems(404, 409))
 async def reschedule_job(site: AtSite, id: NamePath, ask: RescheduleAsk) -> WholeJobShape:
     """Let a waiting job run at another time."""
     if not await site.app.jobs.areschedule(id, delay=ask.delay, at=ask.at):
@@ -131,7 +132,7 @@ async def reschedule_job(site: AtSite, id: NamePath, ask: RescheduleAsk) -> Whol
     return await _whole(site, id)
 
 
-@router.post("/jobs/{id:name}/reprioritise", dependencies=[may(Role.OPERATOR)], responses=problems(404, 409))
+@router.post("/jobs/{id:name}/reprioritise", dependencies=changing(Role.OPERATOR), responses=problems(404, 409))
 async def reprioritise_job(site: AtSite, id: NamePath, ask: ReprioritiseAsk) -> WholeJobShape:
     """Give a waiting job another priority."""
     if not await site.app.jobs.areprioritise(ask.priority, id):
@@ -139,7 +140,7 @@ async def reprioritise_job(site: AtSite, id: NamePath, ask: ReprioritiseAsk) -> 
     return await _whole(site, id)
 
 
-@router.delete("/jobs/{id:name}", dependencies=[may(Role.ADMIN)], status_code=204, responses=problems(404, 409))
+@router.delete("/jobs/{id:name}", dependencies=changing(Role.ADMIN), status_code=204, responses=problems(404, 409))
 async def delete_job(site: AtSite, id: NamePath) -> None:
     """Delete a job that does not run, with its log. Nothing brings it back."""
     if not await site.app.jobs.adelete(id):
@@ -155,11 +156,3 @@ async def _refusal(site: Site, id: str, why: str) -> Conflict:
     """Why nothing was done to that job. Raises `JobNotFound`."""
     job = await site.app.jobs.aget(id)
     return Conflict(f"job {job.id} is {job.state}: it {why}")
-
-
-async def _edited(site: Site, job: Job[Any], args: dict[str, Any]) -> Job[Any]:
-    if job.state not in FINAL:
-        raise Conflict(f"job {job.id} is {job.state}: only one that has ended can be tried with other arguments")
-    task = task_to_enqueue(site.app, job.task)
-    read_arguments(task, task.again(job.record), args)
-    return await site.app.jobs.aretry_with(job.id, args)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mainspring.model.limits import KEEP
 from mainspring.web.api.inputs import Ask, NamePath, Number, RateText
-from mainspring.web.api.route import NotFound, new_router, problems
+from mainspring.web.api.route import NotFound, changing, new_router, problems
 from mainspring.web.identity import Role
 from mainspring.web.shapes import Listing, PartitionShape, QueueShape, partition_shape, queue_shape
 from mainspring.web.site import AtSite, Site, may
@@ -18,8 +18,8 @@ __all__ = ["router"]
 router = new_router("queues")
 
 LOOK = [may(Role.VIEWER)]
-CHANGE = [may(Role.OPERATOR)]
-LIMIT = [may(Role.ADMIN)]
+CHANGE = changing(Role.OPERATOR)
+LIMIT = changing(Role.ADMIN)
 
 
 class QueueLimitsAsk(Ask):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -13,11 +14,24 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from mainspring.admin import acting
+from mainspring.web.identity import Role
 from mainspring.web.problems import Problem
 from mainspring.web.shapes.base import Shape
+from mainspring.web.site import By, may
 from mainspring.web.where import base_path
 
-__all__ = ["PREFIX", "PROBLEM", "Conflict", "NotFound", "ProblemShape", "new_router", "problems", "put_location"]
+__all__ = [
+    "PREFIX",
+    "PROBLEM",
+    "Conflict",
+    "NotFound",
+    "ProblemShape",
+    "changing",
+    "new_router",
+    "problems",
+    "put_location",
+]
 
 PREFIX = "/api/v1"
 
@@ -36,6 +50,13 @@ class Conflict(Problem):
     title = "Conflict"
 
 
+class NotRead(Problem):
+    """A body where none is wanted."""
+
+    status = 422
+    title = "Invalid request"
+
+
 class NotJson(Problem):
     """A body of a kind that is not read here."""
 
@@ -43,13 +64,27 @@ class NotJson(Problem):
     title = "Not JSON"
 
 
-def only_json(request: Request) -> None:
-    """Refuses bodies that do not say they are JSON: a form's would be taken for nothing."""
+async def only_what_is_read(request: Request) -> None:
+    """Refuses bodies that nobody would read: whoever has sent one has meant something by it."""
     headers = request.headers
-    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if has_body and not (kind == "application/json" or kind.endswith("+json")):
+    if getattr(request.scope.get("route"), "body_field", None) is None:
+        if (await request.body()).strip() not in (b"", b"{}"):
+            raise NotRead("this takes no body, and one is given; leave it out")
+    elif not (kind == "application/json" or kind.endswith("+json")):
         raise NotJson(f"the body is of type {kind or 'none'}; send JSON, with Content-Type: application/json")
+
+
+async def _acting(identity: By) -> AsyncIterator[None]:
+    with acting(identity.name):
+        yield
+
+
+def changing(role: Role) -> list[Any]:
+    """What an operation that changes something depends on: it takes that role, and the audit log tells who did it."""
+    return [may(role), Depends(_acting)]
 
 
 class NameConvertor(Convertor[str]):
@@ -114,7 +149,7 @@ def new_router(tag: str, **options: Any) -> APIRouter:
     """A router for one noun; every one of its operations may meet these problems."""
     return APIRouter(
         tags=[tag],
-        dependencies=[Depends(only_json)],
+        dependencies=[Depends(only_what_is_read)],
         default_response_class=AsciiJson,
         responses=problems(401, 403, 422, 503),
         generate_unique_id_function=lambda route: route.name,

@@ -11,10 +11,11 @@ from pydantic import Field
 from mainspring.admin import ScheduleView
 from mainspring.clock import moment
 from mainspring.errors import ScheduleNotFound
+from mainspring.model.secrets import restored
 from mainspring.model.text import quote
 from mainspring.web.api.enqueuing import read_arguments, task_to_enqueue
 from mainspring.web.api.inputs import Ask, Name, NamePath, Seconds
-from mainspring.web.api.route import new_router, problems, put_location
+from mainspring.web.api.route import changing, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, ScheduleShape, job_shape, schedule_shape
 from mainspring.web.shapes.base import Moment
@@ -24,7 +25,7 @@ __all__ = ["router"]
 
 router = new_router("schedules")
 
-CHANGE = [may(Role.OPERATOR)]
+CHANGE = changing(Role.OPERATOR)
 
 
 class ScheduleAsk(Ask):
@@ -40,7 +41,7 @@ class ScheduleAsk(Ask):
         default="latest", description="Which of the times that passed while no worker ran are made up for."
     )
     jitter: Seconds | None = Field(default=None, description="Spreads the jobs over so long.")
-    args: dict[str, Any] = Field(default={}, description="The arguments by name: see the task's JSON Schema.")
+    args: dict[str, Any] = Field(default={}, description="By name. A secret that is shown as [secret] stays as it was.")
 
 
 class Count(Ask):
@@ -69,7 +70,7 @@ async def get_schedule(site: AtSite, name: NamePath) -> ScheduleShape:
 
 @router.put(
     "/schedules/{name:name}",
-    dependencies=CHANGE,
+    dependencies=changing(Role.ADMIN),
     responses=problems(404) | {201: {"model": ScheduleShape, "description": "There was none of that name."}},
 )
 async def put_schedule(
@@ -77,8 +78,9 @@ async def put_schedule(
 ) -> ScheduleShape:
     """Make a schedule, or change it. Whether it is paused stays as it is."""
     task = task_to_enqueue(site.app, ask.task)
-    read_arguments(task, task, ask.args)
-    known = {view.name for view in await site.app.schedules.alist()}
+    known = {view.name: view.args for view in await site.app.schedules.alist()}
+    args = restored(ask.args, known.get(name, {}), task.codec.secrets)
+    read_arguments(task, task, args)
     await site.app.schedules.aput(
         name,
         task,
@@ -87,7 +89,7 @@ async def put_schedule(
         tz=ask.tz,
         catch_up=ask.catch_up,
         jitter=ask.jitter,
-        args=ask.args,
+        args=args,
     )
     if name not in known:
         response.status_code = 201
@@ -95,7 +97,7 @@ async def put_schedule(
     return schedule_shape(await _view(site, name))
 
 
-@router.delete("/schedules/{name:name}", dependencies=CHANGE, status_code=204, responses=problems(404))
+@router.delete("/schedules/{name:name}", dependencies=changing(Role.ADMIN), status_code=204, responses=problems(404))
 async def remove_schedule(site: AtSite, name: NamePath) -> None:
     """Forget a schedule; its jobs stay. One that the code declares comes back when a worker starts."""
     await site.app.schedules.aremove(name)

@@ -10,7 +10,7 @@ from pydantic import Field
 from mainspring.model.limits import KEEP
 from mainspring.web.api.enqueuing import EnqueueAsk, enqueue, is_own, task_to_enqueue
 from mainspring.web.api.inputs import Ask, NamePath, Number, RateText
-from mainspring.web.api.route import new_router, problems, put_location
+from mainspring.web.api.route import changing, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, TaskShape, WholeTaskShape, job_shape, task_shape, whole_task_shape
 from mainspring.web.site import AtSite, Site, may
@@ -52,7 +52,7 @@ async def get_task(site: AtSite, name: NamePath) -> WholeTaskShape:
 
 @router.post(
     "/tasks/{name:name}/jobs",
-    dependencies=[may(Role.OPERATOR)],
+    dependencies=changing(Role.OPERATOR),
     status_code=201,
     responses=problems(404, 409, 429, 507)
     | {200: {"model": JobShape, "description": "A job of that id or key is there already; it is this one."}},
@@ -73,7 +73,7 @@ async def enqueue_job(
     return job_shape(job)
 
 
-@router.patch("/tasks/{name:name}/limits", dependencies=[may(Role.ADMIN)], responses=problems(404))
+@router.patch("/tasks/{name:name}/limits", dependencies=changing(Role.ADMIN), responses=problems(404))
 async def limit_task(site: AtSite, name: NamePath, ask: TaskLimitsAsk) -> WholeTaskShape:
     """Limit how many of its jobs run at once, and how many start in a time. Wins over what the code says."""
     site.app.task_named(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request, Response
 
 from mainspring.web.api.inputs import NamePath
-from mainspring.web.api.route import new_router, problems, put_location
+from mainspring.web.api.route import changing, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, WebhookShape, job_shape, webhook_shape
 from mainspring.web.site import AtSite, may
@@ -22,7 +22,7 @@ async def list_webhooks(site: AtSite) -> Listing[WebhookShape]:
 
 
 @router.post(
-    "/webhooks/{name:name}/test", dependencies=[may(Role.OPERATOR)], status_code=201, responses=problems(404, 507)
+    "/webhooks/{name:name}/test", dependencies=changing(Role.OPERATOR), status_code=201, responses=problems(404, 507)
 )
 async def test_webhook(request: Request, response: Response, site: AtSite, name: NamePath) -> JobShape:
     """Deliver an event "ping" to it, by a job whose end tells how that went."""

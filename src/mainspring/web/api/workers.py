@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mainspring.model.text import quote
 from mainspring.web.api.inputs import NamePath
-from mainspring.web.api.route import NotFound, new_router, problems
+from mainspring.web.api.route import NotFound, changing, new_router, problems
 from mainspring.web.identity import Role
 from mainspring.web.shapes import Listing, WorkerShape, worker_shape
 from mainspring.web.site import AtSite, Site, may
@@ -26,7 +26,7 @@ async def get_worker(site: AtSite, id: NamePath) -> WorkerShape:
     return await _worker(site, id)
 
 
-@router.post("/workers/{id:name}/quiet", dependencies=[may(Role.OPERATOR)], status_code=202, responses=problems(404))
+@router.post("/workers/{id:name}/quiet", dependencies=changing(Role.OPERATOR), status_code=202, responses=problems(404))
 async def quiet_worker(site: AtSite, id: NamePath) -> WorkerShape:
     """Tell a worker to take no more jobs; it hears it with its next beat."""
     if not await site.app.workers.aquiet(id):
@@ -34,7 +34,7 @@ async def quiet_worker(site: AtSite, id: NamePath) -> WorkerShape:
     return await _worker(site, id)
 
 
-@router.post("/workers/{id:name}/stop", dependencies=[may(Role.OPERATOR)], status_code=202, responses=problems(404))
+@router.post("/workers/{id:name}/stop", dependencies=changing(Role.OPERATOR), status_code=202, responses=problems(404))
 async def stop_worker(site: AtSite, id: NamePath) -> WorkerShape:
     """Tell a worker to stop gracefully; it hears it with its next beat."""
     if not await site.app.workers.astop(id):

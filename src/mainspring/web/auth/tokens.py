@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from mainspring.web.identity import Identity
 from mainspring.web.problems import Problem
 
 __all__ = ["Tokens", "make_token"]
+
+logger = logging.getLogger("mainspring.web")
 
 _STORED = re.compile(r"sha256:[0-9a-f]{64}")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="mainspring"'}
@@ -74,6 +77,7 @@ class Tokens:
         found = [identity for stored, identity in self._accounts if compare_digest(stored, shown)]
         if not found:
             self._throttle.failed(key)
+            logger.warning("a token from %s is none of ours", client)
             raise Unknown("There is no such token.", headers=CHALLENGE)
         return found[0]
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from mainspring.clock import moment
+from mainspring.errors import ConfigurationError
 from mainspring.job import Attempt, Job
 from mainspring.model.durations import to_ms
 from mainspring.model.job import Parent
@@ -59,8 +60,9 @@ class JobShape(Shape):
     state: State
     priority: int = Field(description="Lower runs first.")
     cost: int = Field(description="How many starts it counts for, where a rate limits them.")
+    tags: list[str] = Field(description="Words by which it can be found.")
     args: JsonObject | None = Field(
-        description="Its arguments by name; null in lists where they are over 16 KiB: see the job itself."
+        description="Its arguments by name, secrets hidden; in lists null where they are over 16 KiB."
     )
     attempt: int = Field(description="How many attempts it has used, the one that runs now included.")
     crashes: int = Field(description="How often a worker died while it ran this job.")
@@ -118,7 +120,7 @@ class JobOptionsShape(Shape):
 class WholeJobShape(JobShape):
     """Everything about one job."""
 
-    args: JsonObject = Field(description="Its arguments by name.")
+    args: JsonObject = Field(description="Its arguments by name, secrets hidden.")
     error: ErrorShape | None = Field(description="What its latest failed run raised.")
     why: str = Field(description="One sentence that says why it is not running, or what became of it.")
     result: AnyJson = Field(description="What its task returned; null until it has completed.")
@@ -134,7 +136,7 @@ def job_shape(job: Job[Any]) -> JobShape:
     """A job as it was last seen, cut short: a list of the largest could be shown too."""
     return JobShape(
         **_common(job),
-        args=job.args if len(job.record.args) <= ARGS_IN_LISTS else None,
+        args=job.shown_args() if len(job.record.args) <= ARGS_IN_LISTS else None,
         error=None if (error := job.error) is None else _brief(error),
     )
 
@@ -144,12 +146,12 @@ def whole_job_shape(job: Job[Any], why: str) -> WholeJobShape:
     record = job.record
     return WholeJobShape(
         **_common(job),
-        args=job.args,
+        args=job.shown_args(),
         error=None if (error := job.error) is None else _error(error),
         why=why,
         result=None if record.result is None else json.loads(record.result),
         checkpoint=job.checkpoint,
-        options=_options(JobOptions.from_text(record.options)),
+        options=_options(_options_of(job)),
         parents=[_parent(parent) for parent in record.parents],
         attempts=[_attempt(attempt) for attempt in job.attempts],
         output=job.output,
@@ -178,6 +180,7 @@ def _common(job: Job[Any]) -> dict[str, Any]:
         "progress": job.progress,
         "progress_text": job.progress_text,
         "reason": job.reason,
+        "tags": list(job.tags),
     }
 
 
@@ -202,6 +205,14 @@ def _attempt(attempt: Attempt) -> AttemptShape:
 
 def _parent(parent: Parent) -> ParentShape:
     return ParentShape(id=parent.id, policy=parent.policy.value, state=parent.state, reason=parent.reason)
+
+
+def _options_of(job: Job[Any]) -> JobOptions:
+    try:
+        return JobOptions.from_text(job.record.options)
+    except ConfigurationError:
+        # Whatever wrote them was not this program. The job is to be seen all the same.
+        return JobOptions()
 
 
 def _options(options: JobOptions) -> JobOptionsShape:

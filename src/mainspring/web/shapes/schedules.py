@@ -39,7 +39,7 @@ def schedule_shape(view: ScheduleView) -> ScheduleShape:
         name=view.name,
         task=view.task,
         queue=view.queue,
-        args=dict(view.args),
+        args=dict(view.shown_args),
         priority=view.priority,
         cron=spec.expression if isinstance(spec, Cron) else None,
         tz=spec.tz if isinstance(spec, Cron) else None,

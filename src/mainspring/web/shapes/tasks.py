@@ -39,6 +39,7 @@ class TaskShape(Shape):
     timeout_seconds: float | None
     deadline_seconds: float | None
     cost: int
+    tags: list[str]
 
 
 class TaskLimitsShape(Shape):
@@ -52,7 +53,7 @@ class TaskLimitsShape(Shape):
 class WholeTaskShape(TaskShape):
     """Everything about one task."""
 
-    arguments: JsonObject = Field(description="The JSON Schema (2020-12) of its arguments by name.")
+    arguments: JsonObject = Field(description="The JSON Schema (2020-12) of its arguments; secrets are `writeOnly`.")
     limits: TaskLimitsShape
 
 
@@ -84,7 +85,10 @@ def arguments_schema(task: Task[..., Any]) -> dict[str, Any]:
         schema = codec.json_schema()
     except Exception:  # noqa: BLE001 - a type of the user's that has no schema still has validation
         schema = {"type": "object"}
+    hidden = {path[0] for path in codec.secrets if path}
     for name, default in task.defaults.items():
+        if name in hidden:
+            continue
         if isinstance(part := schema.get("properties", {}).get(name), dict):
             part.setdefault("default", default)
     about: dict[str, Any] = {"$schema": DIALECT, "title": task.name}
@@ -105,6 +109,7 @@ def _common(task: Task[..., Any]) -> dict[str, Any]:
         "timeout_seconds": None if options.timeout_ms is None else options.timeout_ms / 1000,
         "deadline_seconds": None if options.deadline_ms is None else options.deadline_ms / 1000,
         "cost": options.cost,
+        "tags": list(options.tags),
     }
 
 

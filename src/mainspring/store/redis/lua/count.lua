@@ -1,6 +1,7 @@
 -- needs: names index jobs gates edges flows selection
--- Takes filter, states, cursor, reach (how many jobs are looked at, if it is one by one), now. Gives {now, cursor or nil, tallies: queue, state, count, oldest or false}. What
--- the sorted sets do not say by themselves is counted bit by bit.
+-- Takes filter, states, cursor, reach (how many jobs are looked at, where it is one by one), now. Gives {now, cursor or
+-- nil, tallies: queue, state, count, oldest or false}. What the sorted sets do not say by themselves is counted bit by
+-- bit.
 
 local ORDER = 2 ^ 43
 

@@ -1,7 +1,7 @@
 -- needs: names stats
 -- Takes steps (lengths of stretches), since, queue, task, cursor, limit. Gives {how often cells were rolled up by now,
--- cursor or nil, cells: at, queue, task, {name, number, name, number ...}}: whole stretches, until there are about
--- as many cells as asked for.
+-- cursor or nil, cells: at, queue, task, "name number name number ..."}: whole stretches, until there are about as many
+-- cells as asked for. The numbers of a cell are one text, since a client takes its time over each value of a reply.
 
 local request = cjson.decode(ARGV[1])
 local cells, cursor = {}, nil
@@ -19,7 +19,8 @@ for number = from[1], #request.steps do
     for _, member in ipairs(call('SMEMBERS', Names.stats_at(step, at))) do
       local queue, task = string.match(member, '^(%Z*)%z(%Z*)$')
       if (not request.queue or request.queue == queue) and (not request.task or request.task == task) then
-        cells[#cells + 1] = { tonumber(at), queue, task, call('HGETALL', Names.stats(step, at, queue, task)) }
+        local numbers = table.concat(call('HGETALL', Names.stats(step, at, queue, task)), ' ')
+        cells[#cells + 1] = { tonumber(at), queue, task, numbers }
       end
     end
   end
