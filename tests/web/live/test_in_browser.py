@@ -243,21 +243,6 @@ def test_a_page_follows_more_jobs_than_it_may_have_connections(
     assert tab.evaluate("fetch('/').then((answer) => answer.status)") == 200
 
 
-def test_where_there_is_no_socket_to_be_had_jobs_are_followed_by_streams(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page]
-) -> None:
-    """As behind a proxy that knows nothing of them."""
-    job = app.tasks["work"].enqueue(1)
-    tab = page()
-    tab.add_init_script("window.WebSocket = class { constructor() { throw new Error('forbidden'); } };")
-    tab.goto(followed(network, job.id))
-    teller.claim()
-    teller.say(job.id, progress=50, lines=("a",))
-    wait_until(tab, "heard.progress.includes(50) && heard.lines.length == 1")
-    teller.end(job.id)
-    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'completed' && heard.done")
-
-
 def test_who_has_a_ticket_for_that_cancels_from_the_page(
     app: Mainspring, network: Proxy, page: Callable[..., Page]
 ) -> None:

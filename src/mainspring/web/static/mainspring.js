@@ -10,6 +10,8 @@
 const FIRST_PAUSE = 1000; // ms from a lost connection to the next attempt; doubled each time
 const LONGEST_PAUSE = 30_000;
 const LONGEST_SILENCE = 40_000; // the server says something every 15 s; after so long the connection is dead
+const LONGEST_OPENING = 10_000; // of a socket
+const WITHOUT = 60_000; // how long streams do where no socket came through, before another is tried
 const LINGER = 5_000; // how long a socket stays open that nobody needs
 const AT_ONCE = 500; // jobs on one socket
 const OPEN = 1;
@@ -195,6 +197,7 @@ class Socket {
   #running = false;
   #worked = false; // whether it was ever open
   #broken = false; // whether there is none to be had, behind that proxy or under that policy
+  #brokenUntil = 0;
   #socket = null;
   #lingering;
   #pause = backOff();
@@ -219,6 +222,7 @@ class Socket {
   }
 
   takes(follower) {
+    if (performance.now() >= this.#brokenUntil) this.#broken = false;
     return !this.#broken && this.#followers.size < AT_ONCE && !this.#followers.has(Socket.#job(follower));
   }
 
@@ -269,17 +273,23 @@ class Socket {
       let socket;
       const over = () => {
         silence.end();
+        clearTimeout(opening);
         this.#socket = null;
-        // Where the first attempt fails, a stream will tell why, or do.
-        this.#broken ||= !this.#worked;
+        if (!this.#worked) {
+          // A stream will do, or tell why not.
+          this.#broken = true;
+          this.#brokenUntil = performance.now() + WITHOUT;
+        }
         resolve(detail);
       };
-      const silence = watchdog(() => {
-        detail = "The server has fallen silent.";
-        socket.onclose = socket.onmessage = null;
+      const giveUp = (why) => {
+        detail = why;
+        socket.onopen = socket.onclose = socket.onerror = socket.onmessage = null;
         socket.close();
         over();
-      });
+      };
+      const silence = watchdog(() => giveUp("The server has fallen silent."));
+      const opening = setTimeout(() => giveUp("The server does not answer."), LONGEST_OPENING);
       try {
         socket = this.#socket = new WebSocket(this.#address);
       } catch {
@@ -287,8 +297,10 @@ class Socket {
         return;
       }
       socket.onclose = over;
+      socket.onerror = () => giveUp(detail); // of what a policy forbids nothing else is heard
       socket.onopen = () => {
         this.#worked = true;
+        clearTimeout(opening);
         for (const [job, follower] of this.#followers) this.#subscribe(job, follower);
         if (!this.#followers.size) socket.close();
       };
@@ -359,7 +371,7 @@ const STYLE = `
     block-size: 100%;
     inline-size: 0;
     border-radius: inherit;
-    background: var(--mainspring-accent, #2563eb);
+    background: var(--mainspring-fill, #2563eb);
     transition: inline-size 0.25s ease-out;
   }
   :host([state="completed"]) .fill { background: var(--mainspring-done, #16803c); }
@@ -383,9 +395,9 @@ let sheet; // one for all of them
 
    Attributes: `job`, its URL with the ticket; `label`, what it is, for screen readers; `text-completed` and the like, in
    place of the words that it has for each state. It shows the state as its own attribute `state`.
-   Parts to style: line, text, percent, bar, fill. Properties: --mainspring-height, -radius, -track, -accent, -done,
-   -failed, -cancelled, -font. Events, which bubble: mainspring-state, mainspring-progress, mainspring-log, mainspring-output, mainspring-done, mainspring-error;
-   their `detail` is the job (of mainspring-log: the line; of mainspring-error: the error). */
+   Parts to style: line, text, percent, bar, fill. Properties: --mainspring-height, -radius, -track, -fill, -done,
+   -failed, -cancelled, -font. Events, which bubble: job-state, job-progress, job-log, job-output, job-done, job-error;
+   their `detail` is the job (of job-log: the line; of job-error: the error). */
 export class MainspringProgress extends HTMLElement {
   static observedAttributes = ["job", "label"];
   #following = null;
@@ -413,7 +425,7 @@ export class MainspringProgress extends HTMLElement {
   }
 
   attributeChangedCallback(name, before, after) {
-    if (!this.isConnected || before === after) return;
+    if (!this.#parts || !this.isConnected || before === after) return; // connectedCallback is still to come
     if (name === "job") this.#follow();
     else this.#name();
   }
@@ -484,7 +496,7 @@ export class MainspringProgress extends HTMLElement {
   }
 
   #dispatch(what, detail) {
-    this.dispatchEvent(new CustomEvent(`mainspring-${what}`, { detail, bubbles: true, composed: true }));
+    this.dispatchEvent(new CustomEvent(`job-${what}`, { detail, bubbles: true, composed: true }));
   }
 
   #word(state) {
