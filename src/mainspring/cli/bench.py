@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -18,7 +18,9 @@ from mainspring.cli.options import App, Json, Url, perhaps_new
 from mainspring.cli.output import Column, print_json, say, table
 from mainspring.cli.target import store_file
 from mainspring.errors import ConfigurationError, StoreUnavailable
-from mainspring.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from mainspring.worker.worker import Worker
 
 __all__ = ["bench"]
 

@@ -23,7 +23,6 @@ from mainspring.errors import MainspringError
 from mainspring.model.states import State
 from mainspring.store.base import BeatRequest, ConfigureRequest, Driver, Presence
 from mainspring.store.outbox.table import OutboxTable, no_table
-from mainspring.store.sqlite.location import file_system_of
 
 __all__ = ["Finding", "Level", "check_app", "check_outbox", "check_program", "check_store", "check_traffic"]
 
@@ -169,6 +168,8 @@ def _try_both(driver: Driver) -> Iterator[Finding]:
 
 
 def _check_place(path: Path) -> Finding:
+    from mainspring.store.sqlite.location import file_system_of  # with it comes a whole store
+
     folder = path.parent
     if not folder.is_dir():
         return Finding(Level.FAIL, "disk", f"the folder {folder} does not exist; create it first", usable=False)

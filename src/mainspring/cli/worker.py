@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,9 @@ from mainspring.worker.notify import Notifier
 from mainspring.worker.supervisor import Supervisor
 from mainspring.worker.tether import Tether
 from mainspring.worker.vitals import Signs, checked
-from mainspring.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from mainspring.worker.worker import Worker
 
 __all__ = ["AppArgument", "AppOption", "Concurrency", "Grace", "Level", "LogLevel", "Queues", "read_queues", "worker"]
 

@@ -31,7 +31,9 @@ SCRIPT = """
 import { watch } from "/jobs/static/mainspring.js";
 const job = new URLSearchParams(location.search).get("job");
 const heard = (window.heard = { states: [], progress: [], lines: [], added: "", output: "", errors: [], done: null });
-document.getElementById("bar").setAttribute("job", job);
+const bar = () => document.getElementById("bar").setAttribute("job", job);
+// Of two that follow the same job the second has a stream of its own; the first is on the page's socket.
+if (location.hash === "#stream") bar();
 window.following = watch(job, {
   onState: ({ state }) => heard.states.push(state),
   onProgress: ({ progress }) => heard.progress.push(progress),
@@ -40,6 +42,7 @@ window.following = watch(job, {
   onDone: (job) => { heard.done = { state: job.state, result: job.result }; },
   onError: (error) => heard.errors.push(error),
 });
+if (location.hash !== "#stream") bar();
 """
 
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'none'; base-uri 'none'"
@@ -88,7 +91,7 @@ def test_a_bar_shows_how_far_a_job_is_until_it_is_done(
     job = app.tasks["work"].enqueue(1)
     tab = page(followed(network, job.id))
     bar = tab.get_by_role("progressbar", name="Baking")
-    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'queued' && heard.states.length")
+    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'queued'")
     assert bar.get_attribute("aria-valuenow") is None
     teller.claim()
     teller.say(job.id, progress=40, text="in the oven", lines=("hot",), pieces=("crumb ",))
@@ -108,14 +111,18 @@ def test_a_bar_shows_how_far_a_job_is_until_it_is_done(
     assert tab.evaluate("heard.errors") == []
 
 
+WAYS = pytest.mark.parametrize("way", ["#socket", "#stream"])
+
+
+@WAYS
 def test_whatever_the_network_does_all_is_told_once(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console, way: str
 ) -> None:
     """Connections are cut again and again, also in the middle of an event."""
-    console.expect("net::ERR_|status of 5|WebSocket connection")
+    console.expect("net::ERR_|status of 5|^WebSocket connection")
     job = app.tasks["work"].enqueue(1)
     teller.claim()
-    tab = page(followed(network, job.id))
+    tab = page(followed(network, job.id) + way)
     wait_until(tab, "heard.states.length")
     for n in range(40):
         teller.say(job.id, progress=n, lines=(f"{n} a", f"{n} b " + "x" * 3000), pieces=(f"{n} ", "y" * 2000))
@@ -136,16 +143,17 @@ def test_whatever_the_network_does_all_is_told_once(
     assert not any(error["final"] for error in heard["errors"])
 
 
+@WAYS
 def test_a_connection_on_which_nothing_comes_any_more_is_given_up(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console, way: str
 ) -> None:
     """Nobody tells the browser that the router in between has died."""
-    console.expect("net::ERR_|WebSocket connection")
+    console.expect("net::ERR_|^WebSocket connection")
     job = app.tasks["work"].enqueue(1)
     teller.claim()
     tab = page()
     tab.clock.install()
-    tab.goto(followed(network, job.id))
+    tab.goto(followed(network, job.id) + way)
     teller.say(job.id, lines=("before",))
     wait_until(tab, "heard.lines.length == 1")
     network.forget()
@@ -161,16 +169,17 @@ def test_a_connection_on_which_nothing_comes_any_more_is_given_up(
     assert tab.evaluate("heard.lines") == ["before", "behind"]
 
 
+@WAYS
 def test_the_web_may_be_restarted_meanwhile(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console, way: str
 ) -> None:
     """The other process knows nothing of the page but what the page itself says."""
-    console.expect("net::ERR_|status of 5|WebSocket connection")
+    console.expect("net::ERR_|status of 5|^WebSocket connection")
     job = app.tasks["work"].enqueue(1)
     teller.claim()
     with serving(shop(app)) as first:
         network.lead_to(first)
-        tab = page(followed(network, job.id))
+        tab = page(followed(network, job.id) + way)
         teller.say(job.id, progress=10, lines=("before",), pieces=("one ",))
         wait_until(tab, "heard.output == 'one '")
     network.cut()
@@ -208,6 +217,47 @@ def test_a_ticket_that_is_refused_ends_it(
     assert_accessible(tab)
 
 
+def test_a_page_follows_more_jobs_than_it_may_have_connections(
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page]
+) -> None:
+    """A browser has six to a server. The last of twenty bars moves, and there is room for the next page."""
+    jobs = app.enqueue_many([app.tasks["work"].job(n) for n in range(20)])
+    tab = page(followed(network, jobs[0].id))
+    urls = [job_url(job, "/jobs", secret=SECRET) for job in jobs]
+    tab.evaluate(
+        """(urls) => document.querySelector("main").append(...urls.map((url, n) => {
+            const bar = document.createElement("mainspring-progress");
+            bar.setAttribute("label", `Bar ${n}`);
+            bar.setAttribute("job", url);
+            return bar;
+        }))""",
+        urls,
+    )
+    teller.claim(20)
+    for job in jobs:
+        teller.say(job.id, progress=50)
+    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=running]').length == 21")
+    for job in jobs:
+        teller.end(job.id)
+    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=completed]').length == 21")
+    assert tab.evaluate("fetch('/').then((answer) => answer.status)") == 200
+
+
+def test_where_there_is_no_socket_to_be_had_jobs_are_followed_by_streams(
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page]
+) -> None:
+    """As behind a proxy that knows nothing of them."""
+    job = app.tasks["work"].enqueue(1)
+    tab = page()
+    tab.add_init_script("window.WebSocket = class { constructor() { throw new Error('forbidden'); } };")
+    tab.goto(followed(network, job.id))
+    teller.claim()
+    teller.say(job.id, progress=50, lines=("a",))
+    wait_until(tab, "heard.progress.includes(50) && heard.lines.length == 1")
+    teller.end(job.id)
+    wait_until(tab, "document.getElementById('bar').getAttribute('state') == 'completed' && heard.done")
+
+
 def test_who_has_a_ticket_for_that_cancels_from_the_page(
     app: Mainspring, network: Proxy, page: Callable[..., Page]
 ) -> None:
@@ -243,69 +293,3 @@ def test_in_the_dark_and_on_a_telephone_the_bar_can_be_read(
     wait_until(tab, "heard.progress.includes(60)")
     assert_accessible(tab)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-def test_a_page_follows_many_jobs_and_has_connections_left(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
-) -> None:
-    """A browser has six to a server. All that is told of twenty jobs arrives once, whatever is cut; a job that is let
-    go and taken up again begins anew."""
-    console.expect("net::ERR_|WebSocket connection")
-    jobs = app.enqueue_many([app.tasks["work"].job(n) for n in range(20)])
-    teller.claim(20)
-    tab = page(followed(network, jobs[0].id))
-    urls = {job.id: job_url(job, "/jobs", secret=SECRET) for job in jobs}
-    tab.evaluate(
-        """async (urls) => {
-          const { watch } = await import("/jobs/static/mainspring.js");
-          window.all = {};
-          window.follow = (id) => {
-            const told = (all[id] = { lines: [], done: null });
-            told.close = watch(urls[id], {
-              onLog: ({ text }) => told.lines.push(text),
-              onDone: ({ state }) => { told.done = state; },
-            }).close;
-          };
-          Object.keys(urls).forEach(follow);
-        }""",
-        urls,
-    )
-    for n in range(6):
-        for job in jobs:
-            teller.say(job.id, lines=(f"line {n}",))
-        wait_until(tab, f"Object.values(all).some((told) => told.lines.length > {n - 1})")
-        assert tab.evaluate("fetch('/page.js').then((answer) => answer.status)") == 200
-        if n % 2:
-            network.cut()
-    again = jobs[7].id
-    tab.evaluate("(id) => { all[id].close(); follow(id); }", again)
-    wait_until(tab, f"all['{again}'].lines.length == 6")
-    for job in jobs:
-        teller.end(job.id)
-    wait_until(tab, "Object.values(all).every((told) => told.done)")
-    lines = tab.evaluate("Object.values(all).map((told) => told.lines)")
-    assert lines == [[f"line {n}" for n in range(6)]] * 20
-
-
-def test_where_no_socket_comes_through_streams_do_for_all(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
-) -> None:
-    console.expect("ws://elsewhere.example")
-    jobs = app.enqueue_many([app.tasks["work"].job(n) for n in range(3)])
-    teller.claim(3)
-    tab = page()
-    tab.add_init_script(
-        "window.WebSocket = class extends WebSocket { constructor() { super('ws://elsewhere.example'); } };"
-    )
-    tab.goto(followed(network, jobs[0].id))
-    tab.evaluate(
-        """async (urls) => {
-          const { watch } = await import("/jobs/static/mainspring.js");
-          window.done = [];
-          for (const url of urls) watch(url, { onDone: ({ id }) => done.push(id) });
-        }""",
-        [job_url(job, "/jobs", secret=SECRET) for job in jobs],
-    )
-    for job in jobs:
-        teller.end(job.id)
-    wait_until(tab, "done.length == 3")

@@ -106,7 +106,7 @@ async def test_each_job_goes_on_from_where_the_client_was(app: Mainspring, telle
         await client.say(subscribe=other)
         assert [line["text"] for line in (await client.hear(one, "log"))["data"]["lines"]] == ["b"]
         assert [line["text"] for line in (await client.hear(other, "log"))["data"]["lines"]] == ["a", "b"]
-    assert [said["event"] for said in client.heard if said["job"] == one] == ["log"]
+    assert [said["event"] for said in client.heard if said["job"] == one] == ["subscribed", "log"]
 
 
 async def test_after_unsubscribing_nothing_more_comes(app: Mainspring, teller: Teller, base: str) -> None:
@@ -123,7 +123,23 @@ async def test_after_unsubscribing_nothing_more_comes(app: Mainspring, teller: T
         await client.hear(other, "progress")
         teller.end(other)
         await client.hear(other, "done")
-    assert [said["event"] for said in client.heard if said["job"] == one] == ["snapshot"]
+    assert [said["event"] for said in client.heard if said["job"] == one] == ["subscribed", "snapshot"]
+
+
+async def test_who_subscribes_again_begins_at_the_beginning(app: Mainspring, teller: Teller, base: str) -> None:
+    """What comes after "subscribed" answers that, and nothing that was said before it."""
+    job = app.tasks["work"].enqueue(1).id
+    teller.claim()
+    teller.say(job, lines=tuple("x" * 8000 for _ in range(30)))
+    async with connected(base) as client:
+        for _ in range(5):
+            await client.say(subscribe=job)
+        teller.end(job)
+        await client.hear(job, "done")
+    events = [said["event"] for said in client.heard]
+    last = len(events) - events[::-1].index("subscribed")
+    assert events.count("subscribed") == 5
+    assert events[last:] == ["snapshot", *["log"] * 4, "done"]
 
 
 async def test_no_more_jobs_than_so_many_at_a_time(app: Mainspring, base: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,49 @@ async def test_a_job_is_enqueued_anew_with_other_arguments(app: Mainspring, visi
     assert jobs == {"first": State.DEAD, "second": State.QUEUED}
 
 
+async def test_secrets_are_hidden_on_every_page_and_stay_with_a_job_that_is_edited(
+    app: Mainspring, visit: Visit
+) -> None:
+    iban = "DE02120300000000202051"
+    ada = visit(app)
+    await ada.do("/enqueue", task="refund", **{"arg.order_id": "7", "arg.iban": iban, "arg.note": ""})
+    (job,) = await app.jobs.afind()
+    assert job.args["iban"] == iban
+    await app.schedules.aput("refunds", "refund", every="1d", args={"order_id": 1, "iban": iban})
+    for path in (
+        "/jobs",
+        f"/job?id={job.id}",
+        f"/job/edit?id={job.id}",
+        f"/job/whole?id={job.id}&part=args",
+        "/schedule?name=refunds",
+        "/schedule/edit?name=refunds",
+        "/audit",
+        "/workers",
+    ):
+        shown = await ada.client.get(path)
+        assert shown.status_code == 200
+        assert iban not in shown.text, path
+    form = {"arg.order_id": "8", "arg.iban": "[secret]", "arg.note": "twice"}
+    await ada.do("/enqueue", task="refund", job=job.id, **form)
+    (again,) = [each for each in await app.jobs.afind() if each.args["order_id"] == 8]
+    assert again.args == {"order_id": 8, "iban": iban, "note": "twice"}
+    edited = {"name": "refunds", "task": "refund", "kind": "every", "every": "2d"}
+    await ada.do("/schedule/edit", **edited, args='{"order_id": 2, "iban": "[secret]"}')
+    (schedule,) = await app.schedules.alist()
+    assert schedule.args == {"order_id": 2, "iban": iban}
+
+
+async def test_what_was_done_and_by_whom_is_in_the_audit_log(app: Mainspring, visit: Visit) -> None:
+    (id,) = await dead(app, "x")
+    await visit(app).do("/job/retry", id=id)
+    visitor = visit(app)
+    visitor.who = Identity("<b>eve</b>", Role.OPERATOR)
+    await visitor.do("/queue/pause", name="default")
+    page = await visit(app).see("/audit")
+    for said in ("ada", "jobs.retry", id, "<b>eve</b>", "queues.pause", "default"):
+        assert said in page.text
+
+
 # --- who may ---------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
     → {"subscribe": "JOB", "ticket": "…", "after": "ID"}     ticket: unless one may look at all jobs anyway
     → {"unsubscribe": "JOB"}                                  after: the id of the last event received of that job
+    ← {"job": "JOB", "event": "subscribed"}                   what comes of that job from here on answers this
     ← {"job": "JOB", "event": "progress", "id": "ID", "data": {"progress": 40.0, "text": "rendering"}}
     ← {"job": "JOB", "event": "refused", "data": {"detail": "…"}}
     ← {"event": "ping"}
@@ -121,7 +122,9 @@ class _Conversation:
             return
         if len(self._subscribed) >= SUBSCRIPTIONS:
             self._refuse(job, f"One connection follows at most {SUBSCRIPTIONS:,} jobs at a time.")
-        elif after != END:
+            return
+        self._answer({"job": job, "event": "subscribed"})
+        if after != END:
             stream = self._desk.hub.open(job, Seen.parse(after), allowed.sight, self._has_something)
             self._subscribed[job] = stream, allowed
 
@@ -130,7 +133,10 @@ class _Conversation:
             subscribed[0].close()
 
     def _refuse(self, job: str, detail: str) -> None:
-        self._asides.append({"job": job, "event": "refused", "data": {"detail": detail}})
+        self._answer({"job": job, "event": "refused", "data": {"detail": detail}})
+
+    def _answer(self, aside: dict[str, Any]) -> None:
+        self._asides.append(aside)
         self._work.set()
 
     # --- what it is told ---
@@ -172,15 +178,18 @@ class _Conversation:
         return rung
 
     async def _pass_on(self, stream: Stream) -> None:
-        current = self._subscribed.get(stream.job)
-        if current is None or current[0] is not stream:
-            return
         for event in stream.take():
-            await self._send_event(event)
-            if event.is_last:
-                self._unsubscribe(stream.job)
+            # Whoever it was for may have said otherwise while the last one was sent.
+            if self._stream_of(stream.job) is not stream:
                 return
+            await self._send_event(event)
+            if event.is_last and self._stream_of(stream.job) is stream:
+                self._unsubscribe(stream.job)
         stream.go_on()
+
+    def _stream_of(self, job: str) -> Stream | None:
+        subscribed = self._subscribed.get(job)
+        return None if subscribed is None else subscribed[0]
 
     async def _end_expired(self) -> None:
         for job in [job for job, (_, allowed) in self._subscribed.items() if allowed.expired]:

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from mainspring.errors import FlowNotFound, JobNotFound
 from mainspring.job import Attempt, Job
 from mainspring.model.states import FINAL, LIVE, State
+from mainspring.web.api.enqueuing import is_own
 from mainspring.web.identity import Role
 from mainspring.web.pages.graph import Graph, graph_of
 from mainspring.web.pages.reads import Reads, reads_of
@@ -166,7 +167,7 @@ def can_do(job: Job[Any], role: Role, known: Iterable[str]) -> Can:
     operator = role >= Role.OPERATOR
     return Can(
         retry=operator and (job.state in FINAL or job.state is State.SCHEDULED),
-        edit=operator and job.task in known,
+        edit=operator and job.task in known and not is_own(job.task),
         cancel=operator and job.state in LIVE and not job.cancel_requested,
         reschedule=operator and job.state in (State.QUEUED, State.SCHEDULED),
         delete=role >= Role.ADMIN and job.state is not State.RUNNING,

@@ -34,7 +34,7 @@ def line(text: object, limit: int = LINE) -> Markup:
     whole = str(text)
     shown = whole[:limit]
     more = len(whole) - len(shown)
-    marked = _marked(shown).replace("\r\n", "↵").replace("\n", "↵").replace("\t", " ")
+    marked = _marked(shown.replace("\r\n", "↵").replace("\n", "↵").replace("\t", " "))
     cut = Markup('<span class="cut" title="{} more characters">…</span>').format(f"{more:,}") if more else Markup()
     return Markup("<bdi>") + Markup(marked) + cut + Markup("</bdi>")  # noqa: S704 - escaped by _marked
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from mainspring.clock import moment, now_ms
 from mainspring.model.durations import span
 
-__all__ = ["Now", "amount", "counted", "number", "percent", "rate", "seconds", "sentence", "zone_named"]
+__all__ = ["Now", "amount", "counted", "number", "percent", "seconds", "sentence", "zone_named"]
 
 THIN = "\u202f"
 """A narrow space that no line is broken at: it parts thousands, and numbers from their units."""
@@ -35,11 +35,6 @@ def amount(value: float | None) -> str:
     if value and abs(value) < 10 and value != int(value):
         return f"{value:.1f}"
     return number(value)
-
-
-def rate(value: float | None) -> str:
-    """A share of a hundred as text: `0.8 %`."""
-    return percent(value)
 
 
 def percent(fraction: float | None) -> str:

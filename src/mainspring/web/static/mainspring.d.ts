@@ -76,11 +76,11 @@ declare global {
     "mainspring-progress": MainspringProgress;
   }
   interface HTMLElementEventMap {
-    "job-state": CustomEvent<Job>;
-    "job-progress": CustomEvent<Job>;
-    "job-log": CustomEvent<LogLine>;
-    "job-output": CustomEvent<Job>;
-    "job-done": CustomEvent<Job>;
-    "job-error": CustomEvent<WatchError>;
+    "mainspring-state": CustomEvent<Job>;
+    "mainspring-progress": CustomEvent<Job>;
+    "mainspring-log": CustomEvent<LogLine>;
+    "mainspring-output": CustomEvent<Job>;
+    "mainspring-done": CustomEvent<Job>;
+    "mainspring-error": CustomEvent<WatchError>;
   }
 }

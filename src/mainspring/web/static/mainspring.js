@@ -7,12 +7,12 @@
 
    A lost connection is made anew, and goes on after the last event that arrived: none is lost, none comes twice. */
 
-const FIRST_PAUSE = 500; // ms from a lost connection to the next attempt; doubled each time
+const FIRST_PAUSE = 1000; // ms from a lost connection to the next attempt; doubled each time
 const LONGEST_PAUSE = 30_000;
-const LONGEST_OPENING = 10_000; // of a WebSocket
-const MOST_FAILURES = 3; // to open the first one; then it is done without
 const LONGEST_SILENCE = 40_000; // the server says something every 15 s; after so long the connection is dead
-const STREAMS = 1; // what a page follows beyond that shares a WebSocket: browsers have six connections to a server
+const LINGER = 5_000; // how long a socket stays open that nobody needs
+const AT_ONCE = 500; // jobs on one socket
+const OPEN = 1;
 const LASTING = (status) => status >= 400 && status < 500 && ![408, 425, 429].includes(status);
 
 /* Follow the job at that URL (with its ticket, as `mainspring.web.job_url` makes it). Each handler gets the job as it is
@@ -30,11 +30,7 @@ export function watch(jobUrl, handlers = {}) {
   const url = new URL(jobUrl, document.baseURI);
   const job = { state: null, progress: null, text: null, output: "", result: null, error: null };
   const tell = (name, ...what) => handlers[name]?.(...what);
-  let closed = false;
-  let last = "";
-  let firstPause = FIRST_PAUSE;
-  let stop = new AbortController();
-  let wake = () => {};
+  let leave = () => {}; // whatever brings the events
 
   const heard = {
     snapshot(data) {
@@ -51,7 +47,7 @@ export function watch(jobUrl, handlers = {}) {
       tell("onProgress", job);
     },
     log(data) {
-      for (const line of data.lines) if (!closed) tell("onLog", line, job);
+      for (const line of data.lines) if (!follower.closed) tell("onLog", line, job);
     },
     output(data) {
       job.output = data.anew ? data.text : job.output + data.text;
@@ -64,92 +60,31 @@ export function watch(jobUrl, handlers = {}) {
       if (job.state !== before) tell("onState", job);
       tell("onDone", job);
     },
-    gone: (data) => fail(data.detail, 404),
-    expired: (data) => fail(data.detail, 403),
-    refused: (data) => fail(data.detail, 403),
+    gone: (data) => follower.fail(data.detail, 404),
+    expired: (data) => follower.fail(data.detail, 403),
+    refused: (data) => follower.fail(data.detail, 403),
+  };
+
+  const follower = {
+    url,
+    closed: false,
+    last: "", // the id of the last event
+    hear(name, data, id) {
+      // First, so that a handler that fails does not bring the event again.
+      if (id) follower.last = id;
+      heard[name]?.(data);
+    },
+    lost: (detail) => tell("onError", { detail, final: false }),
+    fail(detail, status) {
+      close();
+      tell("onError", { detail, status, final: true });
+    },
+    by: (transport) => (leave = transport),
   };
 
   function close() {
-    closed = true;
-    stop.abort();
-    wake();
-  }
-
-  function fail(detail, status) {
-    close();
-    tell("onError", { detail, status, final: true });
-  }
-
-  async function connect() {
-    stop = new AbortController();
-    const web = Web.of(url);
-    if (web?.shares(url)) return read(web.events(url, last, stop.signal));
-    web?.began();
-    const silence = watchdog(() => stop.abort());
-    try {
-      await stream(silence);
-    } finally {
-      silence.end();
-      web?.ended();
-    }
-  }
-
-  async function stream(silence) {
-    const address = new URL(url);
-    if (last) address.searchParams.set("after", last);
-    const response = await fetch(address, {
-      headers: { Accept: "text/event-stream" },
-      cache: "no-store",
-      signal: stop.signal,
-    });
-    if (LASTING(response.status)) {
-      fail((await response.json().catch(() => ({}))).detail ?? `The server says ${response.status}.`, response.status);
-    } else if (response.status === 204) {
-      close(); // it has told all before
-    } else if (!response.ok) {
-      throw new Error(`The server says ${response.status}.`);
-    } else {
-      await read(events(response.body, silence.over, (retry) => (firstPause = retry)));
-    }
-  }
-
-  async function read(told) {
-    for await (const { event, id, data } of told) {
-      arrived();
-      // First, so that a handler that fails does not bring the event again.
-      if (id !== undefined) last = id;
-      heard[event]?.(data);
-      if (closed) return;
-    }
-  }
-
-  let pause = 0;
-  const arrived = () => (pause = 0);
-
-  async function run() {
-    while (!closed) {
-      let detail = "The connection was lost.";
-      try {
-        await connect();
-      } catch (error) {
-        if (!closed) detail = stop.signal.aborted ? "The server has fallen silent." : String(error.message ?? error);
-      }
-      if (closed) return;
-      tell("onError", { detail, final: false });
-      pause = Math.min(pause ? 2 * pause : firstPause, LONGEST_PAUSE);
-      // Not all at once, when many have lost the same server.
-      await new Promise((resolve) => {
-        const timer = setTimeout(resolve, pause * (0.5 + Math.random()));
-        const soon = () => resolve();
-        addEventListener("online", soon, { once: true });
-        wake = () => {
-          clearTimeout(timer);
-          removeEventListener("online", soon);
-          resolve();
-        };
-      });
-      wake();
-    }
+    follower.closed = true;
+    leave();
   }
 
   async function cancel() {
@@ -160,166 +95,235 @@ export function watch(jobUrl, handlers = {}) {
   }
 
   // Not before the caller has what this gives: a handler may want to close it.
-  queueMicrotask(run);
+  queueMicrotask(() => !follower.closed && follow(follower));
   return { job, close, cancel };
 }
 
-/* What a page follows of one web: a stream or two, and over one WebSocket whatever is beyond them. */
-class Web {
+/* Browsers have six connections to a server, for all tabs together, so a stream for each job would soon be all of them.
+   What a page follows comes by one WebSocket; by a stream of its own where there is none to be had. */
+function follow(follower) {
+  const socket = Socket.for(follower.url);
+  if (socket?.takes(follower)) socket.add(follower);
+  else stream(follower);
+}
+
+/* How long to wait before the next attempt; then again not so long, once something has arrived. */
+function backOff() {
+  let pause = 0;
+  let wake = () => {};
+  return {
+    arrived: () => (pause = 0),
+    end: () => wake(),
+    async wait() {
+      pause = Math.min(pause ? 2 * pause : FIRST_PAUSE, LONGEST_PAUSE);
+      await new Promise((resolve) => {
+        // Not all at once, when many have lost the same server.
+        const timer = setTimeout(() => wake(), pause * (0.5 + Math.random()));
+        wake = () => {
+          clearTimeout(timer);
+          removeEventListener("online", wake);
+          resolve();
+        };
+        addEventListener("online", wake);
+      });
+    },
+  };
+}
+
+/* Calls `dead` when nothing has come for too long: nobody tells a browser that the router in between has died. */
+function watchdog(dead) {
+  let timer;
+  const alive = () => {
+    clearTimeout(timer);
+    timer = setTimeout(dead, LONGEST_SILENCE);
+  };
+  alive();
+  return { alive, end: () => clearTimeout(timer) };
+}
+
+/* One job by Server-Sent Events, over fetch: an EventSource tells neither why it was refused nor that it is silent. */
+async function stream(follower) {
+  const pause = backOff();
+  let stop = new AbortController();
+  follower.by(() => {
+    stop.abort();
+    pause.end();
+  });
+  while (!follower.closed) {
+    stop = new AbortController();
+    let detail = "The connection was lost.";
+    const silence = watchdog(() => {
+      detail = "The server has fallen silent.";
+      stop.abort();
+    });
+    try {
+      const address = new URL(follower.url);
+      if (follower.last) address.searchParams.set("after", follower.last);
+      const accept = { Accept: "text/event-stream" };
+      const response = await fetch(address, { headers: accept, cache: "no-store", signal: stop.signal });
+      if (LASTING(response.status)) {
+        const answer = await response.json().catch(() => ({}));
+        follower.fail(answer.detail ?? `The server says ${response.status}.`, response.status);
+      } else if (response.status === 204) {
+        return; // it has told all before
+      } else if (!response.ok) {
+        detail = `The server says ${response.status}.`;
+      } else {
+        for await (const event of events(response.body, silence.alive)) {
+          pause.arrived();
+          if (event.event) follower.hear(event.event, JSON.parse(event.data), event.id);
+          if (follower.closed) return;
+        }
+      }
+    } catch (error) {
+      if (!stop.signal.aborted) detail = String(error.message ?? error);
+    } finally {
+      silence.end();
+      stop.abort();
+    }
+    if (follower.closed) return;
+    follower.lost(detail);
+    await pause.wait();
+  }
+}
+
+/* Many jobs by one WebSocket. */
+class Socket {
   static #all = new Map();
   #address;
-  #streams = 0;
+  #followers = new Map(); // by job
+  #running = false;
+  #worked = false; // whether it was ever open
+  #broken = false; // whether there is none to be had, behind that proxy or under that policy
   #socket = null;
-  #opened = false; // ever
-  #failures = 0; // to open it, one after the other
-  #listeners = new Map(); // by job
-  #left = new Set(); // jobs of which something may still come over the socket, and nobody listens
+  #lingering;
+  #pause = backOff();
 
-  /* The web that the job is of; nothing where its address does not say. */
-  static of(url) {
-    const [, root] = EVENTS_OF_A_JOB.exec(url.pathname) ?? [];
-    if (root === undefined) return undefined;
-    const address = new URL(`${root}ws`, url);
+  /* The one for the server of that URL; null where the URL is none of ours. */
+  static for(url) {
+    const found = /^(.*\/)jobs\/[^/]+\/events$/.exec(url.pathname);
+    if (!found) return null;
+    const address = new URL(`${found[1]}ws`, url);
     address.protocol = url.protocol.replace("http", "ws");
-    if (!Web.#all.has(address.href)) Web.#all.set(address.href, new Web(address));
-    return Web.#all.get(address.href);
+    address.hash = "";
+    if (!Socket.#all.has(address.href)) Socket.#all.set(address.href, new Socket(address.href));
+    return Socket.#all.get(address.href);
   }
 
   constructor(address) {
     this.#address = address;
   }
 
-  /* Whether the next one to follow that job goes over the socket. Not if what is on the way lets none through. */
-  shares(url) {
-    const job = jobOf(url);
-    const isPossible = this.#opened || this.#failures < MOST_FAILURES;
-    return this.#streams >= STREAMS && isPossible && !this.#listeners.has(job) && !this.#left.has(job);
+  static #job({ url }) {
+    return decodeURIComponent(url.pathname.split("/").at(-2));
   }
 
-  began() {
-    this.#streams += 1;
+  takes(follower) {
+    return !this.#broken && this.#followers.size < AT_ONCE && !this.#followers.has(Socket.#job(follower));
   }
 
-  ended() {
-    this.#streams -= 1;
+  add(follower) {
+    const job = Socket.#job(follower);
+    this.#followers.set(job, follower);
+    follower.by(() => this.#drop(job, follower));
+    clearTimeout(this.#lingering);
+    if (this.#socket?.readyState === OPEN) this.#subscribe(job, follower);
+    else if (!this.#running) this.#run();
   }
 
-  /* The events of a job, after that one. Throws when the socket is lost. */
-  async *events(url, after, signal) {
-    const job = jobOf(url);
+  #drop(job, follower) {
+    if (this.#followers.get(job) !== follower) return;
+    this.#followers.delete(job);
+    if (this.#socket?.readyState === OPEN) this.#socket.send(JSON.stringify({ unsubscribe: job }));
+    if (!this.#followers.size) this.#lingering = setTimeout(() => this.#socket?.close(), LINGER);
+  }
+
+  #subscribe(job, follower) {
+    const { url, last } = follower;
+    follower.isHeard = false;
     const ticket = url.searchParams.get("ticket");
-    const waiting = [];
-    let lost = null;
-    let isOver = false;
-    let wake = () => {};
-    const listener = {
-      request: JSON.stringify({ subscribe: job, ...(ticket && { ticket }), after }),
-      hear(message) {
-        waiting.push(message);
-        wake();
-      },
-      lose(error) {
-        lost ??= error;
-        wake();
-      },
-    };
-    signal.addEventListener("abort", () => listener.lose(new Error("closed")), { once: true });
-    this.#listeners.set(job, listener);
-    try {
-      this.#send(listener.request);
-      for (;;) {
-        while (waiting.length) {
-          isOver = LAST_EVENTS.includes(waiting[0].event);
-          yield waiting.shift();
-        }
-        if (lost) throw lost;
-        await new Promise((resolve) => (wake = resolve));
+    this.#socket.send(JSON.stringify({ subscribe: job, after: last, ...(ticket === null ? {} : { ticket }) }));
+  }
+
+  async #run() {
+    this.#running = true;
+    while (this.#followers.size && !this.#broken) {
+      const detail = await this.#connect();
+      if (!this.#followers.size) break;
+      for (const follower of [...this.#followers.values()]) {
+        if (this.#broken) stream(follower);
+        else follower.lost(detail);
       }
-    } finally {
-      this.#listeners.delete(job);
-      if (!isOver) this.#left.add(job);
-      if (this.#listeners.size === 0) this.#hangUp();
-      else this.#send(JSON.stringify({ unsubscribe: job }));
+      if (!this.#broken) await this.#pause.wait();
     }
+    if (this.#broken) this.#followers.clear();
+    this.#running = false;
+    // Somebody may have come just now.
+    if (this.#followers.size) this.#run();
   }
 
-  #send(text) {
-    if (!this.#socket) this.#open();
-    // When it opens, it begins with all that is asked for by then.
-    else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
-  }
-
-  #open() {
-    this.#left.clear();
-    this.#failures += 1; // until it has opened
-    const socket = (this.#socket = new WebSocket(this.#address));
-    const lose = (why) => {
-      silence.end();
-      clearTimeout(opening);
-      if (this.#socket !== socket) return;
-      this.#hangUp();
-      for (const listener of [...this.#listeners.values()]) listener.lose(new Error(why));
-    };
-    const silence = watchdog(() => lose("The server has fallen silent."));
-    const opening = setTimeout(lose, LONGEST_OPENING, "No WebSocket comes through.");
-    socket.onopen = () => {
-      clearTimeout(opening);
-      this.#opened = true;
-      this.#failures = 0;
-      silence.over();
-      for (const { request } of this.#listeners.values()) socket.send(request);
-    };
-    socket.onmessage = ({ data }) => {
-      silence.over();
-      const message = JSON.parse(data);
-      if (this.#socket === socket) this.#listeners.get(message.job)?.hear(message);
-    };
-    // What a policy forbids ends in an error alone.
-    socket.onclose = socket.onerror = () => lose("The connection was lost.");
-  }
-
-  #hangUp() {
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
+  /* Until the connection has ended; gives why. */
+  #connect() {
+    return new Promise((resolve) => {
+      let detail = "The connection was lost.";
+      let socket;
+      const over = () => {
+        silence.end();
+        this.#socket = null;
+        // Where the first attempt fails, a stream will tell why, or do.
+        this.#broken ||= !this.#worked;
+        resolve(detail);
+      };
+      const silence = watchdog(() => {
+        detail = "The server has fallen silent.";
+        socket.onclose = socket.onmessage = null;
+        socket.close();
+        over();
+      });
+      try {
+        socket = this.#socket = new WebSocket(this.#address);
+      } catch {
+        over(); // a policy forbids it
+        return;
+      }
+      socket.onclose = over;
+      socket.onopen = () => {
+        this.#worked = true;
+        for (const [job, follower] of this.#followers) this.#subscribe(job, follower);
+        if (!this.#followers.size) socket.close();
+      };
+      socket.onmessage = ({ data }) => {
+        silence.alive();
+        this.#pause.arrived();
+        const { job, event, data: told, id } = JSON.parse(data);
+        const follower = this.#followers.get(job);
+        // What comes before that answers whoever followed the job before.
+        if (event === "subscribed") follower && (follower.isHeard = true);
+        else if (follower?.isHeard || event === "refused") follower?.hear(event, told, id);
+      };
+    });
   }
 }
 
-const LAST_EVENTS = ["done", "gone", "expired", "refused"];
-const EVENTS_OF_A_JOB = /^(.*\/)jobs\/([^/]+)\/events$/;
-const jobOf = (url) => decodeURIComponent(EVENTS_OF_A_JOB.exec(url.pathname)[2]);
-
-/* Gives a connection up on which nothing has come for too long. */
-function watchdog(giveUp) {
-  let timer;
-  const over = () => {
-    clearTimeout(timer);
-    timer = setTimeout(giveUp, LONGEST_SILENCE);
-  };
-  over();
-  return { over, end: () => clearTimeout(timer) };
-}
-
-/* The events of a stream. */
-async function* events(body, something, retry) {
+/* The events of a stream: the fields of each, as text. */
+async function* events(body, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return; // what is not finished will come again
-      something();
+      alive();
       const parts = (rest + value).split("\n\n");
       rest = parts.pop();
       for (const part of parts) {
-        const fields = {};
+        const event = {};
         for (const line of part.split("\n")) {
           const colon = line.indexOf(":");
           if (colon < 1) continue; // a comment: the server is alive
-          fields[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, "");
+          event[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, "");
         }
-        if (Number(fields.retry)) retry(Number(fields.retry));
-        if (fields.event) yield { event: fields.event, id: fields.id, data: JSON.parse(fields.data) };
+        yield event;
       }
     }
   } finally {
@@ -355,7 +359,7 @@ const STYLE = `
     block-size: 100%;
     inline-size: 0;
     border-radius: inherit;
-    background: var(--mainspring-fill, #2563eb);
+    background: var(--mainspring-accent, #2563eb);
     transition: inline-size 0.25s ease-out;
   }
   :host([state="completed"]) .fill { background: var(--mainspring-done, #16803c); }
@@ -379,9 +383,9 @@ let sheet; // one for all of them
 
    Attributes: `job`, its URL with the ticket; `label`, what it is, for screen readers; `text-completed` and the like, in
    place of the words that it has for each state. It shows the state as its own attribute `state`.
-   Parts to style: line, text, percent, bar, fill. Properties: --mainspring-height, -radius, -track, -fill, -done,
-   -failed, -cancelled, -font. Events, which bubble: job-state, job-progress, job-log, job-output, job-done, job-error;
-   their `detail` is the job (of job-log: the line; of job-error: the error). */
+   Parts to style: line, text, percent, bar, fill. Properties: --mainspring-height, -radius, -track, -accent, -done,
+   -failed, -cancelled, -font. Events, which bubble: mainspring-state, mainspring-progress, mainspring-log, mainspring-output, mainspring-done, mainspring-error;
+   their `detail` is the job (of mainspring-log: the line; of mainspring-error: the error). */
 export class MainspringProgress extends HTMLElement {
   static observedAttributes = ["job", "label"];
   #following = null;
@@ -409,7 +413,7 @@ export class MainspringProgress extends HTMLElement {
   }
 
   attributeChangedCallback(name, before, after) {
-    if (!this.#parts || !this.isConnected || before === after) return; // connectedCallback is still to come
+    if (!this.isConnected || before === after) return;
     if (name === "job") this.#follow();
     else this.#name();
   }
@@ -480,7 +484,7 @@ export class MainspringProgress extends HTMLElement {
   }
 
   #dispatch(what, detail) {
-    this.dispatchEvent(new CustomEvent(`job-${what}`, { detail, bubbles: true, composed: true }));
+    this.dispatchEvent(new CustomEvent(`mainspring-${what}`, { detail, bubbles: true, composed: true }));
   }
 
   #word(state) {
