@@ -22,6 +22,17 @@ const fragment = (html) => {
 
 // --- what changes ---
 
+// The network may be away just when something has happened: asked until there is an answer.
+async function ask(url) {
+  for (let pause = 500; ; pause = Math.min(2 * pause, 15000)) {
+    try {
+      const answer = await fetch(url);
+      if (answer.status < 500) return answer;
+    } catch { /* there is none */ }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
 function put(old, html) {
   const fresh = fragment(html);
   const hadFocus = old.contains(document.activeElement);
@@ -32,7 +43,7 @@ function put(old, html) {
 }
 
 async function refresh(tile) {
-  const answer = await fetch(tile.dataset.tile);
+  const answer = await ask(tile.dataset.tile);
   if (!answer.ok || !tile.isConnected) return;
   const fresh = put(tile, await answer.text());
   const name = find(".name", fresh).textContent;
@@ -50,7 +61,7 @@ async function sumUp() {
   try {
     while (sumAgain) {
       sumAgain = false;
-      const answer = await fetch(`${main.dataset.album}/summary`);
+      const answer = await ask(`${main.dataset.album}/summary`);
       if (answer.ok) summary.innerHTML = await answer.text();
     }
   } finally {
@@ -195,7 +206,11 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const tile = event.target.closest("[data-tile]");
   for (const each of tile.querySelectorAll("button, input")) each.disabled = true;
-  await fetch(event.target.action, { method: "POST", redirect: "manual" });
+  try {
+    await fetch(event.target.action, { method: "POST", redirect: "manual" });
+  } catch {
+    say("The connection was lost; try again.");
+  }
   await refresh(tile);
   sumUp();
 });
