@@ -16,6 +16,7 @@ from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
 from mainspring.web.live.desk import Desk
+from mainspring.web.pages.glance import Glance
 from mainspring.web.openapi import describe
 from mainspring.web.origin import Hosts, Origins
 from mainspring.web.problems import Unexpected, handle_problems
@@ -73,6 +74,7 @@ def create_app(
         app, title, secret, Sessions(secret), signs_in=any(isinstance(way, Passwords) for way in ways)
     )
     web.state.desk = Desk(app, secret)
+    web.state.glance = Glance()
     handle_problems(web)
     web.include_router(files.router)
     for way in ways:
@@ -90,6 +92,7 @@ async def _closing(web: FastAPI) -> AsyncIterator[None]:
     """Where this runs alone, its event loop ends with it, and what the store was asked by on that is closed before.
     An application that this is mounted in does not call this, and goes on."""
     yield
+    await web.state.glance.rest()
     await web.state.site.app.aclose()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from worker.places import STORES, Servers
 
 from mainspring import Mainspring
@@ -87,6 +88,7 @@ async def app(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) 
 async def visit() -> AsyncIterator[Callable[..., Visitor]]:
     """`visit(app)` is somebody who may do anything there; `visitor.who` can be changed."""
     clients: list[httpx.AsyncClient] = []
+    sites: list[FastAPI] = []
 
     def enter(app: Mainspring, role: Role = Role.ADMIN, at: str = "http://localhost") -> Visitor:
         visitor: Visitor
@@ -94,8 +96,11 @@ async def visit() -> AsyncIterator[Callable[..., Visitor]]:
         client = httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url=at, headers={"Accept": "text/html"})
         visitor = Visitor(client, Identity("ada", role))
         clients.append(client)
+        sites.append(web)
         return visitor
 
     yield enter
     for client in clients:
         await client.aclose()
+    for site in sites:
+        await site.state.glance.rest()

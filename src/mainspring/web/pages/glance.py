@@ -38,6 +38,7 @@ class Glance:
     def __init__(self) -> None:
         # A request of one event loop cannot wait for what another one reads.
         self._reads: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Read]] = WeakKeyDictionary()
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     async def at(self, key: Hashable, read: Callable[[], Awaitable[T]], seconds: float = SECONDS) -> T:
         """What `read` gives, or has given to somebody else by the same `key` a moment ago."""
@@ -54,6 +55,12 @@ class Glance:
         """After somebody changed something: read everything anew."""
         self._reads.clear()
 
+    async def rest(self) -> None:
+        """Wait for what is being read on this loop still, for whoever asked and did not wait."""
+        loop = asyncio.get_running_loop()
+        if reading := [task for task in self._under_way if task.get_loop() is loop]:
+            await asyncio.wait(reading)
+
     def _read(self, key: Hashable, read: Callable[[], Awaitable[T]], seconds: float) -> _Read:
         reads = self._reads.setdefault(asyncio.get_running_loop(), {})
         now = time.monotonic()
@@ -66,8 +73,10 @@ class Glance:
             del reads[next(iter(reads))]
         task = asyncio.ensure_future(read())
         entry = reads[key] = _Read(task, float("inf"))
+        self._under_way.add(task)
 
         def ended(task: asyncio.Future[Any]) -> None:
+            self._under_way.discard(task)
             failed = task.cancelled() or task.exception() is not None
             took = time.monotonic() - now
             entry.good_until = 0.0 if failed else time.monotonic() + min(max(seconds, PATIENCE * took), LONGEST)
@@ -78,7 +87,4 @@ class Glance:
 
 def glance_of(connection: HTTPConnection) -> Glance:
     """The one of this site."""
-    state = connection.app.state
-    if not hasattr(state, "glance"):
-        state.glance = Glance()
-    return cast("Glance", state.glance)
+    return cast("Glance", connection.app.state.glance)
