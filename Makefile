@@ -25,7 +25,7 @@ test: check ## Set up, check the code, run all tests
 .PHONY: test-web
 test-web: $(VENV)/.dev ## Run the tests that need a browser (Debian's Chromium; root has it installed)
 	@command -v chromium > /dev/null || [ -n "$$MAINSPRING_TEST_CHROMIUM" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
-	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core > /dev/null; } \
 	  || { echo "There is no Chromium: apt-get install chromium as root, or set MAINSPRING_TEST_CHROMIUM to one." >&2; exit 1; }
 	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m browser tests/web tests/examples
 
