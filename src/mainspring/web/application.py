@@ -16,9 +16,9 @@ from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
 from mainspring.web.live.desk import Desk
-from mainspring.web.pages.glance import Glance
 from mainspring.web.openapi import describe
 from mainspring.web.origin import Hosts, Origins
+from mainspring.web.pages.glance import Glance
 from mainspring.web.problems import Unexpected, handle_problems
 from mainspring.web.secret import site_secret
 from mainspring.web.sessions import Sessions
