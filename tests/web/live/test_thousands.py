@@ -1,5 +1,5 @@
-"""Many streams in one process (MAINSPRING_TEST_STREAMS=2000): the store is asked as seldom as by one, and what happens is
-told at once."""
+"""Many streams in one process (MAINSPRING_TEST_STREAMS=2000): the store is asked as seldom as by one, and what happens
+is told at once."""
 
 from __future__ import annotations
 
