@@ -196,7 +196,6 @@ EXCEPTIONS = {
     ("any_partition", "SCAN mainspring_partitions"): "ends at the first row",
     ("any_lane", "SCAN mainspring_lanes USING COVERING INDEX mainspring_lanes_cost"): "ends at the first row",
     ("gate_running", RUNNING): "an index of running jobs alone",
-    ("queue_names", "SCAN mainspring_queues"): "as many as there are queues",
     ("any_edge", "SCAN mainspring_edges USING COVERING INDEX mainspring_edges_parent"): "ends at the first row",
     ("parents_of", "USE TEMP B-TREE FOR ORDER BY"): "sorts the parents of the jobs that it is asked for",
     ("oldest_flows", "SCAN mainspring_flows USING COVERING INDEX mainspring_flows_page"): "in order, up to a limit",
@@ -357,7 +356,8 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
     """The steps that each operation takes, with 1,000 jobs queued, scheduled and finished, and with 50,000 of each."""
     with pytest.MonkeyPatch.context() as patch:
         # So that both stores have more to look through than one page or batch looks at.
-        patch.setattr(selections, "SCANNED_AT_ONCE", SMALL // 10)
+        for name in ("SCANNED_AT_ONCE", "READ_AT_ONCE", "COUNTED_AT_ONCE", "COUNTED_BY_STATE"):
+            patch.setattr(selections, name, SMALL // 10)
         for machine in machine_at(tmp_path_factory.mktemp("steps") / "jobs.db", SMALL):
             requests = prepared(machine.scene)
             small = {name: machine.steps(request) for name, request in requests.items()}
@@ -425,7 +425,13 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
         "find by id": FindRequest(by_id, with_log=True, now=now),
         "find stamps": FindRequest(by_id, stamps=True, now=now),
         "find what is not there": FindRequest(nobodys, now=now),
+        "find by text": FindRequest(Filter(text="nowhere"), now=now),
+        "find by tag": FindRequest(Filter(tag="nobody's"), now=now),
+        "find briefly": FindRequest(Filter(states=(State.DEAD,)), brief=True, now=now),
         "count by id": CountRequest(by_id, now=now),
+        "count quickly by queue": CountRequest(Filter(), each=10, now=now),
+        "count quickly by task": CountRequest(Filter(task="task 1"), most=100, now=now),
+        "count a piece": CountRequest(Filter(text="nowhere"), now=now),
         **{f"{verb} by id": AlterRequest(verb, by_id, value, now=now) for verb, value in ALTERATIONS.items()},
         **{
             f"{verb} a batch": AlterRequest(verb, batch, value, limit=10, now=now)

@@ -14,10 +14,19 @@ SELECT q.value,
                     WHERE state = 'queued' AND queue = q.value
                     ORDER BY partition, gate, priority, run_at, id LIMIT 1)
             UNION ALL
-            SELECT (SELECT n.rowid FROM mainspring_jobs AS n INDEXED BY mainspring_jobs_queued
-                    WHERE n.state = 'queued' AND n.queue = q.value
-                      AND (n.partition, n.gate, n.priority) > (j.partition, j.gate, j.priority)
-                    ORDER BY n.partition, n.gate, n.priority, n.run_at, n.id LIMIT 1)
+            -- Not as one comparison of rows: of that SQLite takes the first column alone to the index.
+            SELECT coalesce(
+                (SELECT n.rowid FROM mainspring_jobs AS n INDEXED BY mainspring_jobs_queued
+                 WHERE n.state = 'queued' AND n.queue = q.value AND n.partition = j.partition AND n.gate = j.gate
+                   AND n.priority > j.priority
+                 ORDER BY n.priority, n.run_at, n.id LIMIT 1),
+                (SELECT n.rowid FROM mainspring_jobs AS n INDEXED BY mainspring_jobs_queued
+                 WHERE n.state = 'queued' AND n.queue = q.value AND n.partition = j.partition AND n.gate > j.gate
+                 ORDER BY n.gate, n.priority, n.run_at, n.id LIMIT 1),
+                (SELECT n.rowid FROM mainspring_jobs AS n INDEXED BY mainspring_jobs_queued
+                 WHERE n.state = 'queued' AND n.queue = q.value AND n.partition > j.partition
+                 ORDER BY n.partition, n.gate, n.priority, n.run_at, n.id LIMIT 1)
+            )
             FROM heads CROSS JOIN mainspring_jobs AS j ON j.rowid = heads.place
             LIMIT 500
         )
