@@ -160,6 +160,7 @@ WORDS = {
     "queues list": (),
     "schedules list": (),
     "workers list": (),
+    "top": (),
     "doctor": (),
 }
 """What a command is given; others take one name."""
