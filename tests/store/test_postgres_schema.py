@@ -162,6 +162,7 @@ WORDS = {
     "schedules list": (),
     "workers list": (),
     "audit": (),
+    "top": (),
     "doctor": (),
 }
 """What a command is given; others take one name."""

@@ -1,5 +1,9 @@
 -- Statistics: see mainspring/store/sql/stats.py. What is new is set aside, and folded in by one after the other.
 
+-- name: count_enqueued_of_one
+-- Takes :queue, :task, :count, :at.
+INSERT INTO mainspring_counted (at, queue, task, enqueued) VALUES (:at, :queue, :task, :count);
+
 -- name: count_enqueued
 -- Takes :doc (queue, task, how many), :at.
 INSERT INTO mainspring_counted (at, queue, task, enqueued)

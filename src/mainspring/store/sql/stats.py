@@ -27,10 +27,12 @@ REPORTS_KEPT_MS = 7 * 24 * HOUR_MS
 
 def enqueued(jobs: Iterable[NewJob], now: int) -> Operation[None]:
     """These were stored just now."""
-    counts = Counter((job.queue, job.task) for job in jobs)
-    if counts:
-        doc = document([(*place, count) for place, count in sorted(counts.items())])
-        yield sql("count_enqueued", doc=doc, at=_minute(now))
+    counts = sorted(Counter((job.queue, job.task) for job in jobs).items())
+    if len(counts) == 1:
+        (((queue, task), count),) = counts
+        yield sql("count_enqueued_of_one", queue=queue, task=task, count=count, at=_minute(now))
+    elif counts:
+        yield sql("count_enqueued", doc=document([(*place, count) for place, count in counts]), at=_minute(now))
 
 
 def cancelled(places: Iterable[Row], now: int) -> Operation[None]:

@@ -1,5 +1,10 @@
 -- Statistics: see mainspring/store/sql/stats.py. There is one writer, so what is new is added at once.
 
+-- name: count_enqueued_of_one
+-- Takes :queue, :task, :count, :at (the minute). Most inserts are of one task in one queue.
+INSERT INTO mainspring_stats (step, at, queue, task, enqueued) VALUES (60000, :at, :queue, :task, :count)
+ON CONFLICT (step, at, queue, task) DO UPDATE SET enqueued = enqueued + excluded.enqueued;
+
 -- name: count_enqueued
 -- Takes :doc (queue, task, how many), :at (the minute).
 INSERT INTO mainspring_stats (step, at, queue, task, enqueued)
