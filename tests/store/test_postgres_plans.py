@@ -441,7 +441,7 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
         "INSERT INTO mainspring_flows (id, name, parent, created_at) VALUES ('empty', 'nightly', 'flow 1', 0)",
         PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, now=T0 + 1),
     ],
-    "prune": [PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, 0, now=T0 + 1)],
+    "prune": [PruneRequest(dict.fromkeys(sorted(FINAL), 0), BATCH, keep_audit_ms=0, now=T0 + 1)],
     "find": [
         FindRequest(filter, with_log=True, with_parents=True, now=T0)
         for filter in (*FILTERS, Filter(ids=(*named("bulk"), *named("done"))))

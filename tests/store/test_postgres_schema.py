@@ -143,6 +143,7 @@ def test_two_schemas_of_one_database_know_nothing_of_each_other(bare: PostgresSt
 JOBS = """
 from mainspring import Mainspring, Retry, chain
 app = Mainspring()
+app.webhook("https://shop.example/hook", on="dead", secret="nobody else knows this", name="name")
 
 @app.task
 def task() -> None: ...
@@ -161,13 +162,15 @@ WORDS = {
     "queues list": (),
     "schedules list": (),
     "workers list": (),
+    "webhooks list": ("--app", "jobs:app"),
+    "webhooks test": ("name", "--app", "jobs:app"),
     "audit": (),
     "top": (),
     "doctor": (),
 }
 """What a command is given; others take one name."""
-APART = ("dev", "migrate", "bench")
-"""Waits for the code to change; mends it; makes a store of its own."""
+APART = ("dev", "web", "migrate", "bench")
+"""Waits for the code to change; says so on its pages; mends it; makes a store of its own."""
 
 
 def commands(group: Any, *name: str) -> Iterator[str]:

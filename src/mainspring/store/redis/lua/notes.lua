@@ -1,6 +1,6 @@
 -- needs: names index jobs
--- Notes: a running job's latest progress, what it has saved of its work, its log lines and its output. A line is known by
--- its lease and number, and so is a piece of output.
+-- Notes: a running job's latest progress, what it has saved of its work, its log lines and its output. A line is known
+-- by its lease and number, and so is a piece of output.
 
 local Notes = {}
 local LINES_KEPT = 1000
