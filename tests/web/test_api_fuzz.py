@@ -1,6 +1,6 @@
 """Whatever anybody sends to the API, it answers as its document says, and never by falling over.
 
-Quick by default; `MAINSPRING_HYPOTHESIS=200` makes so many requests of each kind.
+Quick by default; `MAINSPRING_FUZZ=200` makes so many requests of each kind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mainspring import Flow, Mainspring
 from mainspring.web import create_app
 from mainspring.web.openapi import document
 
-EXAMPLES = int(os.environ.get("MAINSPRING_HYPOTHESIS", 10))
+EXAMPLES = int(os.environ.get("MAINSPRING_FUZZ", "10"))
 DOCUMENT = document()
 
 # A stream has no end as long as its job has none.

@@ -103,7 +103,7 @@ async def test_beats_that_fail_are_made_up_for(app: Mainspring, monkeypatch: pyt
     async def work() -> None: ...
 
     lossy = Lossy(app.store.driver(), when)
-    monkeypatch.setattr(app.store, "driver", lambda: lossy)
+    monkeypatch.setattr(app.store, "driver", lambda patience=None: lossy)
     blocking = Mainspring(app.url)
     async with working(app, lease=1.5):
         for _ in range(3):
@@ -151,7 +151,7 @@ async def test_a_report_that_cannot_be_stored_costs_no_lease(
             return self._driver.run(request)
 
     refusing = Refusing(app.store.driver(), "asked")
-    monkeypatch.setattr(app.store, "driver", lambda: refusing)
+    monkeypatch.setattr(app.store, "driver", lambda patience=None: refusing)
     blocking = Mainspring(app.url)
     async with working(app, lease=1.5) as worker:
         id = worker.id
