@@ -19,9 +19,9 @@ class Role(IntEnum):
     VIEWER = 1
     """Look."""
     OPERATOR = 2
-    """Change jobs, queues, schedules, workers; enqueue."""
+    """Change jobs, queues, workers; enqueue; pause schedules and run them now."""
     ADMIN = 3
-    """Change what holds for everybody: limits, and what is deleted for good."""
+    """Change what holds for everybody, limits and schedules, and what is deleted for good."""
 
     @classmethod
     def named(cls, name: str) -> Role:
