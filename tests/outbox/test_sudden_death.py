@@ -172,7 +172,7 @@ def test_who_stands_still_in_his_turn_loses_it(shop: Shop, app: Mainspring, rela
         relays.start()
         wait_until(lambda: app.jobs.count() == 10)
         stopped = relays._running[0]
-        stopped.send_signal(signal.SIGSTOP)
+        stop(stopped, shop)
     relays.start()
     try:
         wait_until(lambda: shop.waiting() == 0)
