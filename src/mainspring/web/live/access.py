@@ -14,7 +14,7 @@ from mainspring.web.identity import Identity, Role
 from mainspring.web.problems import Forbidden
 from mainspring.web.tickets import EVERYTHING, InvalidTicket, Pass, read_ticket
 
-__all__ = ["pass_for", "shared_with"]
+__all__ = ["pass_for"]
 
 LONGEST_ID = 255
 
@@ -33,9 +33,3 @@ def pass_for(connection: HTTPConnection, job: str, ticket: str | None, secret: s
     if identity.role < Role.VIEWER:
         raise Forbidden("To follow a job takes a ticket for it, or somebody who may look at all jobs.")
     return Pass(EVERYTHING, cancel=identity.role >= Role.OPERATOR)
-
-
-def shared_with(connection: HTTPConnection) -> dict[str, str]:
-    """The headers by which a browser shows the answer to the page that has asked: the guard has let it through."""
-    origin = connection.headers.get("origin")
-    return {} if origin is None else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}

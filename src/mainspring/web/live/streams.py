@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from mainspring.audit import acting
 from mainspring.web.identity import Identity
-from mainspring.web.live.access import pass_for, shared_with
+from mainspring.web.live.access import pass_for
 from mainspring.web.live.desk import AtDesk, Desk
 from mainspring.web.live.events import END, Seen, expired, snapshot_of
 from mainspring.web.live.hub import Stream
@@ -66,15 +66,14 @@ async def follow(
     """The job as it stands, and each change until it has ended. Whoever comes back with the id of the last event that
     he has received is told the rest, nothing of it twice."""
     allowed = pass_for(request, id, ticket or ticket_header, desk.secret)
-    headers = HEADERS | shared_with(request)
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/event-stream" not in accepted:
-        return JSONResponse(await snapshot(desk, id, allowed), headers=headers)
+        return JSONResponse(await snapshot(desk, id, allowed), headers=HEADERS)
     known = last_event_id or after or ""
     if known == END:
         # A browser that is told so connects no more.
-        return Response(status_code=204, headers=headers)
-    return _Events(_frames(desk, id, Seen.parse(known), allowed), ping=0, sep="\n", headers=headers)
+        return Response(status_code=204, headers=HEADERS)
+    return _Events(_frames(desk, id, Seen.parse(known), allowed), ping=0, sep="\n", headers=HEADERS)
 
 
 async def snapshot(desk: Desk, id: str, allowed: Pass) -> dict[str, Any]:
@@ -100,7 +99,7 @@ async def tell(
     identity: Identity = request.scope["mainspring.identity"]
     with acting(identity.name if identity.role else "a ticket"):
         count = await desk.app.jobs.acancel(id)
-    return JSONResponse({"cancelled": count > 0}, 202, headers=shared_with(request))
+    return JSONResponse({"cancelled": count > 0}, 202)
 
 
 class _Events(EventSourceResponse):

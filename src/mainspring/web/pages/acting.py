@@ -15,6 +15,9 @@ __all__ = ["in_the_name_of"]
 @contextmanager
 def in_the_name_of(page: Page) -> Iterator[None]:
     """Whatever is done inside is told to the audit log as done by whoever asks."""
-    with acting(page.identity.name):
-        yield
-    glance_of(page.request).forget()
+    try:
+        with acting(page.identity.name):
+            yield
+    finally:
+        # What failed may have been done in part.
+        glance_of(page.request).forget()
