@@ -87,6 +87,25 @@ class TestEvents:
             await listener.over()
         assert [event.name for event in listener.events] == ["snapshot", "gone"]
 
+    async def test_a_job_that_is_damaged_ends_its_own_streams_alone(
+        self, app: Mainspring, teller: Teller, base: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        damaged, sound = app.tasks["work"].enqueue(1), app.tasks["work"].enqueue(2)
+        teller.claim(2)
+        async with listening(job_url(damaged, base)) as one, listening(job_url(sound, base)) as other:
+            await one.heard("snapshot")
+            await other.heard("snapshot")
+            teller.end(damaged.id, result="{")
+            teller.end(sound.id, result="2")
+            await one.over()
+            await other.over()
+        assert (one.events[-1].name, one.events[-1].data["detail"]) == (
+            "gone",
+            "What is stored of this job cannot be read.",
+        )
+        assert (other.events[-1].name, other.events[-1].data["result"]) == ("done", 2)
+        assert f"job {damaged.id} cannot be told of" in caplog.text
+
     async def test_a_job_that_is_not_there_yet_is_waited_for(
         self, app: Mainspring, base: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

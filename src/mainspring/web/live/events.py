@@ -32,7 +32,7 @@ from mainspring.model.job import JobRecord, LogLine
 from mainspring.model.states import FINAL
 from mainspring.web.tickets import Sight
 
-__all__ = ["END", "Event", "Seen", "events_of", "expired", "gone", "snapshot_of"]
+__all__ = ["END", "Event", "Seen", "events_of", "expired", "gone", "snapshot_of", "unreadable"]
 
 PART_CHARACTERS = 64 * 1024
 """How much of a log or an output goes into one event."""
@@ -139,6 +139,11 @@ def snapshot_of(job: Job[Any], sight: Sight) -> dict[str, Any]:
 def gone(job: str) -> Event:
     """There is no such job."""
     return Event(job, "gone", {"detail": "There is no such job, or no more."}, END)
+
+
+def unreadable(job: str) -> Event:
+    """What the store has of the job is damaged."""
+    return Event(job, "gone", {"detail": "What is stored of this job cannot be read."}, END)
 
 
 def expired(job: str) -> Event:

@@ -22,7 +22,7 @@ from mainspring.admin.followed import Followed
 from mainspring.errors import StoreError
 from mainspring.job import Job
 from mainspring.store.base import AsyncWatch, Bookmark
-from mainspring.web.live.events import Event, Seen, events_of, gone
+from mainspring.web.live.events import Event, Seen, events_of, gone, unreadable
 from mainspring.web.tickets import Sight
 
 __all__ = ["Hub", "Stream"]
@@ -279,7 +279,14 @@ class Hub:
             self._changed.update(subject.id for subject in hungry if subject.id in self._subjects)
             raise
         for subject, version in zip(hungry, versions, strict=True):
-            _tell(subject, version, asked[subject], jobs.get(subject.id))
+            try:
+                _tell(subject, version, asked[subject], jobs.get(subject.id))
+            except Exception:
+                # A damaged job ends its own streams, and no others.
+                logger.exception("live streams: job %s cannot be told of", subject.id)
+                for stream in asked[subject]:
+                    if stream.hungry:
+                        stream.give((unreadable(subject.id),))
 
 
 def _tell(subject: _Subject, version: int, streams: Iterable[Stream], job: Job[Any] | None) -> None:
