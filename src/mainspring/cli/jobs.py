@@ -19,7 +19,8 @@ from mainspring.cli.options import App, Json, Url, Yes, existing, json_object, m
 from mainspring.cli.output import for_people, one_line, print_json, say, warn
 from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError
-from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.states import FINAL, State
+from mainspring.store.base import Verb
 
 __all__ = ["commands"]
 
@@ -141,9 +142,8 @@ def retry(
 
     Scheduled jobs run now. Without ids and --state it means the dead ones.
     """
-    ended = (State.DEAD, State.CANCELLED, State.COMPLETED)
     opened = existing(context, app, url)
-    deed = Deed("retry", "retried", (*ended, State.SCHEDULED), (State.DEAD,), opened.jobs.retry)
+    deed = Deed("retry", "retried", Verb.REVIVE.changes, (State.DEAD,), opened.jobs.retry)
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
@@ -229,13 +229,19 @@ def cancel(
     mainspring jobs cancel 0199a0b4-5d11-7c3e-8f0a-2b9d6c1e4f70 --reason "the order was withdrawn"
     mainspring jobs cancel --task send_newsletter --since 10m
     """
-    live = tuple(state for state in State if state in LIVE)
     opened = existing(context, app, url)
 
     def act(ids: Any, **where: Any) -> int:
         return opened.jobs.cancel(ids, reason=reason, **where)
 
-    deed = Deed("cancel", "cancelled", live, live, act, "running ones end as soon as their task lets them")
+    deed = Deed(
+        "cancel",
+        "cancelled",
+        Verb.CANCEL.changes,
+        Verb.CANCEL.changes,
+        act,
+        "running ones end as soon as their task lets them",
+    )
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
@@ -273,7 +279,7 @@ def reschedule(
     def act(ids: Any, **where: Any) -> int:
         return opened.jobs.reschedule(ids, delay=delay, at=moment, **where)
 
-    waiting = (State.QUEUED, State.SCHEDULED)
+    waiting = Verb.RESCHEDULE.changes
     deed = Deed("reschedule", "rescheduled", waiting, waiting, act)
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
@@ -304,7 +310,7 @@ def delete(
     mainspring jobs delete --state dead --until 30d
     mainspring jobs delete --state completed --task heartbeat --yes
     """
-    resting = tuple(state for state in State if state is not State.RUNNING)
+    resting = Verb.DELETE.changes
     opened = existing(context, app, url)
     deed = Deed("delete", "deleted", resting, resting, opened.jobs.delete)
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)

@@ -44,7 +44,7 @@ from mainspring.model.audit import AuditEntry
 from mainspring.model.job import Claim, JobRecord, Key, NewJob, Note, Policy
 from mainspring.model.limits import KEEP, NO_LIMITS, Keep, Limits, Rate
 from mainspring.model.settlement import Settlement
-from mainspring.model.states import State
+from mainspring.model.states import LIVE, State
 from mainspring.model.stats import Numbers, Report
 
 Reply = TypeVar("Reply")
@@ -383,6 +383,20 @@ class Verb(StrEnum):
     DELETE = "delete"
     """Jobs that are not running are gone, with their logs. Running ones stay. For the children of one that had not
     ended that is a bad end."""
+
+    @property
+    def changes(self) -> tuple[State, ...]:
+        """To jobs in which states it does something."""
+        return _CHANGES[self]
+
+
+_CHANGES = {
+    Verb.CANCEL: tuple(state for state in State if state in LIVE),
+    Verb.REVIVE: (State.DEAD, State.CANCELLED, State.COMPLETED, State.SCHEDULED),
+    Verb.RESCHEDULE: (State.QUEUED, State.SCHEDULED),
+    Verb.REPRIORITISE: (State.BLOCKED, State.QUEUED, State.SCHEDULED),
+    Verb.DELETE: tuple(state for state in State if state is not State.RUNNING),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from mainspring.errors import InvalidOption
-from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.states import State
+from mainspring.store.base import Verb
 from mainspring.web.api.inputs import Ask, JobConditions, where_of
 from mainspring.web.api.jobs import CancelAsk, ReprioritiseAsk, RescheduleAsk
 from mainspring.web.api.route import changing, new_router
@@ -20,7 +21,6 @@ __all__ = ["router"]
 
 router = new_router("jobs")
 
-WAITING = (State.QUEUED, State.SCHEDULED)
 Deed = Callable[..., Awaitable[int]]
 
 
@@ -56,7 +56,7 @@ class ManyShape(Shape):
 @router.post("/jobs/cancel", dependencies=changing(Role.OPERATOR))
 async def cancel_jobs(site: AtSite, ask: CancelManyAsk) -> ManyShape:
     """Cancel jobs that wait, and ask for those that run to be ended."""
-    live = tuple(state for state in State if state in LIVE)
+    live = Verb.CANCEL.changes
     return await _do(ask, site, "cancelled", live, live, site.app.jobs.acancel, {"reason": ask.reason})
 
 
@@ -65,8 +65,7 @@ async def retry_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
     """Queue ended jobs again with all their attempts, and let scheduled ones run now. Where neither ids nor states are
     given, the dead ones are meant."""
     usual = (State.DEAD,)
-    able = (*(state for state in State if state in FINAL), State.SCHEDULED)
-    return await _do(ask, site, "retried", able, usual, site.app.jobs.aretry, {})
+    return await _do(ask, site, "retried", Verb.REVIVE.changes, usual, site.app.jobs.aretry, {})
 
 
 @router.post("/jobs/reschedule", dependencies=changing(Role.OPERATOR))
@@ -74,14 +73,14 @@ async def reschedule_jobs(site: AtSite, ask: RescheduleManyAsk) -> ManyShape:
     """Let queued and scheduled jobs run at another time."""
     if (ask.delay is None) == (ask.at is None):
         raise InvalidOption("say when: give either delay or at")
-    how = {"delay": ask.delay, "at": ask.at}
-    return await _do(ask, site, "rescheduled", WAITING, WAITING, site.app.jobs.areschedule, how)
+    how, waiting = {"delay": ask.delay, "at": ask.at}, Verb.RESCHEDULE.changes
+    return await _do(ask, site, "rescheduled", waiting, waiting, site.app.jobs.areschedule, how)
 
 
 @router.post("/jobs/reprioritise", dependencies=changing(Role.OPERATOR))
 async def reprioritise_jobs(site: AtSite, ask: ReprioritiseManyAsk) -> ManyShape:
     """Give waiting jobs another priority."""
-    waiting = (State.BLOCKED, *WAITING)
+    waiting = Verb.REPRIORITISE.changes
     return await _do(
         ask, site, "reprioritised", waiting, waiting, site.app.jobs.areprioritise, {"priority": ask.priority}
     )
@@ -90,7 +89,7 @@ async def reprioritise_jobs(site: AtSite, ask: ReprioritiseManyAsk) -> ManyShape
 @router.post("/jobs/delete", dependencies=changing(Role.ADMIN))
 async def delete_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
     """Delete jobs that do not run, with their logs. Nothing brings them back."""
-    resting = tuple(state for state in State if state is not State.RUNNING)
+    resting = Verb.DELETE.changes
     return await _do(ask, site, "deleted", resting, resting, site.app.jobs.adelete, {})
 
 

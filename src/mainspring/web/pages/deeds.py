@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from mainspring.admin.jobs import Jobs, Where
 from mainspring.errors import ConfigurationError, InvalidOption, JobNotFound
-from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.states import State
+from mainspring.store.base import Verb
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
 from mainspring.web.pages.asking import Field, Question, ask, hidden
@@ -57,14 +58,14 @@ DEEDS = {
             "Retry",
             "retried",
             "Ended jobs are queued again with all their tries; scheduled ones run now.",
-            FINAL | {State.SCHEDULED},
+            frozenset(Verb.REVIVE.changes),
         ),
         Deed(
             "cancel",
             "Cancel",
             "cancelled",
             "Waiting jobs are cancelled, with the jobs that wait for them; running ones are asked to stop.",
-            LIVE,
+            frozenset(Verb.CANCEL.changes),
             danger=True,
             fields=(Field("reason", "Why", "", "Kept with the job, for whoever looks at it later."),),
         ),
@@ -73,7 +74,7 @@ DEEDS = {
             "Reschedule",
             "rescheduled",
             "Waiting jobs run at another time.",
-            frozenset({State.QUEUED, State.SCHEDULED}),
+            frozenset(Verb.RESCHEDULE.changes),
             fields=(_WHEN,),
         ),
         Deed(
@@ -81,7 +82,7 @@ DEEDS = {
             "Delete",
             "deleted",
             "The jobs and their logs are gone for good. For jobs that wait for them that is a bad end.",
-            frozenset(set(State) - {State.RUNNING}),
+            frozenset(Verb.DELETE.changes),
             danger=True,
             role=Role.ADMIN,
         ),

@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from mainspring.errors import FlowNotFound, JobNotFound
 from mainspring.job import Attempt, Job
-from mainspring.model.states import FINAL, LIVE, State
+from mainspring.model.states import FINAL, State
+from mainspring.store.base import Verb
 from mainspring.web.api.enqueuing import is_own
 from mainspring.web.identity import Role
 from mainspring.web.pages.graph import Graph, graph_of
@@ -166,11 +167,11 @@ def can_do(job: Job[Any], role: Role, known: Iterable[str]) -> Can:
     """By its state, and by who asks."""
     operator = role >= Role.OPERATOR
     return Can(
-        retry=operator and (job.state in FINAL or job.state is State.SCHEDULED),
+        retry=operator and job.state in Verb.REVIVE.changes,
         edit=operator and job.task in known and not is_own(job.task),
-        cancel=operator and job.state in LIVE and not job.cancel_requested,
-        reschedule=operator and job.state in (State.QUEUED, State.SCHEDULED),
-        delete=role >= Role.ADMIN and job.state is not State.RUNNING,
+        cancel=operator and job.state in Verb.CANCEL.changes and not job.cancel_requested,
+        reschedule=operator and job.state in Verb.RESCHEDULE.changes,
+        delete=role >= Role.ADMIN and job.state in Verb.DELETE.changes,
     )
 
 
