@@ -267,8 +267,10 @@ def test_a_server_that_is_loading_its_data_is_waited_for(caller: Any) -> None:
             conf.write_text(f"{conf.read_text()}key-load-delay 1000\n{often}")
             server.start()
             server.kill()
-            threading.Thread(target=server.start).start()
-            assert ask(INSERT) >= 1
+            with ThreadPoolExecutor(1) as threads:
+                starting = threads.submit(server.start)
+                assert ask(INSERT) >= 1
+                starting.result()
 
 
 @pytest.mark.usefixtures("impatient")
