@@ -41,6 +41,7 @@ from mainspring.model.options import (
 from mainspring.model.partitions import PartitionBy, Partitioning
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
+from mainspring.model.tracing import Tracing
 from mainspring.outbox import Outbox
 from mainspring.store.base import (
     Change,
@@ -116,6 +117,8 @@ class Mainspring:
         self._schedules: dict[str, DeclaredSchedule] = {}
         self._middlewares: tuple[Middleware, ...] = ()
         self._observers: dict[EventName, tuple[Observer, ...]] = {}
+        self.tracing: Tracing | None = None
+        """Who follows its jobs from where they are enqueued to where they run: see `mainspring.observe`."""
         self.jobs = Jobs(self)
         """Look at jobs and change them: `find`, `count`, `get`, `cancel`, `retry`, `reschedule`, `delete`."""
         self.flows = Flows(self)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mainspring.errors import DuplicateJob, InvalidFlow, QueueFull
@@ -12,15 +13,17 @@ from mainspring.model.holes import ONLY_IN_FLOWS, Gap
 from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.limits import KEEP, Keep
 from mainspring.model.options import JobOptions
+from mainspring.model.tracing import Tracing
 from mainspring.store.base import Filter, FindRequest, Inserted, InsertRequest, NewFlow
 from mainspring.twin import Steps, ask
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["JobDraft", "handles", "insert"]
+__all__ = ["JobDraft", "followed", "handles", "insert"]
 
 R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,22 @@ def insert(
 ) -> Steps[list[Job[Any]]]:
     """Store jobs in one request, all or none, and give each one's handle: for those that were not stored because
     another is there, that other one, as it is now. Where `tx` is given, all that happens on that connection."""
+    return followed(app, new, partial(_insert, app, flows, tx))
+
+
+def followed(app: Mainspring, new: Sequence[NewJob], store: Callable[[Sequence[NewJob]], Steps[T]]) -> Steps[T]:
+    """What stores these jobs, as who follows the app's jobs wants them, if there is anybody."""
+    return store(new) if app.tracing is None else _followed(app.tracing, new, store)
+
+
+def _followed(tracing: Tracing, new: Sequence[NewJob], store: Callable[[Sequence[NewJob]], Steps[T]]) -> Steps[T]:
+    with tracing.enqueuing(new) as jobs:
+        return (yield from store(jobs))
+
+
+def _insert(
+    app: Mainspring, flows: Sequence[NewFlow], tx: object | Keep, new: Sequence[NewJob]
+) -> Steps[list[Job[Any]]]:
     flows, seers = app.webhooks.telling.with_witnesses(flows)
     jobs = (*new, *seers, *app.webhooks.telling.witnesses(new, flows))
     replies = yield from ask(InsertRequest(jobs, all_or_none=len(new) > 1, flows=tuple(flows)), tx)

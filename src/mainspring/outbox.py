@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mainspring.draft import JobDraft
+from mainspring.draft import JobDraft, followed
 from mainspring.errors import InvalidOption
 from mainspring.job import Job
+from mainspring.model.job import NewJob
 from mainspring.model.text import quote
 from mainspring.store.base import InsertRequest, in_portions, portions
 from mainspring.twin import Steps, Within, twins
@@ -53,12 +54,14 @@ class Outbox:
 
     def _enqueue_many(self, drafts: Iterable[JobDraft[R]]) -> Steps[list[Job[R]]]:
         """Write many jobs, all in this one transaction. As `enqueue`."""
-        new = [_alone(draft) for draft in drafts]
+        return (yield from followed(self._app, [_alone(draft) for draft in drafts], self._put))
+
+    enqueue_many, aenqueue_many = twins(_enqueue_many)
+
+    def _put(self, new: Sequence[NewJob]) -> Steps[list[Job[Any]]]:
         for piece in in_portions(new, PUT_LIMIT, lambda job: portions(job.args)):
             yield Within(self._connection, InsertRequest(piece), self._app._outboxes)
         return [Job(self._app, job, on_its_way=True) for job in new]
-
-    enqueue_many, aenqueue_many = twins(_enqueue_many)
 
 
 def _alone(draft: object) -> Any:

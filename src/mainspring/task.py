@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from mainspring.audit import actor, audited
 from mainspring.clock import aware_ms, new_id
-from mainspring.draft import JobDraft, handles, insert
+from mainspring.draft import JobDraft, followed, handles, insert
 from mainspring.errors import ConfigurationError, InvalidFlow, InvalidOption
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
@@ -192,7 +192,10 @@ class BoundTask(Generic[P, R_co]):
     enqueue, aenqueue = twins(_enqueue)
 
     def _insert(self, new: NewJob) -> Steps[Job[R_co]]:
-        terms = self._terms
+        return followed(self._app, (new,), self._store)
+
+    def _store(self, jobs: Sequence[NewJob]) -> Steps[Job[R_co]]:
+        terms, (new,) = self._terms, jobs
         # An id of the caller's may have been there before, and so may one in his transaction, which he can repeat.
         fresh = terms.id is None and terms.tx is KEEP
         replies = yield from ask(InsertRequest((new,), fresh=fresh), terms.tx)

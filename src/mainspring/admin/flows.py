@@ -153,7 +153,11 @@ class Flows(Door):
         self, claim: Claim, jobs: tuple[JobDraft[Any], ...], then: JobDraft[Any] | None, on_failure: OnFailure
     ) -> tuple[NewJob, ...]:
         """What a job that runs leaves behind. Raises `InvalidFlow`, `InvalidOption`."""
-        return spawned(claim.flow, jobs, then, on_failure)
+        new = spawned(claim.flow, jobs, then, on_failure)
+        if self._app.tracing is None:
+            return new
+        with self._app.tracing.enqueuing(new) as followed:
+            return tuple(followed)
 
 
 _WHEN = {"fail": "success", "run": "complete", "dead": "dead"}

@@ -34,8 +34,8 @@ def like(app: Mainspring, old: Job[Any], args: Mapping[str, Any] | None) -> NewJ
         raise InvalidOption(
             f"job {old.id} takes the results of others in its flow, which no new one has; retry it, or its flow"
         )
-    # A time that was set for the old one is none for this.
-    options = replace(options, deadline_at=None)
+    # A time that was set for the old one is none for this, and it is not enqueued where that one was.
+    options = replace(options, deadline_at=None, trace=())
     text, partition = old.record.args, old.partition
     task = app.tasks.get(old.task) if args is None else app.task_named(old.task)
     if args is not None and task is not None:

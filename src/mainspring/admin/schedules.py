@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.admin.door import Door
 from mainspring.audit import audited
 from mainspring.clock import moment, new_id, now_ms
+from mainspring.draft import followed
 from mainspring.errors import InvalidOption, QueueFull, ScheduleNotFound
 from mainspring.job import Job
 from mainspring.model.durations import Duration, to_ms
@@ -163,7 +164,8 @@ class Schedules(Door):
             partition=record.partition,
             cost=record.cost,
         )
-        yield from audited("schedules.run_now", name, {"task": new.task, "job": new.id}, _insert(new))
+        stored = followed(self._app, (new,), _insert)
+        yield from audited("schedules.run_now", name, {"task": new.task, "job": new.id}, stored)
         return Job(self._app, new)
 
     run_now, arun_now = twins(_run_now)
@@ -191,8 +193,8 @@ def make_timing(
     return Timing(spec, catch_up, 0 if jitter is None else to_ms(jitter))
 
 
-def _insert(new: NewJob) -> Steps[None]:
-    (reply,) = yield from ask(InsertRequest((new,)))
+def _insert(new: Sequence[NewJob]) -> Steps[None]:
+    (reply,) = yield from ask(InsertRequest(tuple(new)))
     if (full := reply.full) is not None:
         raise QueueFull(full.queue, full.partition, full.limit)
 

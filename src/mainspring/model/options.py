@@ -175,6 +175,8 @@ class JobOptions:
     """Words by which it can be found; its task's among them."""
     secrets: tuple[Path, ...] = ()
     """What of its arguments is not to be shown, for those who do not know its task."""
+    trace: tuple[tuple[str, str], ...] = ()
+    """Where it was enqueued, by name, for who follows jobs (`tracing`)."""
 
     def __post_init__(self) -> None:
         if self.retry is not None:
@@ -223,6 +225,8 @@ class JobOptions:
             overridden["tags"] = self.tags
         if self.secrets:
             overridden["secrets"] = self.secrets
+        if self.trace:
+            overridden["trace"] = dict(self.trace)
         return json.dumps(overridden, separators=(",", ":")) if overridden else None
 
     @classmethod
@@ -252,6 +256,7 @@ class JobOptions:
             parents=stored.get("parents", 0),
             tags=tuple(stored.get("tags", ())),
             secrets=tuple(map(tuple, stored.get("secrets", ()))),
+            trace=tuple(stored.get("trace", {}).items()),
         )
 
 

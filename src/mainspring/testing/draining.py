@@ -219,7 +219,7 @@ class _Drain(Worker):
         )
         completer = Completer(app.store, app.tasks, clock, notebook, app.webhooks.told)
         self._runs = Runs(
-            Runner(app.tasks, app.middlewares, threads),
+            Runner(app.tasks, app.middlewares, threads, tracing=app.tracing),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, partial(Job.claimed, app), app.flows, completer),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from mainspring.model.durations import to_ms
 from mainspring.model.job import Claim
 from mainspring.model.options import TASK_GRACE_MS, JobOptions, TaskOptions
 from mainspring.model.outcome import ErrorRecord, Outcome
+from mainspring.model.tracing import Tracing
 from mainspring.worker.calls import call_of, filled, reason_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.executors import Threads
@@ -56,14 +57,25 @@ class Runner:
         middleware: Sequence[Middleware],
         threads: Threads,
         processes: Processes | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._tasks = tasks
         self._middleware = tuple(reversed(middleware))
         self._threads = threads
         self._processes = processes
+        self._tracing = tracing
 
-    async def run(self, run: Run, context: Context) -> Outcome:
+    def run(self, run: Run, context: Context) -> Coroutine[Any, Any, Outcome]:
         """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
+        return self._run(run, context) if self._tracing is None else self._followed(self._tracing, run, context)
+
+    async def _followed(self, tracing: Tracing, run: Run, context: Context) -> Outcome:
+        with tracing.running(run.claim) as ended:
+            outcome = await self._run(run, context)
+            ended(outcome)
+            return outcome
+
+    async def _run(self, run: Run, context: Context) -> Outcome:
         run.begun = True
         if run.claim.cancel_requested or run.interruption is Interruption.CANCELLED:
             return Outcome.cancelled("before it ran")
@@ -132,7 +144,8 @@ class Runner:
     async def _in_process(
         self, processes: Processes, task: Task[..., Any], run: Run, options: TaskOptions, text: str, *, each: bool
     ) -> Any:
-        body = run.body = processes.assign(task, run, options, text, each=each)
+        trace = None if self._tracing is None else self._tracing.here()
+        body = run.body = processes.assign(task, run, options, text, each=each, trace=trace)
         try:
             stored = await body.future
         finally:

@@ -17,11 +17,11 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mainspring.errors import InvalidOption, JobTimeout, MainspringError, UnusableTransaction, ValidationError
 from mainspring.job import Job
@@ -40,6 +40,9 @@ from mainspring.worker.processes.orders import Order
 from mainspring.worker.processes.whereabouts import load
 from mainspring.worker.processes.wire import Wire
 from mainspring.worker.run import Interruption, Run
+
+if TYPE_CHECKING:
+    from mainspring.task import Task
 
 __all__ = ["main"]
 
@@ -203,7 +206,8 @@ class _Desk:
             context = Context(work.run, notebook, partial(Job.claimed, task._app), task._app.flows, completer)
             _current.set(context)
             call = call_of(task, order.text, work.run, context, each=order.each)
-            value = self._call(work, call, is_async=task.is_async)
+            with _within(task, order):
+                value = self._call(work, call, is_async=task.is_async)
             codec = task.result_codec
             try:
                 result = codec.encode_each(value) if order.each else codec.encode(value)
@@ -254,6 +258,12 @@ class _Desk:
         if work is not None and work.inside and work.run.interruption is not None:
             work.inside = False  # once: how it then cleans up is its own business
             raise work.interruption()
+
+
+def _within(task: Task[..., Any], order: Order) -> AbstractContextManager[None]:
+    """For who follows the app's jobs here too: what the task does belongs to the run."""
+    tracing = task._app.tracing
+    return nullcontext() if tracing is None or order.trace is None else tracing.inside(order.trace)
 
 
 class _Jotter:

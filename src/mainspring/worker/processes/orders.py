@@ -17,13 +17,15 @@ __all__ = ["Order"]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`text` are the arguments, results of parents filled in; `each`: the job runs its function for each of them."""
+    """`text` are the arguments, results of parents filled in; `each`: the job runs its function for each of them;
+    `trace`: what the run is a part of, for who follows it."""
 
     claim: Claim
     task: Whereabouts
     text: str
     each: bool = False
     memory: int | None = None
+    trace: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import InvalidOption, MainspringError, MemoryExceeded, ProcessCrashed
 from mainspring.model.options import TaskOptions
+from mainspring.model.tracing import Trace
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.processes import memory, whereabouts
 from mainspring.worker.processes.child import Child, Gone, Listener, Program
@@ -146,9 +147,18 @@ class Processes:
         self._found = found
         self._numbers = itertools.count(1)
 
-    def assign(self, task: Task[..., Any], run: Run, options: TaskOptions, text: str, *, each: bool) -> Assignment:
+    def assign(
+        self,
+        task: Task[..., Any],
+        run: Run,
+        options: TaskOptions,
+        text: str,
+        *,
+        each: bool,
+        trace: Trace | None = None,
+    ) -> Assignment:
         """Have a job run. Cancelling the future kills the process that does so."""
-        order = Order(run.claim, self._found[task.name], text, each, options.memory)
+        order = Order(run.claim, self._found[task.name], text, each, options.memory, trace)
         assignment = Assignment(order, run, options, self._notebook)
         assignment.future.add_done_callback(lambda future: self._if_given_up(assignment))
         if self._idle:
