@@ -59,16 +59,15 @@ async def test_what_becomes_of_jobs_is_counted_by_queue_and_task(front: Mainspri
     assert {count for _, count in seen.points("mainspring.job.running")} == {0}
 
 
-async def test_queues_are_looked_at_when_somebody_reads(
-    app: Mainspring, seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_queues_are_looked_at_when_somebody_reads(front: Mainspring, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(front)
     monkeypatch.setattr(depths, "SECONDS", 0.0)
 
-    @app.task
+    @front.task
     async def work() -> None: ...
 
     assert seen.points("mainspring.queue.jobs") == []
-    app.enqueue_many([work.job() for _ in range(3)])
+    front.enqueue_many([work.job() for _ in range(3)])
     work.using(queue="later", delay="1h").enqueue()
     points = seen.points("mainspring.queue.jobs")
     counts = by(points, "messaging.destination.name", "mainspring.state")

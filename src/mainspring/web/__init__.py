@@ -44,7 +44,18 @@ WHERE = {
     "make_token": "auth",
     "ticket": "tickets",
 }
-NEEDED = ("argon2", "fastapi", "httpx", "itsdangerous", "jinja2", "multipart", "sse_starlette", "uvicorn", "websockets")
+NEEDED = (
+    "argon2",
+    "fastapi",
+    "httpx",
+    "itsdangerous",
+    "jinja2",
+    "multipart",
+    "prometheus_client",
+    "sse_starlette",
+    "uvicorn",
+    "websockets",
+)
 
 
 def __getattr__(name: str) -> object:

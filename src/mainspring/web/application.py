@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from mainspring.app import Mainspring
 from mainspring.errors import ConfigurationError
 from mainspring.web import api, files, live, pages
+from mainspring.web.api import metrics
 from mainspring.web.auth import AuthCheck, HostApplication, Loopback, Passwords, Proxies, Way
 from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
@@ -40,7 +41,8 @@ def create_app(
     secret: str | None = None,
     max_body: int = MAX_BODY,
 ) -> FastAPI:
-    """The web of an app, as an ASGI app: `/` the dashboard, `/api/v1` the API, `/static` what browsers load.
+    """The web of an app, as an ASGI app: `/` the dashboard, `/api/v1` the API, `/metrics` what Prometheus
+    scrapes, `/static` what browsers load.
 
         shop.mount("/jobs", create_app(app, auth=who, hosts=["shop.example"]))
 
@@ -75,6 +77,7 @@ def create_app(
     )
     web.state.desk = Desk(app, secret)
     web.state.glance = Glance()
+    web.state.scrape = metrics.Scrape(app)
     handle_problems(web)
     web.include_router(files.router)
     for way in ways:
@@ -82,6 +85,7 @@ def create_app(
             web.include_router(signing_router(way))
     web.include_router(api.router, prefix="/api/v1")
     web.include_router(live.router, prefix="/api/v1")
+    web.include_router(metrics.router)
     web.include_router(pages.router)
     describe(web)
     return web
