@@ -75,13 +75,17 @@ def test_nothing_overridden_is_stored_as_nothing() -> None:
         JobOptions,
         retry=st.none() | st.builds(Retry, attempts=st.integers(1, 99), delay=st.integers(0, 60)),
         timeout_ms=st.none() | st.integers(1, 10**9),
+        trace=st.dictionaries(st.text(), st.text()).map(lambda trace: tuple(trace.items())),
     )
 )
 def test_overridden_options_round_trip(options: JobOptions) -> None:
     assert JobOptions.from_text(options.to_text()) == options
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"color":1}', "{", '{"retry":5}', '{"timeout_ms":0}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", '{"color":1}', "{", '{"retry":5}', '{"timeout_ms":0}', '{"trace":[]}', '{"trace":{"a":1}}'],
+)
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidOption):
         JobOptions.from_text(text)

@@ -154,7 +154,7 @@ class Flows(Door):
     ) -> tuple[NewJob, ...]:
         """What a job that runs leaves behind. Raises `InvalidFlow`, `InvalidOption`."""
         new = spawned(claim.flow, jobs, then, on_failure)
-        if self._app.tracing is None:
+        if self._app.tracing is None or not new:
             return new
         with self._app.tracing.enqueuing(new) as followed:
             return tuple(followed)

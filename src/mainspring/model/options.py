@@ -246,6 +246,9 @@ class JobOptions:
             holes = tuple(Hole.from_json(each) for each in stored.get("holes", ()))
         except (ValueError, TypeError):
             raise InvalidOption(f"job options {quote(text)} have holes that cannot be read") from None
+        trace = stored.get("trace", {})
+        if not isinstance(trace, dict) or not all(isinstance(value, str) for value in trace.values()):
+            raise InvalidOption(f"job options {quote(text)} have a trace that is no object of texts")
         return cls(
             retry=None if retry is None else Retry.from_json(retry),
             timeout_ms=stored.get("timeout_ms"),
@@ -256,7 +259,7 @@ class JobOptions:
             parents=stored.get("parents", 0),
             tags=tuple(stored.get("tags", ())),
             secrets=tuple(map(tuple, stored.get("secrets", ()))),
-            trace=tuple(stored.get("trace", {}).items()),
+            trace=tuple(trace.items()),
         )
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "STATE",
     "SYSTEM",
     "TASK",
+    "TYPE",
     "VERSION",
     "WORKER",
     "harmless",
@@ -43,8 +44,9 @@ NAME, VERSION = "mainspring", version("mainspring")
 SCHEMA = "https://opentelemetry.io/schemas/1.38.0"
 
 SYSTEM = {"messaging.system": "mainspring"}
-ENQUEUE = SYSTEM | {"messaging.operation.name": "enqueue", "messaging.operation.type": "send"}
-RUN = SYSTEM | {"messaging.operation.name": "run", "messaging.operation.type": "process"}
+ENQUEUE = SYSTEM | {"messaging.operation.name": "enqueue"}
+RUN = SYSTEM | {"messaging.operation.name": "run"}
+TYPE = "messaging.operation.type"
 
 QUEUE = "messaging.destination.name"
 PARTITION = "messaging.destination.partition.id"

@@ -67,7 +67,7 @@ class Spans:
     @harmless
     def _begin_enqueuing(self, jobs: Sequence[NewJob]) -> Span:
         tasks, queues = {job.task for job in jobs}, {job.queue for job in jobs}
-        attributes: dict[str, AttributeValue] = {**names.ENQUEUE}
+        attributes: dict[str, AttributeValue] = {**names.ENQUEUE, names.TYPE: "send"}
         if len(jobs) == 1:
             attributes[names.JOB] = jobs[0].id
         else:
@@ -108,6 +108,7 @@ class Spans:
         self._instruments.began(claim)
         attributes: dict[str, AttributeValue] = {
             **names.RUN,
+            names.TYPE: "process",
             names.QUEUE: claim.queue,
             names.JOB: claim.id,
             names.WORKER: claim.worker,
