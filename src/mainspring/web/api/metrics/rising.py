@@ -8,7 +8,7 @@ since it looked before. So what workers report late still counts, and no reading
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from mainspring.admin.stats import Stats
@@ -41,8 +41,8 @@ class Rising:
         """What the statistics since the base came to when they were looked at last."""
         self._risen: dict[tuple[By, str], Counter[str]] = {}
 
-    async def read(self) -> Risen:
-        """What has been counted since the first reading."""
+    async def read(self, queues: Iterable[str] = (), tasks: Iterable[str] = ()) -> Risen:
+        """What has been counted since the first reading: of these, and of all others of which anything was."""
         minute = await self._minute()
         if self._base is None or minute - self._base > GIVEN_UP_MS:
             await self._begin(minute)
@@ -51,14 +51,13 @@ class Rising:
             if minute - self._base > LONGEST_MS:
                 # What is counted between these two readings, some milliseconds an hour, is missed.
                 await self._begin(minute - LATE_MS)
-        return {place: dict(numbers) for place, numbers in self._risen.items()}
+        places: list[tuple[By, str]] = [*(("queue", name) for name in queues), *(("task", name) for name in tasks)]
+        return {place: Counter[str]() for place in places} | self._risen
 
     async def _begin(self, base: int) -> None:
         sums = await self._since(base)
         if sums is not None:
             self._base, self._seen = base, sums
-            for place in sums:
-                self._risen.setdefault(place, Counter())
 
     def _gain(self, sums: Mapping[tuple[By, str], Counter[str]]) -> None:
         for place, numbers in sums.items():

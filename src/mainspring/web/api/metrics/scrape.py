@@ -29,8 +29,8 @@ class Scrape:
 
     async def read(self) -> Scraped:
         """A handful of requests, each of which is bounded."""
-        return Scraped(
-            await self._app.queues.alist(quick=True),
-            await self._app.workers.alist(),
-            await self._rising.read(),
-        )
+        queues = await self._app.queues.alist(quick=True)
+        workers = await self._app.workers.alist()
+        # Those of which nothing was counted yet are told of too: nobody sees a counter rise that was not there before.
+        tasks = {*self._app.tasks, *(task for worker in workers for task in worker.tasks)}
+        return Scraped(queues, workers, await self._rising.read([queue.name for queue in queues], tasks))
