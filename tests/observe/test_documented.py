@@ -10,11 +10,14 @@ from opentelemetry import metrics
 from mainspring import Mainspring
 from mainspring.observe.depths import tell_depths
 from mainspring.observe.instruments import Instruments
-from mainspring.web.api.metrics.families import Families
+from mainspring.observe.spans import MOST_CARRIED
+from mainspring.web.api.metrics import SECONDS
+from mainspring.web.api.metrics.families import MOST, Families
 from mainspring.web.api.metrics.scrape import Scraped
 
 PAGE = Path(__file__).parents[2] / "docs" / "observability.md"
-METRICS = PAGE.read_text(encoding="utf-8").partition("## Metrics")[2]
+TEXT = PAGE.read_text(encoding="utf-8")
+METRICS = TEXT.partition("## Metrics")[2]
 TABLED = set(re.findall(r"^\| `([\w.]+)", METRICS, re.MULTILINE))
 
 
@@ -41,3 +44,10 @@ def test_the_metrics_of_prometheus() -> None:
     families = Families(Scraped([], [], {})).collect()
     names = {family.name + {"counter": "_total", "info": "_info"}.get(family.type, "") for family in families}
     assert {name for name in TABLED if "." not in name} == names
+
+
+def test_the_bounds() -> None:
+    assert f"up to {MOST_CARRIED:,} characters" in TEXT
+    assert (MOST, SECONDS) == (100, 5)
+    assert "for five seconds" in TEXT
+    assert "the first hundred queues and tasks" in TEXT

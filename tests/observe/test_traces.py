@@ -143,9 +143,9 @@ async def test_what_nobody_enqueued_begins_a_trace_of_its_own(app: Mainspring, s
             again = await app.jobs.arerun((await _ended(by_hand)).id)
             await _ended(again)
             await until(lambda: len(seen.spans("run tick")) == 2)
-            # As the slot of a schedule is inserted, or by SQL: with no trace.
+            # As the slot of a schedule is inserted, or by SQL: with no trace, also not with that of the job it is like.
             app.tracing, tracing = None, app.tracing
-            plain = await tick.aenqueue()
+            plain = await app.jobs.arerun(again.id)
             app.tracing = tracing
             await _ended(plain)
             await until(lambda: len(seen.spans("run tick")) == 3)
