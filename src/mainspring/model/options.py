@@ -175,6 +175,8 @@ class JobOptions:
     """Words by which it can be found; its task's among them."""
     secrets: tuple[Path, ...] = ()
     """What of its arguments is not to be shown, for those who do not know its task."""
+    sealed: tuple[Path, ...] = ()
+    """Where its arguments are encrypted."""
 
     def __post_init__(self) -> None:
         if self.retry is not None:
@@ -182,6 +184,11 @@ class JobOptions:
         _check_ms("timeout_ms", self.timeout_ms)
         _check_ms("deadline_ms", self.deadline_ms)
         _check_ms("deadline_at", self.deadline_at, most=2**43)
+
+    @property
+    def sealed_paths(self) -> tuple[Path, ...]:
+        """Where its arguments are encrypted, as they are stored."""
+        return tuple(("items", "*", *path) for path in self.sealed) if self.each else self.sealed
 
     def over(self, task: TaskOptions) -> TaskOptions:
         """The task's options with this job's in their place.
@@ -223,6 +230,8 @@ class JobOptions:
             overridden["tags"] = self.tags
         if self.secrets:
             overridden["secrets"] = self.secrets
+        if self.sealed:
+            overridden["sealed"] = self.sealed
         return json.dumps(overridden, separators=(",", ":")) if overridden else None
 
     @classmethod
@@ -252,6 +261,7 @@ class JobOptions:
             parents=stored.get("parents", 0),
             tags=tuple(stored.get("tags", ())),
             secrets=tuple(map(tuple, stored.get("secrets", ()))),
+            sealed=tuple(map(tuple, stored.get("sealed", ()))),
         )
 
 
