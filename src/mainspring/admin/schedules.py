@@ -133,10 +133,9 @@ class Schedules(Door):
         Raises `InvalidOption` where there was nothing, `EncryptionKeyMissing`, and `DecryptionFailed` where it was
         another task's.
         """
-        if old is None:
-            return restored(dict(args), {}, task.codec.secrets)
-        args = restored(dict(args), old.args, task.codec.secrets)
-        return self._app.keyring.opened_after_edit(args, task.name, JobOptions(sealed=old.sealed))
+        args = restored(dict(args), {} if old is None else old.args, task.codec.secrets)
+        sealed = JobOptions(sealed=() if old is None else old.sealed)
+        return self._app.keyring.opened_after_edit(args, task.name, sealed)
 
     def _pause(self, name: str) -> Steps[None]:
         """Let the schedule make no jobs until it is resumed. Raises `ScheduleNotFound`."""
