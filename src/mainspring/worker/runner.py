@@ -105,7 +105,7 @@ class Runner:
                 return Outcome.locked(str(missing))
             except DecryptionFailed as error:
                 # Running it again would end here again.
-                return Outcome.buried(str(error))
+                return Outcome.buried(str(error), failure.describe(error))
         elif task.codec.encrypted and task.name not in self._found_plain:
             self._found_plain.add(task.name)
             logger.warning(
