@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -343,3 +344,26 @@ def test_tasks_without_any_store_nothing_about_it(app: Mainspring) -> None:
     def plain(card: int, pin: Secret[str]) -> None: ...
 
     assert plain.enqueue(1, "4111").record.options == '{"secrets":[["pin"]]}'
+
+
+def test_jobs_in_transactions_and_in_an_outbox(tmp_path: Path) -> None:
+    outbox = f"sqlite:///{tmp_path}/shop.db"
+    (tmp_path / "shop.db").touch()
+    with Mainspring(f"sqlite:///{tmp_path}/jobs.db", outbox=outbox, encryption_keys=[KEY]) as app:
+        charge, had = charging(app)
+        app.store.migrate()
+        assert app.relayed is not None
+        app.relayed.migrate()
+        with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            charge.using(tx=connection).enqueue(1, "4111-1111")
+            connection.commit()
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            app.outbox(connection).enqueue(charge.job(2, "4111-2222"))
+            rows = "\n".join(connection.iterdump())
+            connection.commit()
+        assert "$sealed" in rows
+        assert "4111-" not in rows + stored(app)
+        drain(app)
+        assert had == [(1, "4111-1111")]
