@@ -149,5 +149,4 @@ def _cipher(key: bytes) -> AESGCM:
     return AESGCM(key)
 
 
-def _text(args: Any) -> str:
-    return json.dumps(args, separators=(",", ":"), ensure_ascii=False)
+_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

@@ -23,6 +23,7 @@ Open = Callable[[str, bytes], bytes]
 """What gives the value of a token. Raises `DecryptionFailed`, `EncryptionKeyMissing`."""
 
 _NAME = "$sealed"
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 _BLOCK = 32
 """Values are filled up to a multiple of so many bytes, so that `true` and `false` look alike."""
 
@@ -31,7 +32,7 @@ def sealed(args: Any, task: str, paths: tuple[Path, ...], seal: Seal) -> Any:
     """Arguments as JSON values, with tokens in place of the values at these paths. Null stays null."""
 
     def close(value: Any, place: Path) -> dict[str, str]:
-        text = json.dumps(value, separators=(",", ":")).encode()
+        text = _compact(value).encode()
         return {_NAME: seal(text.ljust(-len(text) % _BLOCK + len(text)), _context(task, place))}
 
     return changed(args, paths, close)
@@ -61,4 +62,4 @@ def overlap(path: Iterable[str | int], paths: Iterable[Path]) -> bool:
 
 
 def _context(task: str, place: Path) -> bytes:
-    return json.dumps(["mainspring argument", task, *place]).encode()
+    return _compact(["mainspring argument", task, *place]).encode()
