@@ -97,23 +97,9 @@ class Runner:
         options = task.options if claim.options is None else overrides.over(task.options)
         if (claim.options is not None or options.deadline_ms is not None) and _is_late(claim, overrides, options):
             return Outcome.cancelled("its deadline had passed")
-        text = filled(claim, overrides) if overrides.holes else claim.args
-        if overrides.sealed:
-            try:
-                text = self._keyring.open(text, claim.task, overrides)
-            except ConfigurationError as missing:
-                return Outcome.locked(str(missing))
-            except DecryptionFailed as error:
-                # Running it again would end here again.
-                return Outcome.buried(str(error), failure.describe(error))
-        elif task.codec.encrypted and task.name not in self._found_plain:
-            self._found_plain.add(task.name)
-            logger.warning(
-                "job %s: arguments of task %r that are to be encrypted were stored in plain: by SQL, or by a program "
-                "that did not know; said once for each task",
-                claim.id,
-                task.name,
-            )
+        text = self._arguments(task, claim, overrides)
+        if isinstance(text, Outcome):
+            return text
         _current.set(context)
         proceed: Callable[[], Awaitable[Any]]
         if options.executor == "process" and self._processes is not None:
@@ -142,6 +128,27 @@ class Runner:
             # Running it again would repeat its effects and end here again.
             return Outcome.buried(f"its result cannot be stored: {error}", failure.describe(error))
         return Outcome.completed(result, run.follow_ups)
+
+    def _arguments(self, task: Task[..., Any], claim: Claim, overrides: JobOptions) -> str | Outcome:
+        """The arguments in plain; else what the claim comes to without them."""
+        text = filled(claim, overrides) if overrides.holes else claim.args
+        if overrides.sealed:
+            try:
+                return self._keyring.open(text, claim.task, overrides)
+            except ConfigurationError as missing:
+                return Outcome.locked(str(missing))
+            except DecryptionFailed as error:
+                # Running it again would end here again.
+                return Outcome.buried(str(error), failure.describe(error))
+        if task.codec.encrypted and task.name not in self._found_plain:
+            self._found_plain.add(task.name)
+            logger.warning(
+                "job %s: arguments of task %r that are to be encrypted were stored in plain: by SQL, or by a program "
+                "that did not know; said once for each task",
+                claim.id,
+                task.name,
+            )
+        return text
 
     async def _on_thread(self, call: Callable[[], Any], run: Run) -> Any:
         body = run.body = self._threads.call(call)
