@@ -33,9 +33,11 @@ from mainspring.errors import (
     Bury,
     Cancel,
     ConfigurationError,
+    DecryptionFailed,
     DeliveryFailed,
     DuplicateJob,
     DuplicateTask,
+    EncryptionKeyMissing,
     FlowNotFound,
     HandBack,
     InvalidCron,
@@ -86,7 +88,7 @@ from mainspring.model.backoff import Retry
 from mainspring.model.keys import Debounce, Throttle, Unique
 from mainspring.model.limits import Limits, Rate
 from mainspring.model.outcome import ErrorRecord
-from mainspring.model.secrets import Secret
+from mainspring.model.secrets import Encrypted, Secret
 from mainspring.model.states import State
 from mainspring.model.stats import Histogram, Point, Series
 from mainspring.nodes import Node, Part
@@ -104,9 +106,12 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Debounce",
+    "DecryptionFailed",
     "DeliveryFailed",
     "DuplicateJob",
     "DuplicateTask",
+    "Encrypted",
+    "EncryptionKeyMissing",
     "ErrorGroup",
     "ErrorGroups",
     "ErrorRecord",

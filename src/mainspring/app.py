@@ -16,6 +16,7 @@ from mainspring.admin.schedules import DeclaredSchedule, make_timing
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
 from mainspring.events import EVENT_NAMES, EventName, Observer
 from mainspring.job import Job
+from mainspring.keyring import VARIABLE, Keyring
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
@@ -39,6 +40,7 @@ from mainspring.model.options import (
     check_tags,
 )
 from mainspring.model.partitions import PartitionBy, Partitioning
+from mainspring.model.secrets import HIDDEN, redacted
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.model.tracing import Tracing
@@ -98,10 +100,19 @@ class Mainspring:
     `outbox` (or the environment's MAINSPRING_OUTBOX) is the database in which your own transactions write jobs by
     `app.outbox(connection)`; the app's workers relay them from there to the store.
 
-    Raises `InvalidURL`, and `InvalidOption` for an outbox in the database that the jobs are in.
+    `encryption_keys` (or the environment's MAINSPRING_ENCRYPTION_KEYS, separated by commas) are what `Encrypted`
+    arguments are encrypted with: 32 bytes each, as `secrets.token_urlsafe(32)` gives them. The first one encrypts, all
+    of them decrypt.
+
+    Raises `InvalidURL`, and `InvalidOption` for an outbox in the database that the jobs are in, and for keys that are
+    none.
     """
 
-    def __init__(self, url: str | None = None, *, outbox: str | None = None) -> None:
+    def __init__(
+        self, url: str | None = None, *, outbox: str | None = None, encryption_keys: Iterable[str] | None = None
+    ) -> None:
+        self.keyring = _keyring(encryption_keys)
+        """What encrypts arguments."""
         self.store: Store = connect(url if url is not None else os.environ.get("MAINSPRING_URL") or DEFAULT_URL)
         outbox = outbox if outbox is not None else os.environ.get("MAINSPRING_OUTBOX")
         self.relayed: OutboxTable | None = open_outbox(outbox) if outbox else None
@@ -440,7 +451,19 @@ class Mainspring:
     def partition_of(self, task: Task[..., Any], queue: str, text: str) -> str:
         """The partition of that queue for a job with these stored arguments. Raises `InvalidOption`."""
         partitioning = self._partitionings.get(queue)
-        return "" if partitioning is None else partitioning.partition_of(task.name, task.args_of(text))
+        if partitioning is None:
+            return ""
+        args, encrypted = task.args_of(text), task.codec.encrypted
+        if not encrypted:
+            return partitioning.partition_of(task.name, args)
+        partition = partitioning.partition_of(task.name, redacted(args, encrypted))
+        if HIDDEN in partition:
+            raise InvalidOption(
+                f"queue {queue!r} is partitioned by something that is encrypted in task {task.name!r}, and names of "
+                "partitions are stored and shown as they are; tell them by another argument, or say "
+                "using(partition=...)"
+            )
+        return partition
 
     def partitioning(self, queue: str) -> Partitioning | None:
         """How the code tells that queue's partitions apart, if it has any."""
@@ -642,6 +665,14 @@ def _options(
         executor=executor,
         keys=keys,
     )
+
+
+def _keyring(keys: Iterable[str] | None) -> Keyring:
+    if isinstance(keys, str):
+        raise InvalidOption("encryption_keys= is a single text; give a list: encryption_keys=[...]")
+    if keys is None:
+        keys = [key for key in os.environ.get(VARIABLE, "").split(",") if key.strip()]
+    return Keyring(keys)
 
 
 def _no_draft(value: object) -> Any:

@@ -3,6 +3,7 @@
     MainspringError
     ├── ConfigurationError (ValueError)      something was set up wrongly, in code or on the command line
     │   ├── InvalidDuration  InvalidCron  InvalidURL  InvalidOption
+    │   ├── EncryptionKeyMissing             arguments are encrypted, and the key for that is not at hand
     │   └── DuplicateTask
     ├── ValidationError (ValueError)         arguments that a task cannot take; raised before anything is stored
     │   └── PayloadError                     a value that has no safe JSON form
@@ -22,6 +23,7 @@
     ├── NotCommitted                         a run whose own transaction never completed its job
     ├── UnusableTransaction (ValueError)     a `tx=` in which no job can be stored
     ├── InvalidSignature (ValueError)        a webhook's request that does not come from whom it should
+    ├── DecryptionFailed                     an encrypted argument that is not what was stored
     ├── DeliveryFailed                       a webhook whose receiver cannot be reached, or says no
     └── StoreError                           the store refused or could not be reached
         ├── StoreUnavailable  StoreBusy  StoreFull
@@ -47,10 +49,12 @@ __all__ = [
     "Bury",
     "Cancel",
     "ConfigurationError",
+    "DecryptionFailed",
     "DeliveryFailed",
     "Directive",
     "DuplicateJob",
     "DuplicateTask",
+    "EncryptionKeyMissing",
     "FlowNotFound",
     "HandBack",
     "InvalidCron",
@@ -118,6 +122,18 @@ class InvalidURL(ConfigurationError):
 
 class InvalidOption(ConfigurationError):
     """An option with a value that it cannot take."""
+
+
+class EncryptionKeyMissing(ConfigurationError):
+    """Arguments are to be encrypted, or were, and the app does not have the key for that. Where a job was to be
+    enqueued, nothing was stored.
+
+    `key_id` is what the key is called that is needed; None: any would do.
+    """
+
+    def __init__(self, message: str, key_id: str | None = None) -> None:
+        super().__init__(message)
+        self.key_id = key_id
 
 
 class DuplicateTask(ConfigurationError):
@@ -299,6 +315,10 @@ class UnusableTransaction(MainspringError, ValueError):
 class InvalidSignature(MainspringError, ValueError):
     """A request that claims to come from a webhook was not signed with the receiver's secret, was changed on its way,
     or is too old. Do nothing of what it says, and answer with 400."""
+
+
+class DecryptionFailed(MainspringError):
+    """An encrypted argument is not what was stored there: it was changed, or moved from another place or task."""
 
 
 class DeliveryFailed(MainspringError):

@@ -19,7 +19,8 @@ __all__ = ["EVENT_NAMES", "Event", "EventName", "Observer"]
 EventName = Literal["started", "completed", "retried", "snoozed", "dead", "cancelled", "returned", "crashed", "parked"]
 """started: a worker begins a run · completed, dead, cancelled: the job has ended · retried: a run failed, another will
 come · snoozed: the task asked to run later, or was rate limited · returned: a stopping worker handed the job back ·
-crashed: its worker died · parked: the worker that claimed it does not know its task."""
+crashed: its worker died · parked: the worker that claimed it does not know its task, or lacks a key that its
+arguments are encrypted with."""
 
 EVENT_NAMES: tuple[EventName, ...] = get_args(EventName)
 

@@ -135,12 +135,13 @@ class Job(Generic[R_co]):
 
     @property
     def args(self) -> dict[str, Any]:
-        """Its arguments by name, as JSON values, secrets included: what is shown to anybody is `shown_args`."""
+        """Its arguments by name, as JSON values, secrets included: what is shown to anybody is `shown_args`. What is
+        marked as `Encrypted` is as it is stored here: only the run has it."""
         args: dict[str, Any] = json.loads(self.record.args)
         return args
 
     def shown_args(self) -> dict[str, Any]:
-        """Its arguments as they may be shown: what is marked as `Secret` is "[secret]" there."""
+        """Its arguments as they may be shown: what is marked as `Secret` or `Encrypted` is "[secret]" there."""
         args: dict[str, Any] = redacted(self.args, self.secrets)
         return args
 

@@ -26,6 +26,7 @@ from mainspring.model.keys import IDEMPOTENCY_FOR, Debounce, KeyRule, Unique, id
 from mainspring.model.limits import KEEP, Keep, check_cost
 from mainspring.model.options import JobOptions, TaskOptions, check_name, check_priority, check_tags
 from mainspring.model.partitions import partition_name
+from mainspring.model.sealing import overlap
 from mainspring.model.secrets import digested, redacted
 from mainspring.model.text import quote
 from mainspring.store.base import InsertRequest
@@ -92,7 +93,13 @@ class Terms:
         args = task.args_of(text)
         # A key's name is shown where two jobs want it, and arguments are in it as they are.
         shown = digested(args, task.codec.secrets)
-        keys = (rule.key(task.name, args if callable(rule.by) else shown) for rule in self.rules)
+        encrypted = {path[0] for path in task.codec.encrypted}
+        keys: list[Key] = []
+        for rule in self.rules:
+            if encrypted and not (isinstance(rule.by, tuple) and encrypted.isdisjoint(rule.by)):
+                keys += _veiled(rule, task, args)
+            else:
+                keys.append(rule.key(task.name, args if callable(rule.by) else shown))
         return (*filter(None, [own]), *keys)
 
 
@@ -120,6 +127,7 @@ class BoundTask(Generic[P, R_co]):
         text, gaps = self._task.codec.encode_with_gaps(args, kwargs)
         if gaps:
             self._refuse_to_tell_by({str(gap.path[0]) for gap in gaps})
+            self._refuse_to_encrypt(gaps)
         return self._draft(text, gaps)
 
     def _draft(self, text: str, gaps: tuple[Gap, ...] = ()) -> JobDraft[R_co]:
@@ -127,24 +135,25 @@ class BoundTask(Generic[P, R_co]):
 
     @functools.cached_property
     def _said(self) -> tuple[JobOptions, str | None]:
-        """What its jobs are stored with: the terms' options, and which arguments are secret."""
-        override, secrets = self._terms.override, self._task.codec.secrets
-        if not secrets:
+        """What its jobs are stored with: the terms' options, and which arguments are secret, or encrypted."""
+        override, codec = self._terms.override, self._task.codec
+        if not codec.secrets:
             return override, self._terms.override_text
-        whole = replace(override, secrets=secrets)
+        whole = replace(override, secrets=codec.secrets, sealed=codec.encrypted)
         return whole, whole.to_text()
 
     def _new(self, text: str) -> NewJob:
         task, terms = self._task, self._terms
+        options, options_text = self._said
         return NewJob(
             terms.id or new_id(),
             task.name,
             terms.queue,
-            text,
+            self._app.keyring.seal(text, task.name, options) if options.sealed else text,
             terms.priority,
             terms.run_at,
             terms.wait_ms,
-            self._said[1],
+            options_text,
             terms.keys(task, text) if terms.makes_keys else (),
             terms.partition if terms.partition is not None else self._app.partition_of(task, terms.queue, text),
             terms.cost,
@@ -168,6 +177,15 @@ class BoundTask(Generic[P, R_co]):
                 f"task {self._task.name!r}: queue {self._terms.queue!r} is partitioned by {partitioning.by!r}, which "
                 "is the result of another job and not known yet; say using(partition=...)"
             )
+
+    def _refuse_to_encrypt(self, gaps: Iterable[Gap]) -> None:
+        """Refuse results of other jobs where arguments are encrypted: those are stored as they are."""
+        for gap in gaps:
+            if overlap(gap.path, self._task.codec.encrypted):
+                raise InvalidFlow(
+                    f"task {self._task.name!r}: argument {gap.path[0]!r} is encrypted, and {gap.of!r} is stored as it "
+                    "is; keep the value elsewhere, and hand over where"
+                )
 
     def _enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Steps[Job[R_co]]:
         """Store a job with these arguments; when this returns, the job is durable.
@@ -345,16 +363,21 @@ class Task(BoundTask[P, R_co]):
         return self.function(*args, **kwargs)
 
     @property
-    def stored_options(self) -> str | None:
+    def stored_options(self) -> JobOptions:
         """The options that its jobs are stored with, unless something else is said."""
-        return self._said[1]
+        return self._said[0]
+
+    @property
+    def makes_keys(self) -> bool:
+        """Whether its jobs take keys."""
+        return self._terms.makes_keys
 
     def keys_of(self, text: str) -> tuple[Key, ...]:
-        """The keys that a job of this task takes, by its arguments as they are stored."""
+        """The keys that a job of this task takes, by its arguments as JSON object text, not sealed."""
         return self._terms.keys(self, text) if self._terms.makes_keys else ()
 
     def args_of(self, text: str) -> dict[str, Any]:
-        """All arguments by name, as JSON values: those that are stored as `text`, and the defaults of the others."""
+        """All arguments by name, as JSON values: those in `text`, not sealed, and the defaults of the others."""
         args: dict[str, Any] = self.defaults | json.loads(text)
         return args
 
@@ -472,6 +495,20 @@ def _with(rules: tuple[KeyRule, ...], unique: Unique) -> tuple[KeyRule, ...]:
     if not isinstance(unique, Unique):
         raise InvalidOption(f"unique={quote(unique)} is not a Unique; give one, such as Unique(by=('user_id',))")
     return (*(rule for rule in rules if not isinstance(rule, Unique)), unique)
+
+
+def _veiled(rule: KeyRule, task: Task[..., Any], args: Mapping[str, Any]) -> Iterator[Key]:
+    """A rule's key where something encrypted may be in its name: known by digests, one under each encryption key."""
+    try:
+        key = rule.key(task.name, args)
+    except InvalidOption:
+        # What it says may have the value in it.
+        raise InvalidOption(
+            f"the `by` function of task {task.name!r} gave no text, number, list or mapping of them"
+        ) from None
+    kind = type(rule).__name__.lower()
+    for digest in task._app.keyring.digests(key.name):
+        yield replace(key, name=f"{kind}:{task.name}:{digest}")
 
 
 def _check_names(task: Task[..., Any], rules: tuple[KeyRule, ...]) -> None:

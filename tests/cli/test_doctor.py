@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from contextlib import closing
+
+import pytest
+
+from mainspring.keyring import VARIABLE, Keyring
 
 from .conftest import Project
 
@@ -83,6 +88,26 @@ def test_an_app_that_a_worker_would_refuse_is_a_failure(project: Project) -> Non
     texts = [each["found"] for each in result if each["level"] == "fail"]
     assert any("a store in memory" in text for text in texts)
     assert any("Nowhere" in text for text in texts)
+
+
+def test_encryption_is_looked_at_where_tasks_want_it_or_there_are_keys(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert "encryption" not in findings(project, *APP)
+    project.write(
+        "sealed.py",
+        "from mainspring import Encrypted, Mainspring\napp = Mainspring('sqlite:///shop.db')\n"
+        "@app.task\ndef charge(card: Encrypted[str]) -> None: ...",
+    )
+    level, text = findings(project, "--app", "sealed", code=1)["encryption"]
+    assert (level, VARIABLE in text, "charge" in text) == ("fail", True, True)
+    keys = [secrets.token_urlsafe(32) for _ in range(2)]
+    monkeypatch.setenv(VARIABLE, ",".join(keys))
+    project.write("sealed2.py", (project.folder / "sealed.py").read_text())
+    first, second = Keyring(keys).ids
+    level, text = findings(project, "--app", "sealed2")["encryption"]
+    assert (level, text) == ("ok", f"encrypts with key {first}, decrypts with {second} too; tasks: charge")
 
 
 def test_an_app_that_cannot_be_imported_is_a_finding(project: Project) -> None:

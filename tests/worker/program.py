@@ -20,7 +20,7 @@ from pathlib import Path
 from mainspring import *
 from mainspring.errors import *
 
-app = Mainspring({url!r})
+app = Mainspring({url!r}, encryption_keys=["c2l4dHkgZm91ciBzcXVhcmVzIG9uIGEgY2hlc3Nib2E"])
 HERE = Path({folder!r})
 task = app.task(executor="process", retry=1)
 
@@ -31,6 +31,10 @@ def note(name):
 @task
 def where(n: int) -> list[int]:
     return [n, os.getpid(), os.getppid()]
+
+@task
+def charged(card: Encrypted[str]) -> int:
+    return len(card)
 
 @app.task(retry=1)
 def on_thread() -> None:

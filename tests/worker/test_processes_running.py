@@ -43,6 +43,7 @@ async def test_values_cross_as_their_types_say(jobs: Any) -> None:
         assert await (await jobs.mirrored.aenqueue(jobs.Point(1, 2))).aresult(30) == jobs.Point(2, 1)
         assert await (await jobs.doubled.aenqueue(21)).aresult(30) == 42
         assert await (await jobs.doubled.map([1, 2, 3], chunk=2).aenqueue()).aresult(timeout=30) == [2, 4, 6]
+        assert await (await jobs.charged.map(["1", "22"], chunk=2).aenqueue()).aresult(timeout=30) == [1, 2]
         assert await (await jobs.odd.aenqueue("surrogate")).aresult(30) == "\ud800 and \0"
         assert len(await (await jobs.odd.aenqueue("large")).aresult(30)) == 900_000
         job = await jobs.odd.aenqueue("lambda")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.clock import new_id
 from mainspring.errors import InvalidOption
 from mainspring.job import Job
-from mainspring.model.job import NewJob
+from mainspring.model.job import Key, NewJob
 from mainspring.model.options import JobOptions
 from mainspring.model.secrets import restored
 from mainspring.model.text import quote
@@ -26,8 +26,8 @@ def like(app: Mainspring, old: Job[Any], args: Mapping[str, Any] | None) -> NewJ
     """A job of the same task, queue, priority and options as the old one, which it leaves as it is.
 
     With edited arguments, those in which a secret is still hidden have it as it was. Raises `UnknownTask` for a task
-    whose arguments nobody here can check, `ValidationError` for such as do not fit it, and `InvalidOption` for a job
-    that takes the results of others.
+    whose arguments nobody here can check, `ValidationError` for such as do not fit it, `InvalidOption` for a job that
+    takes the results of others, and `EncryptionKeyMissing` where encrypted arguments must be read for it.
     """
     options = JobOptions.from_text(old.record.options)
     if options.holes:
@@ -36,20 +36,32 @@ def like(app: Mainspring, old: Job[Any], args: Mapping[str, Any] | None) -> NewJ
         )
     # A time that was set for the old one is none for this, and it is not enqueued where that one was.
     options = replace(options, deadline_at=None, trace=())
-    text, partition = old.record.args, old.partition
+    stored, partition = old.record.args, old.partition
+    keys: tuple[Key, ...] = ()
     task = app.tasks.get(old.task) if args is None else app.task_named(old.task)
-    if args is not None and task is not None:
-        text = _checked(task, restored(dict(args), old.args, old.secrets), each=options.each)
+    # Arguments that nobody has to read are copied as they are, which takes no encryption key.
+    if task is not None and (args is not None or task.makes_keys or (task.codec.encrypted and not options.sealed)):
+        if args is None:
+            text = app.keyring.open(stored, task.name, options)
+        else:
+            given = restored(dict(args), old.args, old.secrets)
+            given = app.keyring.opened_after_edit(given, task.name, options)
+            text = _checked(task, given, each=options.each)
+            if not options.each and app.partitioning(old.queue):
+                partition = app.partition_of(task, old.queue, text)
         if not options.each:
-            partition = app.partition_of(task, old.queue, text) if app.partitioning(old.queue) else partition
+            keys = task.keys_of(text)
+        secrets = tuple(dict.fromkeys((*options.secrets, *task.codec.secrets)))
+        options = replace(options, secrets=secrets, sealed=task.codec.encrypted)
+        stored = app.keyring.seal(text, task.name, options)
     return NewJob(
         new_id(),
         old.task,
         old.queue,
-        text,
+        stored,
         old.priority,
         options=options.to_text(),
-        keys=() if task is None or options.each else task.keys_of(text),
+        keys=keys,
         partition=partition,
         cost=old.cost,
     )

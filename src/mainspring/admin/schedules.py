@@ -18,7 +18,7 @@ from mainspring.job import Job
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import NewJob
 from mainspring.model.options import JobOptions, check_name
-from mainspring.model.secrets import redacted
+from mainspring.model.secrets import Path, redacted, restored
 from mainspring.model.text import quote
 from mainspring.store.base import (
     ConfigureRequest,
@@ -47,18 +47,19 @@ class DeclaredSchedule:
     args: Mapping[str, Any]
 
     def put(self, now: int) -> PutSchedule:
-        """As the store takes it, first due after `now`. Raises `ValidationError` for arguments that do not fit."""
+        """As the store takes it, first due after `now`. Raises `ValidationError` for arguments that do not fit, and
+        `EncryptionKeyMissing`."""
         args = self.task.codec.encode((), self.args)
-        options = self.task.options
+        options, stored = self.task.options, self.task.stored_options
         return PutSchedule(
             name=check_name("schedule", self.name),
             task=self.task.name,
             timing=self.timing.to_text(),
             next_at=self.timing.spec.next(now),
             queue=options.queue,
-            args=args,
+            args=self.task._app.keyring.seal(args, self.task.name, stored),
             priority=options.priority,
-            options=self.task.stored_options,
+            options=stored.to_text(),
             keys=self.task.keys_of(args),
             partition=self.task._app.partition_of(self.task, options.queue, args),
             cost=options.cost,
@@ -73,7 +74,7 @@ class ScheduleView:
     task: str
     queue: str
     args: Mapping[str, Any]
-    """The arguments of its jobs, with their secrets: show `shown_args`."""
+    """The arguments of its jobs, with their secrets, what is encrypted as it is stored: show `shown_args`."""
     priority: int
     timing: Timing
     next_at: datetime
@@ -82,6 +83,8 @@ class ScheduleView:
     paused_at: datetime | None
     shown_args: Mapping[str, Any]
     """The arguments as they may be shown: what is marked as secret is hidden."""
+    sealed: tuple[Path, ...] = ()
+    """Where `args` are encrypted."""
 
     @property
     def paused(self) -> bool:
@@ -124,6 +127,16 @@ class Schedules(Door):
         yield from self._change(put, "schedules.put", name, detail)
 
     put, aput = twins(_put)
+
+    def edited(self, task: Task[..., Any], args: Mapping[str, Any], old: ScheduleView | None) -> dict[str, Any]:
+        """Arguments that were edited after `shown_args`, ready to be `put`: what is hidden still is what it was.
+
+        Raises `InvalidOption` where there was nothing, `EncryptionKeyMissing`, and `DecryptionFailed` where it was
+        another task's.
+        """
+        args = restored(dict(args), {} if old is None else old.args, task.codec.secrets)
+        sealed = JobOptions(sealed=() if old is None else old.sealed)
+        return self._app.keyring.opened_after_edit(args, task.name, sealed)
 
     def _pause(self, name: str) -> Steps[None]:
         """Let the schedule make no jobs until it is resumed. Raises `ScheduleNotFound`."""
@@ -210,6 +223,7 @@ def _timing(record: ScheduleRecord) -> Timing:
 
 
 def _schedule_view(record: ScheduleRecord) -> ScheduleView:
+    options = JobOptions.from_text(record.options)
     return ScheduleView(
         name=record.name,
         task=record.task,
@@ -220,5 +234,6 @@ def _schedule_view(record: ScheduleRecord) -> ScheduleView:
         next_at=moment(record.next_at),
         last_at=None if record.last_at is None else moment(record.last_at),
         paused_at=None if record.paused_at is None else moment(record.paused_at),
-        shown_args=redacted(json.loads(record.args), JobOptions.from_text(record.options).secrets),
+        shown_args=redacted(json.loads(record.args), options.secrets),
+        sealed=options.sealed,
     )

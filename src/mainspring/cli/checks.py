@@ -81,6 +81,21 @@ def check_app(app: Mainspring) -> Iterator[Finding]:
             yield Finding(Level.FAIL, "tasks", str(error))
     if not broken:
         yield Finding(Level.OK, "tasks", f"{len(app.tasks)}: {', '.join(app.tasks)}")
+        yield from _check_encryption(app)
+
+
+def _check_encryption(app: Mainspring) -> Iterator[Finding]:
+    ids = app.keyring.ids
+    tasks = ", ".join(task.name for task in app.tasks.values() if task.codec.encrypted)
+    if not ids and not tasks:
+        return
+    try:
+        app.keyring.check()
+    except MainspringError as error:
+        yield Finding(Level.FAIL, "encryption", f"{error} (tasks with encrypted arguments: {tasks or 'none'})")
+        return
+    older = f", decrypts with {', '.join(ids[1:])} too" if ids[1:] else ""
+    yield Finding(Level.OK, "encryption", f"encrypts with key {ids[0]}{older}; tasks: {tasks or 'none'}")
 
 
 # --- the store -------------------------------------------------------------------------------------------------------

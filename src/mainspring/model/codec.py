@@ -31,7 +31,7 @@ from mainspring.errors import (
     ValidationError,
 )
 from mainspring.model.holes import ONLY_IN_FLOWS, Gap, holds_any, take_out
-from mainspring.model.secrets import HIDDEN, Path, may_be_within, mentions, paths_in
+from mainspring.model.secrets import ENCRYPTED, HIDDEN, Path, encrypts, may_be_within, mentions, paths_in
 from mainspring.model.text import clean, cut, quote
 
 __all__ = [
@@ -79,6 +79,7 @@ class ArgumentsCodec:
 
     __slots__ = (
         "_by_keyword",
+        "_encrypted",
         "_fields",
         "_form",
         "_forms_without",
@@ -104,12 +105,14 @@ class ArgumentsCodec:
         self._form = self._make_form(self._fields)
         self._forms_without: dict[frozenset[str], _Form] = {}
         self._secrets: tuple[Path, ...] | None = None
+        self._encrypted: tuple[Path, ...] | None = None
 
     @property
     def secrets(self) -> tuple[Path, ...]:
-        """Where secrets are among the stored arguments (`mainspring.Secret`)."""
+        """Where secrets are among the stored arguments (`mainspring.Secret`), encrypted ones among them."""
         if self._secrets is None:
-            self._secrets = self._find_secrets() if any(map(may_be_within, self._fields.values())) else ()
+            found = self._find_secrets() if any(map(may_be_within, self._fields.values())) else ()
+            self._secrets = tuple(dict.fromkeys((*found, *self.encrypted)))
         return self._secrets
 
     def _find_secrets(self) -> tuple[Path, ...]:
@@ -118,6 +121,25 @@ class ArgumentsCodec:
         except pydantic.PydanticUserError:
             # Something has no JSON Schema; what can be seen in the signature itself is hidden all the same.
             return tuple((name,) for name, field in self._fields.items() if mentions(field))
+
+    @property
+    def encrypted(self) -> tuple[Path, ...]:
+        """Where the stored arguments are to be encrypted (`mainspring.Encrypted`)."""
+        if self._encrypted is None:
+            self._encrypted = self._find_encrypted() if any(map(may_be_within, self._fields.values())) else ()
+        return self._encrypted
+
+    def _find_encrypted(self) -> tuple[Path, ...]:
+        try:
+            found = paths_in(self._form.json_schema(stored=True), ENCRYPTED)
+            given = paths_in(self._form.json_schema(by_name=True), ENCRYPTED)
+        except pydantic.PydanticUserError:
+            return tuple((name,) for name, field in self._fields.items() if encrypts(field))
+        # Where a serializer of the user's writes something else than was given, nobody knows what is where: all of it.
+        unsure = {path[0] for path in {*found} ^ {*given}}
+        seen = {path[0] for path in found}
+        unsure |= {name for name, field in self._fields.items() if name not in seen and encrypts(field)}
+        return (*(path for path in found if path[0] not in unsure), *((name,) for name in sorted(unsure)))
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The arguments of one call as JSON object text; defaults that were not given are not stored.
@@ -372,9 +394,10 @@ class _Form:
         self._max_depth = max_depth
         self._warned = False
 
-    def json_schema(self, *, stored: bool = False) -> dict[str, Any]:
+    def json_schema(self, *, stored: bool = False, by_name: bool = False) -> dict[str, Any]:
         """Of what is taken, or of what is `stored`."""
-        return self._adapter.json_schema(by_alias=not stored, mode="serialization" if stored else "validation")
+        by_alias = not (stored or by_name)
+        return self._adapter.json_schema(by_alias=by_alias, mode="serialization" if stored else "validation")
 
     def keep(self, value: Any) -> bytes:
         """The JSON of any value, validated, and read back."""

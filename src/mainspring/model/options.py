@@ -177,6 +177,8 @@ class JobOptions:
     """What of its arguments is not to be shown, for those who do not know its task."""
     trace: tuple[tuple[str, str], ...] = ()
     """Where it was enqueued, by name, for who follows jobs (`tracing`)."""
+    sealed: tuple[Path, ...] = ()
+    """Where its arguments are encrypted."""
 
     def __post_init__(self) -> None:
         if self.retry is not None:
@@ -184,6 +186,11 @@ class JobOptions:
         _check_ms("timeout_ms", self.timeout_ms)
         _check_ms("deadline_ms", self.deadline_ms)
         _check_ms("deadline_at", self.deadline_at, most=2**43)
+
+    @property
+    def sealed_paths(self) -> tuple[Path, ...]:
+        """Where its arguments are encrypted, as they are stored."""
+        return tuple(("items", "*", *path) for path in self.sealed) if self.each else self.sealed
 
     def over(self, task: TaskOptions) -> TaskOptions:
         """The task's options with this job's in their place.
@@ -227,6 +234,8 @@ class JobOptions:
             overridden["secrets"] = self.secrets
         if self.trace:
             overridden["trace"] = dict(self.trace)
+        if self.sealed:
+            overridden["sealed"] = self.sealed
         return json.dumps(overridden, separators=(",", ":")) if overridden else None
 
     @classmethod
@@ -260,6 +269,7 @@ class JobOptions:
             tags=tuple(stored.get("tags", ())),
             secrets=tuple(map(tuple, stored.get("secrets", ()))),
             trace=tuple(trace.items()),
+            sealed=tuple(map(tuple, stored.get("sealed", ()))),
         )
 
 

@@ -24,7 +24,7 @@ class Verdict(StrEnum):
     LOST = "lost"
     """The worker, or the job's own process, died with the job in its hands."""
     UNKNOWN = "unknown"
-    """The worker does not know the task."""
+    """The worker does not know the task, or lacks the key that its arguments are encrypted with."""
     RETURNED = "returned"
     """The worker, or the run itself, hands the job back."""
 
@@ -101,6 +101,11 @@ class Outcome:
     def unknown(cls, task: str) -> Outcome:
         """This worker has no task of that name; another may."""
         return cls(Verdict.UNKNOWN, reason=f"no worker that claimed it knows task {task!r}")
+
+    @classmethod
+    def locked(cls, reason: str) -> Outcome:
+        """This worker cannot read the job's arguments; another may, or this one once it has the key."""
+        return cls(Verdict.UNKNOWN, reason=reason)
 
     @classmethod
     def returned(cls) -> Outcome:

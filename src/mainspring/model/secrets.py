@@ -5,19 +5,33 @@ are shown.
     def charge(order: int, card: Secret[str]) -> None: ...
 
 To type checkers `Secret[str]` is `str`, and that is what the function gets. The store keeps the value like any other:
-it is hidden from eyes, not encrypted.
+it is hidden from eyes, not encrypted. `Encrypted[str]` is a secret that is encrypted too, before it is stored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from mainspring.errors import InvalidOption
 
-__all__ = ["HIDDEN", "Path", "Secret", "digested", "may_be_within", "mentions", "paths_in", "redacted", "restored"]
+__all__ = [
+    "ENCRYPTED",
+    "HIDDEN",
+    "Encrypted",
+    "Path",
+    "Secret",
+    "changed",
+    "digested",
+    "encrypts",
+    "may_be_within",
+    "mentions",
+    "paths_in",
+    "redacted",
+    "restored",
+]
 
 T = TypeVar("T")
 
@@ -30,20 +44,33 @@ HIDDEN = "[secret]"
 MOST_PATHS = 50
 
 
-class Mark:
-    """What `Secret` adds to an annotation. JSON Schema has a word for it, so that forms know too."""
+WRITE_ONLY = "writeOnly"
+"""What JSON Schema calls a secret."""
+ENCRYPTED = "x-encrypted"
+"""What we call it there, beside that."""
 
-    __slots__ = ()
+
+class Mark:
+    """What `Secret` and `Encrypted` add to an annotation. JSON Schema has a word for it, so that forms know too."""
+
+    __slots__ = ("encrypted",)
+
+    def __init__(self, *, encrypted: bool = False) -> None:
+        self.encrypted = encrypted
 
     def __repr__(self) -> str:
-        return "secret"
+        return "encrypted" if self.encrypted else "secret"
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        return {**handler(core), "writeOnly": True}
+        return {**handler(core), WRITE_ONLY: True, **({ENCRYPTED: True} if self.encrypted else {})}
 
 
 Secret = Annotated[T, Mark()]
 """Marks an argument, or a field of one, as secret: `card: Secret[str]`."""
+
+Encrypted = Annotated[T, Mark(encrypted=True)]
+"""Marks an argument, or a field of one, as secret and to be stored encrypted: `card: Encrypted[str]`. The app needs
+`encryption_keys` for it, and the extra `encryption`."""
 
 
 # --- where they are --------------------------------------------------------------------------------------------------
@@ -62,6 +89,20 @@ def may_be_within(annotation: Any) -> bool:
     return isinstance(annotation, Mark) or getattr(annotation, "__module__", "builtins") not in _PLAIN_MODULES
 
 
+def encrypts(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
+    """Whether something encrypted is in an annotation, or in the fields of the classes in it, as far as these say."""
+    if isinstance(annotation, Mark):
+        return annotation.encrypted
+    parts = _parts(annotation)
+    if isinstance(annotation, type) and annotation not in seen and may_be_within(annotation):
+        try:
+            parts = (*parts, *get_type_hints(annotation, include_extras=True).values())
+        except Exception:  # noqa: BLE001 - the user's module may lack a name
+            parts = (*parts, *getattr(annotation, "__annotations__", {}).values())
+        seen |= {annotation}
+    return any(encrypts(part, seen) for part in parts)
+
+
 _PLAIN_MODULES = frozenset({"builtins", "typing", "types", "datetime", "decimal", "uuid", "pathlib", "collections.abc"})
 
 
@@ -70,47 +111,50 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
     return (*get_args(annotation), *metadata)
 
 
-def paths_in(schema: Mapping[str, Any]) -> tuple[Path, ...]:
-    """Where the JSON Schema of an object of arguments has secrets."""
-    found = tuple(dict.fromkeys(_paths(schema, schema.get("$defs", {}), ())))
+def paths_in(schema: Mapping[str, Any], word: str = WRITE_ONLY) -> tuple[Path, ...]:
+    """Where the JSON Schema of an object of arguments has secrets, or whatever else it has a word for."""
+    found = tuple(dict.fromkeys(_paths(schema, schema.get("$defs", {}), (), word)))
     if len(found) <= MOST_PATHS:
         return found
     return tuple(dict.fromkeys(path[:1] for path in found))
 
 
-def _paths(schema: Any, definitions: Mapping[str, Any], open: Path) -> Iterable[Path]:
+def _paths(schema: Any, definitions: Mapping[str, Any], open: Path, word: str) -> Iterable[Path]:
     if not isinstance(schema, Mapping):
         return
-    if schema.get("writeOnly"):
+    if schema.get(word):
         yield ()
         return
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
         if name not in open:
-            yield from _paths(definitions.get(name), definitions, (*open, name))
-        elif _reaches(definitions.get(name), definitions, {name}):
+            yield from _paths(definitions.get(name), definitions, (*open, name), word)
+        elif _reaches(definitions.get(name), definitions, {name}, word):
             # A type within itself has no end of paths: all of it is one secret.
             yield ()
-    for word in ("anyOf", "oneOf", "allOf"):
-        for part in schema.get(word, ()):
-            yield from _paths(part, definitions, open)
+    if _reaches(schema.get("propertyNames"), definitions, set(), word):
+        # What is said by names can be hidden only with all that has them.
+        yield ()
+    for several in ("anyOf", "oneOf", "allOf"):
+        for part in schema.get(several, ()):
+            yield from _paths(part, definitions, open, word)
     for place, part in _members(schema):
-        for path in _paths(part, definitions, open):
+        for path in _paths(part, definitions, open, word):
             yield (place, *path)
 
 
-def _reaches(part: Any, definitions: Mapping[str, Any], seen: set[str]) -> bool:
+def _reaches(part: Any, definitions: Mapping[str, Any], seen: set[str], word: str) -> bool:
     """Whether there is a secret anywhere in it."""
     if isinstance(part, list):
-        return any(_reaches(each, definitions, seen) for each in part)
+        return any(_reaches(each, definitions, seen, word) for each in part)
     if not isinstance(part, Mapping):
         return False
     name = str(part.get("$ref", "")).rpartition("/")[2]
     if name and name not in seen:
         seen.add(name)
-        if _reaches(definitions.get(name), definitions, seen):
+        if _reaches(definitions.get(name), definitions, seen, word):
             return True
-    return part.get("writeOnly") is True or any(_reaches(each, definitions, seen) for each in part.values())
+    return part.get(word) is True or any(_reaches(each, definitions, seen, word) for each in part.values())
 
 
 def _members(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -126,12 +170,12 @@ def _members(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def redacted(value: Any, paths: Iterable[Path]) -> Any:
     """JSON values with what is at these paths hidden. That there is nothing (null) is no secret."""
-    return _changed(value, tuple(paths), lambda _: HIDDEN)
+    return changed(value, tuple(paths), lambda value, place: HIDDEN)
 
 
 def digested(value: Any, paths: Iterable[Path]) -> Any:
     """The same with a digest in its place, so that equal secrets are still equal."""
-    return _changed(value, tuple(paths), _digest)
+    return changed(value, tuple(paths), lambda value, place: _digest(value))
 
 
 def restored(value: Any, original: Any, paths: Iterable[Path]) -> Any:
@@ -153,15 +197,17 @@ def restored(value: Any, original: Any, paths: Iterable[Path]) -> Any:
     return value
 
 
-def _changed(value: Any, paths: tuple[Path, ...], change: Any) -> Any:
+def changed(value: Any, paths: tuple[Path, ...], change: Callable[[Any, Path], Any], place: Path = ()) -> Any:
+    """JSON values with what is at these paths changed; `change` is told the exact place. Null stays as it is."""
     if not paths or value is None:
         return value
     if () in paths:
-        return change(value)
+        return change(value, place)
     if isinstance(value, dict):
-        return {name: _changed(each, _below(paths, name), change) for name, each in value.items()}
+        return {name: changed(each, _below(paths, name), change, (*place, name)) for name, each in value.items()}
     if isinstance(value, list):
-        return [_changed(each, _below(paths, str(number)), change) for number, each in enumerate(value)]
+        places = enumerate(value)
+        return [changed(each, _below(paths, str(at)), change, (*place, str(at))) for at, each in places]
     return value
 
 

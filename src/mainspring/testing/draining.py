@@ -84,7 +84,7 @@ class Drained:
     cancelled: int = 0
     snoozed: int = 0
     parked: int = 0
-    """Runs of tasks that the app does not know."""
+    """Runs of tasks that the app does not know, or whose arguments it has no encryption key for."""
     errors: tuple[BaseException, ...] = ()
     """What the tasks raised, in that order, directives left out."""
 
@@ -219,7 +219,7 @@ class _Drain(Worker):
         )
         completer = Completer(app.store, app.tasks, clock, notebook, app.webhooks.told)
         self._runs = Runs(
-            Runner(app.tasks, app.middlewares, threads, tracing=app.tracing),
+            Runner(app.tasks, app.middlewares, threads, tracing=app.tracing, keyring=app.keyring),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, partial(Job.claimed, app), app.flows, completer),

@@ -76,6 +76,7 @@ class Details:
 # Looked up by the error's class, then by those that it is derived from.
 STATUSES: dict[type[MainspringError], int] = {
     errors.ConfigurationError: 422,
+    errors.EncryptionKeyMissing: 503,
     errors.ValidationError: 422,
     errors.PayloadTooLarge: 413,
     errors.InvalidFlow: 422,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import (
     Bury,
     Cancel,
+    ConfigurationError,
+    DecryptionFailed,
     HandBack,
     JobTimeout,
     MainspringError,
@@ -35,6 +38,7 @@ from mainspring.worker.processes.pool import Processes
 from mainspring.worker.run import Interruption, Run
 
 if TYPE_CHECKING:
+    from mainspring.keyring import Keyring
     from mainspring.task import Task
 
 __all__ = ["Middleware", "Runner"]
@@ -42,6 +46,8 @@ __all__ = ["Middleware", "Runner"]
 Middleware = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Goes around every run: `async def m(ctx, proceed): ...; return await proceed()`."""
 
+
+logger = logging.getLogger("mainspring.worker")
 
 YIELD_MS = 1000
 """For how long a job lets others go first that is handed back by its own run while the worker goes on."""
@@ -57,6 +63,8 @@ class Runner:
         middleware: Sequence[Middleware],
         threads: Threads,
         processes: Processes | None = None,
+        *,
+        keyring: Keyring,
         tracing: Tracing | None = None,
     ) -> None:
         self._tasks = tasks
@@ -64,6 +72,9 @@ class Runner:
         self._threads = threads
         self._processes = processes
         self._tracing = tracing
+        self._keyring = keyring
+        self._found_plain: set[str] = set()
+        """Tasks of which a job came with arguments in plain that are to be encrypted."""
 
     def run(self, run: Run, context: Context) -> Coroutine[Any, Any, Outcome]:
         """What the claim came to. Where the run was interrupted, why is in `run.interruption`."""
@@ -98,7 +109,9 @@ class Runner:
         options = task.options if claim.options is None else overrides.over(task.options)
         if (claim.options is not None or options.deadline_ms is not None) and _is_late(claim, overrides, options):
             return Outcome.cancelled("its deadline had passed")
-        text = filled(claim, overrides) if overrides.holes else claim.args
+        text = self._arguments(task, claim, overrides)
+        if isinstance(text, Outcome):
+            return text
         _current.set(context)
         proceed: Callable[[], Awaitable[Any]]
         if options.executor == "process" and self._processes is not None:
@@ -127,6 +140,27 @@ class Runner:
             # Running it again would repeat its effects and end here again.
             return Outcome.buried(f"its result cannot be stored: {error}", failure.describe(error))
         return Outcome.completed(result, run.follow_ups)
+
+    def _arguments(self, task: Task[..., Any], claim: Claim, overrides: JobOptions) -> str | Outcome:
+        """The arguments in plain; else what the claim comes to without them."""
+        text = filled(claim, overrides) if overrides.holes else claim.args
+        if overrides.sealed:
+            try:
+                return self._keyring.open(text, claim.task, overrides)
+            except ConfigurationError as missing:
+                return Outcome.locked(str(missing))
+            except DecryptionFailed as error:
+                # Running it again would end here again.
+                return Outcome.buried(str(error), failure.describe(error))
+        if task.codec.encrypted and task.name not in self._found_plain:
+            self._found_plain.add(task.name)
+            logger.warning(
+                "job %s: arguments of task %r that are to be encrypted were stored in plain: by SQL, or by a program "
+                "that did not know; said once for each task",
+                claim.id,
+                task.name,
+            )
+        return text
 
     async def _on_thread(self, call: Callable[[], Any], run: Run) -> Any:
         body = run.body = self._threads.call(call)

@@ -287,7 +287,14 @@ class Worker:
         completer = Completer(self._app.store, self._app.tasks, clock, notebook, told)
         job_of, flows = partial(Job.claimed, self._app), self._app.flows
         runs = Runs(
-            Runner(self._app.tasks, self._app.middlewares, threads, pool, self._app.tracing),
+            Runner(
+                self._app.tasks,
+                self._app.middlewares,
+                threads,
+                pool,
+                keyring=self._app.keyring,
+                tracing=self._app.tracing,
+            ),
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, job_of, flows, completer),

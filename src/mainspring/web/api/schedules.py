@@ -11,7 +11,6 @@ from pydantic import Field
 from mainspring.admin import ScheduleView
 from mainspring.clock import moment
 from mainspring.errors import ScheduleNotFound
-from mainspring.model.secrets import restored
 from mainspring.model.text import quote
 from mainspring.web.api.enqueuing import read_arguments, task_to_enqueue
 from mainspring.web.api.inputs import Ask, Name, NamePath, Seconds
@@ -78,8 +77,8 @@ async def put_schedule(
 ) -> ScheduleShape:
     """Make a schedule, or change it. Whether it is paused stays as it is."""
     task = task_to_enqueue(site.app, ask.task)
-    known = {view.name: view.args for view in await site.app.schedules.alist()}
-    args = restored(ask.args, known.get(name, {}), task.codec.secrets)
+    known = {view.name: view for view in await site.app.schedules.alist()}
+    args = site.app.schedules.edited(task, ask.args, known.get(name))
     read_arguments(task, task, args)
     await site.app.schedules.aput(
         name,

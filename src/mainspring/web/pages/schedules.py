@@ -16,7 +16,6 @@ from mainspring.clock import moment
 from mainspring.errors import ConfigurationError, InvalidOption, MainspringError, ScheduleNotFound
 from mainspring.model.durations import format_ms
 from mainspring.model.schedule import Cron
-from mainspring.model.secrets import restored
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
 from mainspring.web.pages.asking import Question, ask
@@ -223,7 +222,7 @@ def _given(page: Page, values: dict[str, str], old: ScheduleView | None) -> dict
     if not isinstance(args, dict):
         raise InvalidOption("the arguments are not a JSON object: give them by their names")
     task = page.site.app.task_named(values["task"])
-    args = restored(args, {} if old is None else old.args, task.codec.secrets)
+    args = page.site.app.schedules.edited(task, args, old)
     when = (
         {"cron": values["cron"], "tz": values["tz"] or "UTC"}
         if values["kind"] == "cron"
