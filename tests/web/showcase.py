@@ -192,6 +192,7 @@ def _workers(app: Mainspring) -> None:
             running=(6, 0, 0, 3)[number],
             lease_ms=30_000 if number == 3 else 24 * hour,
             quiet=number == 2,
+            memory=(191_954_125, 174_063_616, 1_288_490_188, None)[number],
         )
         driver.run(BeatRequest(presence, "join", now=now_ms() - 2 * hour if number == 3 else None))
     reply = driver.run(ClaimRequest(worker="0198c0de-0000-7000-8000-000000000000", rooms=(Room("email", 6),), limit=6))

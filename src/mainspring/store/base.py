@@ -287,6 +287,8 @@ class Presence:
     lease_ms: int
     """How long from this beat the store counts it as alive."""
     quiet: bool = False
+    memory: int | None = None
+    """How many bytes of memory it has, with the processes in which its jobs run. None: that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -791,6 +793,8 @@ class WorkerRecord:
     beat_at: int
     expires_at: int
     command: Command | None
+    memory: int | None = None
+    """As its last beat said; None: it said nothing of that, as those of older versions do not."""
 
 
 @dataclass(frozen=True, slots=True)
