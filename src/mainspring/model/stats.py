@@ -8,8 +8,8 @@ percentile over any time is as right as one over a minute.
     wait, run            milliseconds in all
     wait:N, run:N        how many took as long as bucket N says
 
-How many jobs are due, and how long the oldest has been, is no event. It is looked at once a minute, and what is seen is a
-number that adds up too: how often one has looked, and what all looks together have seen. It is kept apart from what
+How many jobs are due, and how long the oldest has been, is no event. It is looked at once a minute, and what is seen is
+a number that adds up too: how often one has looked, and what all looks together have seen. It is kept apart from what
 happens, in cells without a task: what was seen of all queues in one without a queue, what was seen of a queue in which
 jobs were due in one of its own, under other names. So no sum over queues counts a job twice, and a queue that was empty
 whenever one looked needs no cell: the looks at it are those at all.

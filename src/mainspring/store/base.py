@@ -574,8 +574,8 @@ class CountRequest(Request[CountReply]):
     no queue and state further than about that, and says where there may be more; there is no cursor then.
 
     Where `stats`, no jobs are counted: it is what was counted as it happened. Of `filter` only `queue` and `task` count
-    then; "" is as good a name as any there, that of cells which belong to no queue, or no task. What is enqueued is there at once, and so is what is cancelled without a worker; what workers do comes with
-    their beats.
+    then; "" is as good a name as any there, that of cells which belong to no queue, or no task. What is enqueued is
+    there at once, and so is what is cancelled without a worker; what workers do comes with their beats.
     """
 
     operation: ClassVar[str] = "count"

@@ -29,7 +29,7 @@ from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
 from mainspring.worker import processes
-from mainspring.worker.chores import Chore, Prune, Reap, RollUp, Tend, keep_doing
+from mainspring.worker.chores import Chore, Prune, Reap, RollUp, Sample, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.counters import Counters
@@ -340,6 +340,7 @@ class Worker:
                 Tend(driver, clock),
                 Prune(driver),
                 RollUp(driver),
+                *([] if counters is None else [Sample(driver, clock, self._presence)]),
             ),
             counters=counters,
             pulse=self._machine.beating(pulse, self._app.store),
