@@ -32,7 +32,7 @@ class Stats(Door):
         span_ms = to_ms(span)
         step_ms = step_of(span_ms)
         window = Window(span_ms, step_ms)
-        # First how often one has looked, then what was seen: so no look that came in between seems to have seen nothing.
+        # First how often one has looked, then what was seen: a look that comes in between is not one that saw nothing.
         looks = (yield from _looks(window)) if queue is not None and task is None else None
         counted = yield from ask(CountRequest(Filter(queue=queue, task=task), stats=window))
         found = {sum.at: sum.numbers for sum in counted.stats}

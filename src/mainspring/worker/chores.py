@@ -182,7 +182,7 @@ class RollUp:
 
 
 class Sample:
-    """Looks once a minute how many jobs are due in each queue, and for how long the oldest has been. One of all workers.
+    """One of all workers looks, once a minute, how many jobs are due in each queue and how long the oldest has been.
 
     Each has its own moment of the minute, and asks first whether somebody has looked in that minute. So it is mostly
     the earliest who counts, and when he is gone the next; where two do it at once, the store keeps what it hears first.
