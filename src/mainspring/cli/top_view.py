@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from mainspring.admin import QueueView, WorkerView
@@ -60,7 +61,7 @@ class Sight:
     @property
     def total(self) -> Point:
         """All that happened."""
-        return reduce(_together, self.series.points)
+        return reduce(add, self.series.points)
 
     @property
     def recent_seconds(self) -> float:
@@ -86,11 +87,6 @@ def sight_of(app: Mainspring, span: str) -> Sight:
         queues=app.queues.list(),
         workers=app.workers.list(),
     )
-
-
-def _together(one: Point, other: Point) -> Point:
-    events = {name: getattr(one, name) + getattr(other, name) for name in EVENTS}
-    return Point(one.at, **events, wait=one.wait + other.wait, run=one.run + other.run)
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -136,6 +132,7 @@ def _facts(sight: Sight) -> list[tuple[str, str]]:
         ("jobs", _listed(total, "enqueued", "completed", "dead", "cancelled")),
         ("runs", _listed(total, "started", "failed", "retried", "crashed", "limited")),
         ("lately", f"{_rates(sight, 'enqueued', 'completed', 'failed')} (over {span(sight.recent_seconds)})"),
+        ("due", _depths(sight.series.points, total)),
         ("waited", _percentiles(total.wait)),
         ("ran", _percentiles(total.run)),
     ]
@@ -150,6 +147,19 @@ def _tables(sight: Sight) -> list[tuple[Sequence[Column], list[tuple[str, ...]]]
 
 def _listed(point: Point, *events: str) -> str:
     return ", ".join(f"{getattr(point, name):,} {name}" for name in events)
+
+
+def _depths(points: Sequence[Point], total: Point) -> str:
+    """How many jobs were due, by the looks of one worker a minute."""
+    if total.depth is None:
+        return "-"
+    most = max(point.depth or 0 for point in points)
+    oldest = f", the oldest for {span(total.oldest_seconds)}" if total.oldest_seconds else ""
+    return f"{_mean(total.depth)} on average, {_mean(most)} at most{oldest}"
+
+
+def _mean(number: float) -> str:
+    return f"{number:,.1f}" if number < 10 and number != int(number) else f"{number:,.0f}"
 
 
 def _rates(sight: Sight, *events: str) -> str:
@@ -226,6 +236,8 @@ def _point_json(point: Point) -> dict[str, Any]:
     return {name: getattr(point, name) for name in EVENTS} | {
         "wait": _histogram_json(point.wait),
         "run": _histogram_json(point.run),
+        "depth": point.depth,
+        "oldest_seconds": point.oldest_seconds,
     }
 
 

@@ -1,4 +1,4 @@
-"""Round ticks for axes: of numbers, of shares, of durations (by powers), and of time as the reader's clock shows it."""
+"""Round ticks for axes: of numbers, shares, durations (by powers), ages, and of time as the reader's clock shows it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from math import ceil, floor, log10
 
-from mainspring.web.pages.words import THIN, amount
+from mainspring.web.pages.words import THIN, amount, seconds
 
-__all__ = ["Scale", "Tick", "counts", "durations", "shares", "time_ticks"]
+__all__ = ["Scale", "Tick", "ages", "counts", "durations", "shares", "time_ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,22 @@ def durations(smallest: float, largest: float) -> Scale:
     every = 1 if high - low <= 6 else 2
     marks = _MARKS[low : high + 1 : every]
     return Scale(place, tuple(Tick(place(mark), label.replace(" ", THIN)) for mark, label in marks))
+
+
+# Neither these nor their multiples are an hour and a half, or the like: there is little room beside a chart.
+_AGE_STEPS = (1, 2, 5, 10, 15, *(60 * n for n in (1, 2, 5, 10, 15)), *(3600 * n for n in (1, 2, 3, 6)))
+_DAY = 86_400
+
+
+def ages(largest: float, steps: int = 4) -> Scale:
+    """From 0 to a round time that `largest` seconds fit under, even: what grows by a second a second is a straight
+    line."""
+    step = next((each for each in _AGE_STEPS if largest / each <= steps), 0) or _DAY * _round_up(largest / steps / _DAY)
+    return _linear(step, step * max(1, ceil(largest / step)), _age)
+
+
+def _age(value: float | None) -> str:
+    return f"{value:g}{THIN}s" if value and value < 60 else seconds(value) if value else "0"
 
 
 _TIME_STEPS = (60, 300, 600, 900, 1800, 3600, 2 * 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400, 7 * 86_400)

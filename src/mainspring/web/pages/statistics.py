@@ -9,10 +9,10 @@ from functools import reduce
 from itertools import groupby
 from operator import add
 
-from mainspring.model.stats import EVENTS, Histogram, Point, Series
+from mainspring.model.stats import Histogram, Point, Series
 from mainspring.web.pages.charts import Span
 
-__all__ = ["History"]
+__all__ = ["Depths", "History"]
 
 MOST = 180
 """More points than that cannot be told apart."""
@@ -56,27 +56,58 @@ class History:
         times: list[Histogram] = [getattr(point, name) for point in self.points]
         return reduce(add, times, Histogram())
 
-    def backlog(self, now: int) -> list[int]:
-        """How many jobs waited at the end of each point, reckoned back from how many do now: what came, less what was
-        started."""
-        waiting = now
-        back = []
-        for point in reversed(self.points):
-            back.append(max(0, waiting))
-            waiting -= point.enqueued + point.retried - point.started
-        return back[::-1]
+    def depth(self, now: int | None = None) -> Depths:
+        """How many jobs were due in each point. `now` is how many are, if that is known."""
+        measured = [point.depth for point in self.points]
+        return Depths(measured, _reckoned(self.points, measured, now))
+
+    def oldest(self) -> list[float | None]:
+        """For how many seconds the longest-waiting job had been due, at worst in each point."""
+        return [point.oldest_seconds for point in self.points]
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """How many jobs were due, point by point: measured, or else reckoned, or else unknown."""
+
+    measured: Sequence[float | None]
+    reckoned: Sequence[float | None]
+
+    @property
+    def known(self) -> list[float | None]:
+        """Either."""
+        return [one if one is not None else other for one, other in zip(self.measured, self.reckoned, strict=True)]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether nothing is reckoned."""
+        return all(depth is None for depth in self.reckoned)
+
+
+def _reckoned(points: Sequence[Point], measured: Sequence[float | None], now: int | None) -> list[float | None]:
+    """Where nobody has looked, as while no worker was there: the depth before, and what came, less what was started.
+    What is before the first look is reckoned back from that, or from what is due now."""
+    reckoned: list[float | None] = [None] * len(points)
+    first = next((index for index, depth in enumerate(measured) if depth is not None), len(points))
+    depth = measured[first] if first < len(points) else now
+    for index in reversed(range(first)):
+        if depth is not None:
+            reckoned[index] = depth
+            depth = max(0, depth - _growth(points[index]))
+    for index in range(first, len(points)):
+        if measured[index] is not None:
+            depth = measured[index]
+        elif depth is not None:
+            reckoned[index] = depth = max(0, depth + _growth(points[index]))
+    return reckoned
+
+
+def _growth(point: Point) -> int:
+    return point.enqueued + point.retried - point.started
 
 
 def _joined(points: Sequence[Point], seconds: int) -> list[Point]:
     """Points of that length, made of shorter ones; always of the same, whenever one looks."""
-    joined = [_sum(list(some)) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
+    joined = [reduce(add, some) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
     # The first one may be a part only.
     return joined[1:] if len(joined) > 1 else joined
-
-
-def _sum(points: Sequence[Point]) -> Point:
-    first = points[0]
-    events = {name: sum(getattr(point, name) for point in points) for name in EVENTS}
-    wait = reduce(add, (point.wait for point in points))
-    run = reduce(add, (point.run for point in points))
-    return Point(first.at, **events, wait=wait, run=run)
