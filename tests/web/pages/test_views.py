@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
@@ -166,6 +166,24 @@ def test_times_are_ticked_at_full_minutes_hours_and_days_of_the_readers_clock(
     assert all(0 <= tick.at <= 1 for tick in ticks)
 
 
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe"]),
+    st.sampled_from([1, 3, 24, 7 * 24]),
+)
+@example(datetime(2031, 10, 26, 1, 40), "Europe/Berlin", 1)
+@example(datetime(2031, 3, 30, 1, 20), "Europe/Berlin", 1)
+def test_ticks_follow_each_other_also_where_clocks_are_put_forward_or_back(
+    end: datetime, zone: str, hours: int
+) -> None:
+    end = end.replace(tzinfo=UTC)
+    ticks = axes.time_ticks(end - timedelta(hours=hours), end, ZoneInfo(zone))
+    places = [tick.at for tick in ticks]
+    assert places == sorted(set(places))
+    assert all(0 <= place <= 1 for place in places)
+    assert 3 <= len(ticks) <= 9
+
+
 def span(points: int) -> Span:
     return Span(NOON, 60, points, UTC)
 
@@ -197,7 +215,9 @@ def test_a_chart_of_nothing_says_so() -> None:
     assert chart.nothing == "Nothing in this time"
     assert chart.summary == "Dead. Nothing in this time."
     assert chart.traces[0].area == ""
-    unseen = charts.stacked("x", "Due", "", span(2), (Curve("due", "c3", [None] * 2),), axes.counts(0), words.number)
+    unseen = charts.stacked(
+        "x", "Due", "", span(2), (Curve("due", "c3", [None] * 2),), axes.counts(0), words.number, measured=True
+    )
     assert unseen.nothing == "Not measured in this time"
     unrun = charts.lines("x", "Run", "", span(2), (Curve("p50", "p50", [None] * 2),), axes.counts(0), words.number)
     assert unrun.nothing == "Nothing in this time"
@@ -207,9 +227,11 @@ def test_history_leaves_out_the_point_that_has_not_ended_and_joins_what_is_too_f
     wait = Histogram.of([100])
     points = tuple(Point(NOON + timedelta(minutes=5 * n), started=1, enqueued=2, wait=wait) for n in range(289))
     history = History.of_series(Series(points, 300), UTC)
-    assert (history.span.seconds, len(history.points)) == (600, 143)
-    assert history.of("started") == [2] * 143
-    assert history.merged("wait").count == 286
+    assert (history.span.seconds, len(history.points)) == (600, 144)
+    assert history.of("started") == [2] * 144
+    assert history.merged("wait").count == 288
+    part = History.of_series(Series(points[1:288], 300), UTC)
+    assert (len(part.points), {point.started for point in part.points}) == (142, {2}), "none of them is a part only"
     hours = History.of_series(Series(points[:24], 3600), UTC)
     assert (hours.span.seconds, len(hours.points)) == (3600, 24)
 

@@ -108,6 +108,11 @@ WHERE step = :step AND (at, queue, task) > (:at, :queue, :task)
   AND coalesce(queue = :only_queue, true) AND coalesce(task = :only_task, true)
 ORDER BY at, queue, task LIMIT :limit;
 
+-- name: stats_of
+-- Takes :step, :since, :queue, :task. Gives the cells of that queue and task: of the others only the index is passed by.
+SELECT at, queue, task, enqueued, numbers FROM mainspring_stats
+WHERE step = :step AND at >= :since AND queue = :queue AND task = :task ORDER BY at;
+
 -- name: any_stats
 -- Takes :step, :before. Whether there is a cell of that length that begins before that.
 SELECT 1 FROM mainspring_stats WHERE step = :step AND at < :before LIMIT 1;

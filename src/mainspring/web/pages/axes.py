@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from math import ceil, floor, log10
 
 from mainspring.web.pages.words import THIN, amount, seconds
@@ -103,17 +103,29 @@ def time_ticks(start: datetime, end: datetime, zone: tzinfo, most: int = 7) -> t
     if length <= 0:
         return ()
     step = next((each for each in _TIME_STEPS if length / each <= most), _TIME_STEPS[-1])
-    local = start.astimezone(zone)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    at = midnight + timedelta(seconds=ceil((local - midnight).total_seconds() / step) * step)
-    written = "%H:%M" if step < 86_400 else "%a %d"
+    written = "%H:%M" if step < _DAY else "%a %d"
     ticks: list[Tick] = []
-    while at <= end:
+    for at in _full(start, end, zone, step):
         # At midnight the day says more than 00:00.
         form = "%a %d" if step >= 3600 and (at.hour, at.minute) == (0, 0) else written
         ticks.append(Tick((at - start).total_seconds() / length, f"{at:{form}}"))
-        at += timedelta(seconds=step)
     return tuple(ticks)
+
+
+def _full(start: datetime, end: datetime, zone: tzinfo, step: int) -> Iterator[datetime]:
+    """When the reader's clock shows a multiple of `step` seconds since midnight, or midnight of every so many days: as
+    often as it does so, also where it is put forward or back."""
+    every = 60 if step < 900 else 900  # clocks are put forward and back, and differ, by quarters of an hour
+    first = ceil(start.timestamp() / every) * every
+    midnights = 0
+    for moment in range(first, int(end.timestamp()) + 1, every):
+        at = datetime.fromtimestamp(moment, UTC).astimezone(zone)
+        shown = at.hour * 3600 + at.minute * 60
+        if shown % min(step, _DAY):
+            continue
+        if step <= _DAY or midnights % (step // _DAY) == 0:
+            yield at
+        midnights += 1
 
 
 def _linear(step: float, top: float, word: Callable[[float | None], str]) -> Scale:

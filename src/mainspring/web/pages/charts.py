@@ -99,17 +99,25 @@ class Chart:
 
 
 def stacked(
-    id: str, title: str, about: str, span: Span, curves: Sequence[Curve], scale: Scale, word: Callable[[float], str]
+    id: str,
+    title: str,
+    about: str,
+    span: Span,
+    curves: Sequence[Curve],
+    scale: Scale,
+    word: Callable[[float], str],
+    *,
+    measured: bool = False,
 ) -> Chart:
     """Areas on top of each other, with steps: each point is as wide as its time. Where a curve has nothing there is a
-    gap in it."""
+    gap in it. `measured`: where there is no value at all, nobody has looked; else there was nothing to be seen."""
     below = [0.0] * span.points
     traces = []
     for curve in curves:
         tops = [low + (value or 0) for low, value in zip(below, curve.values, strict=True)]
         traces.append(_areas(curve, tops, below, scale) if any(curve.values) else Trace(curve.name, curve.key, ""))
         below = tops
-    return _chart(id, title, about, span, curves, tuple(reversed(traces)), scale, word, measured=True)
+    return _chart(id, title, about, span, curves, tuple(reversed(traces)), scale, word, measured=measured)
 
 
 def _areas(curve: Curve, tops: Sequence[float], below: Sequence[float], scale: Scale, height: int = HEIGHT) -> Trace:
@@ -157,8 +165,6 @@ def _chart(
     *,
     measured: bool = False,
 ) -> Chart:
-    """`measured`: where there is no value at all, nobody has looked; else nothing was there to be seen."""
-
     def said(value: float | None) -> str:
         return "–" if value is None else word(value)
 

@@ -141,7 +141,7 @@ def tiles_of(
 
 
 def _of_history(history: History) -> tuple[Tile, ...]:
-    done, failed, started = history.total("completed"), history.total("failed"), history.total("started")
+    done, failed = history.total("completed"), history.total("failed")
     minutes = history.span.points * history.span.seconds / 60
     share = failed / (failed + done) if failed + done else None
     points = history.span.points
@@ -159,7 +159,7 @@ def _of_history(history: History) -> tuple[Tile, ...]:
             "Failed tries",
             percent(share),
             "",
-            f"{number(failed)} of {number(started)} tries",
+            f"{number(failed)} of {number(failed + done)} tries",
             tone="bad" if share is not None and share > 0.1 else "",
             spark=spark(history.of("failed")),
             points=points,
@@ -246,7 +246,9 @@ def _depth(depths: Depths, span: Span) -> Chart:
     if not depths.is_measured:
         curves.append(Curve("reckoned", "c3 reckoned", depths.reckoned))
     largest = max((depth for depth in depths.known if depth is not None), default=0)
-    return stacked("depth", "Queue depth", "jobs that are due", span, curves, axes.counts(largest), _mean)
+    return stacked(
+        "depth", "Queue depth", "jobs that are due", span, curves, axes.counts(largest), _mean, measured=True
+    )
 
 
 def _mean(value: float) -> str:
@@ -256,7 +258,9 @@ def _mean(value: float) -> str:
 def _oldest(ages: Sequence[float | None], span: Span) -> Chart:
     largest = max((age for age in ages if age is not None), default=0)
     curve = Curve("oldest", "c3", ages)
-    return stacked("oldest", "Oldest job", "longest time due", span, (curve,), axes.ages(largest), seconds)
+    return stacked(
+        "oldest", "Oldest job", "longest time due", span, (curve,), axes.ages(largest), seconds, measured=True
+    )
 
 
 def _per(length: int) -> str:

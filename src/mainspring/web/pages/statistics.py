@@ -36,7 +36,7 @@ class History:
             points.pop()
         times = -(-len(points) // MOST)
         if times > 1:
-            points = _joined(points, step * times)
+            points = _joined(points, times, step * times)
         return cls(Span(points[0].at, step * times, len(points), zone), points)
 
     def of(self, name: str) -> list[int]:
@@ -106,8 +106,12 @@ def _growth(point: Point) -> int:
     return point.enqueued + point.retried - point.started
 
 
-def _joined(points: Sequence[Point], seconds: int) -> list[Point]:
-    """Points of that length, made of shorter ones; always of the same, whenever one looks."""
-    joined = [reduce(add, some) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
-    # The first one may be a part only.
-    return joined[1:] if len(joined) > 1 else joined
+def _joined(points: Sequence[Point], times: int, seconds: int) -> list[Point]:
+    """Points of that length, each made of so many shorter ones; always of the same, whenever one looks."""
+    groups = [list(some) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
+    if len(groups) > 1 and len(groups[0]) < times:
+        del groups[0]
+    # The last one may be a part too, and look like a fall.
+    if len(groups) > 1 and len(groups[-1]) < times and seconds <= SHORT:
+        del groups[-1]
+    return [reduce(add, group) for group in groups]
