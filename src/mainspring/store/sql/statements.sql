@@ -109,9 +109,9 @@ WHERE step = :step AND (at, queue, task) > (:at, :queue, :task)
 ORDER BY at, queue, task LIMIT :limit;
 
 -- name: stats_of
--- Takes :step, :since, :queue, :task. Gives the cells of that queue and task: of the others only the index is passed by.
+-- Takes :step, :since, :queue, :task. Gives the cells of that queue and task, in no order.
 SELECT at, queue, task, enqueued, numbers FROM mainspring_stats
-WHERE step = :step AND at >= :since AND queue = :queue AND task = :task ORDER BY at;
+WHERE step = :step AND at >= :since AND queue = :queue AND task = :task;
 
 -- name: any_stats
 -- Takes :step, :before. Whether there is a cell of that length that begins before that.

@@ -1,6 +1,7 @@
 -- needs: names stats
--- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, memory or '', lease_ms), reports (source, number,
--- cells: at, queue, task, numbers), now. Gives {now, alive, command or nil, cancelled: id, lease, id, lease ...}.
+-- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, memory or '', lease_ms), reports
+-- (source, number, cells: at, queue, task, numbers), now. Gives {now, alive, command or nil, cancelled: id, lease, id,
+-- lease ...}.
 
 local request = cjson.decode(ARGV[1])
 local now, presence, phase = clock(request.now), request.presence, request.phase
