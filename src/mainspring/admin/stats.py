@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mainspring.admin.door import Door
+from mainspring.clock import moment
 from mainspring.model.durations import Duration, to_ms
 from mainspring.model.stats import Point, Series, point, starts, step_of
 from mainspring.store.base import CountRequest, Filter, Window
@@ -40,7 +41,7 @@ class Stats(Door):
             point(at, found.get(at, {}), None if looks is None else looks.get(at, 0))
             for at in starts(counted.now, span_ms, step_ms)
         )
-        return Series(points, step_ms / 1000)
+        return Series(points, step_ms / 1000, moment(counted.now))
 
     series, aseries = twins(_series)
 

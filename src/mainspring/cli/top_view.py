@@ -13,7 +13,7 @@ from mainspring.admin import QueueView, WorkerView
 from mainspring.app import Mainspring
 from mainspring.cli.output import Column, ago, grid, iso, one_line, say, span, table
 from mainspring.cli.queue_views import queue_json
-from mainspring.cli.workers import worker_json, worker_state
+from mainspring.cli.workers import worker_json, worker_memory, worker_state
 from mainspring.model.durations import to_ms
 from mainspring.model.states import State
 from mainspring.model.stats import EVENTS, Histogram, Point, Series
@@ -41,6 +41,7 @@ WORKERS = (
     Column("WORKER"),
     Column("STATE", is_state=True, whole=True),
     Column("JOBS", right=True, whole=True),
+    Column("MEMORY", right=True, whole=True, from_width=90),
     Column("QUEUES"),
     Column("LAST HEARD", right=True, whole=True),
 )
@@ -67,7 +68,7 @@ class Sight:
     def recent_seconds(self) -> float:
         """Over how long rates are taken: the present stretch, as far as it has come, and the one before."""
         step = self.series.seconds_per_point
-        present = (self.at - self.series.points[-1].at).total_seconds()
+        present = (self.series.until - self.series.points[-1].at).total_seconds()
         return min(step, max(1.0, present)) + step * len(self.series.points[-2:-1])
 
     def rate(self, event: str) -> float:
@@ -198,7 +199,8 @@ def _queue_row(view: QueueView, point: Point) -> tuple[str, ...]:
 
 def _worker_row(view: WorkerView) -> tuple[str, ...]:
     running = f"{view.running}/{view.concurrency}"
-    return view.name, worker_state(view), running, ", ".join(view.queues), ago(view.beat_at)
+    memory = worker_memory(view)
+    return view.name, worker_state(view), running, memory, ", ".join(view.queues), ago(view.beat_at)
 
 
 def _bars(points: Sequence[Point], width: int) -> tuple[str, str]:

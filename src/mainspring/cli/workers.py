@@ -15,7 +15,7 @@ from mainspring.cli.usage import Commands
 from mainspring.model.sizes import format_bytes
 from mainspring.model.text import quote
 
-__all__ = ["commands", "worker_json", "worker_state"]
+__all__ = ["commands", "worker_json", "worker_memory", "worker_state"]
 
 commands = Commands(help="Look at workers, and quiet or stop them.")
 
@@ -92,7 +92,7 @@ def _row(view: WorkerView) -> tuple[str, ...]:
         f"{view.running}/{view.concurrency}",
         ", ".join(view.queues),
         str(len(view.tasks)),
-        "-" if view.memory is None else format_bytes(view.memory),
+        worker_memory(view),
         ago(view.started_at),
         ago(view.beat_at),
         view.id,
@@ -106,6 +106,11 @@ def worker_state(view: WorkerView) -> str:
     if view.command == "stop":
         return "stopping"
     return "quiet" if view.quiet or view.command == "quiet" else "alive"
+
+
+def worker_memory(view: WorkerView) -> str:
+    """How much it has."""
+    return "-" if view.memory is None else format_bytes(view.memory)
 
 
 def worker_json(view: WorkerView) -> dict[str, Any]:

@@ -211,6 +211,8 @@ class Series:
 
     points: tuple[Point, ...]
     seconds_per_point: float
+    until: datetime
+    """When it was read, by the store's clock: so far has the last point come."""
 
 
 def point(at: int, numbers: Numbers, samples: int | None = None) -> Point:

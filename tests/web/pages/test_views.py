@@ -226,13 +226,13 @@ def test_a_chart_of_nothing_says_so() -> None:
 def test_history_leaves_out_the_point_that_has_not_ended_and_joins_what_is_too_fine() -> None:
     wait = Histogram.of([100])
     points = tuple(Point(NOON + timedelta(minutes=5 * n), started=1, enqueued=2, wait=wait) for n in range(289))
-    history = History.of_series(Series(points, 300), UTC)
+    history = History.of_series(Series(points, 300, points[-1].at), UTC)
     assert (history.span.seconds, len(history.points)) == (600, 144)
     assert history.of("started") == [2] * 144
     assert history.merged("wait").count == 288
-    part = History.of_series(Series(points[1:288], 300), UTC)
+    part = History.of_series(Series(points[1:288], 300, points[288].at), UTC)
     assert (len(part.points), {point.started for point in part.points}) == (142, {2}), "none of them is a part only"
-    hours = History.of_series(Series(points[:24], 3600), UTC)
+    hours = History.of_series(Series(points[:24], 3600, points[24].at), UTC)
     assert (hours.span.seconds, len(hours.points)) == (3600, 24)
 
 
@@ -260,7 +260,7 @@ def test_points_that_are_joined_have_the_mean_depth_and_the_worst_age() -> None:
         {"samples": 1, "due": 10 * n, "oldest": Histogram.of([1000 * n] if n else [])} if n < 3 else {}
         for n in range(4)
     ]
-    series = Series(tuple(Point(NOON + timedelta(hours=n), **looks[n % 4]) for n in range(720)), 3600)
+    series = Series(tuple(Point(NOON + timedelta(hours=n), **looks[n % 4]) for n in range(720)), 3600, NOON)
     history = History.of_series(series, UTC)
     assert history.span.seconds == 4 * 3600
     assert set(history.depth().measured) == {10}
