@@ -250,6 +250,9 @@ def test_where_nobody_has_looked_depth_is_reckoned_from_what_came_and_was_starte
     assert depths.measured == [None, None, 4.5, None, None, 0]
     assert depths.reckoned == [1.5, 4.5, None, 8.5, 0, None]
     assert depths.known == [1.5, 4.5, 4.5, 8.5, 0, 0]
+    ends = [Point(NOON, samples=1, due=3), Point(NOON, enqueued=9), Point(NOON, enqueued=5, started=1)]
+    assert History(span(3), ends).depth(now=14).reckoned == [None, 10, 14], "what is due now is known too"
+    assert History(span(3), ends).depth().reckoned == [None, 12, 16]
     unseen = [Point(NOON, enqueued=5, started=2), Point(NOON, enqueued=1, started=4, retried=1), Point(NOON, started=9)]
     assert History(span(3), unseen).depth(now=2).reckoned == [13, 11, 2]
     assert History(span(3), unseen).depth().known == [None, None, None]

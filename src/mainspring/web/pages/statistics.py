@@ -86,20 +86,25 @@ class Depths:
 
 def _reckoned(points: Sequence[Point], measured: Sequence[float | None], now: int | None) -> list[float | None]:
     """Where nobody has looked, as while no worker was there: the depth before, and what came, less what was started.
-    What is before the first look is reckoned back from that, or from what is due now."""
-    reckoned: list[float | None] = [None] * len(points)
-    first = next((index for index, depth in enumerate(measured) if depth is not None), len(points))
-    depth = measured[first] if first < len(points) else now
-    for index in reversed(range(first)):
-        if depth is not None:
-            reckoned[index] = depth
+    What is before the first look, or after the last one, is reckoned back from that, or from what is due now."""
+    depths = list(measured)
+    known = [index for index, depth in enumerate(measured) if depth is not None]
+    first, last = (known[0], known[-1]) if known else (len(points), -1)
+
+    def back(start: int, end: int, depth: float | None) -> None:
+        if depth is None:
+            return
+        for index in reversed(range(start, end)):
+            depths[index] = depth
             depth = max(0, depth - _growth(points[index]))
+
+    back(0, first, measured[first] if known else now)
+    if known:
+        back(last + 1, len(points), now)
     for index in range(first, len(points)):
-        if measured[index] is not None:
-            depth = measured[index]
-        elif depth is not None:
-            reckoned[index] = depth = max(0, depth + _growth(points[index]))
-    return reckoned
+        if depths[index] is None and (before := depths[index - 1]) is not None:
+            depths[index] = max(0, before + _growth(points[index]))
+    return [None if seen is not None else depth for seen, depth in zip(measured, depths, strict=True)]
 
 
 def _growth(point: Point) -> int:
