@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mainspring import State
+from mainspring.model.sizes import format_bytes
 
 from .conftest import Project, until
 
@@ -70,7 +71,9 @@ def test_a_worker_is_listed_made_quiet_and_stopped(project: Project) -> None:
     process = project.start("worker", "shop.jobs:app", "--name", "one", "-c", "3", "--lease", "2s")
     (worker,) = until(lambda: project.json("workers", "list", *APP))
     assert (worker["name"], worker["state"], worker["concurrency"]) == ("one", "alive", 3)
-    assert "0/3" in project.run("workers", "list", *APP).stdout
+    listed = project.run("workers", "list", *APP).stdout
+    assert "0/3" in listed
+    assert f"  {format_bytes(worker['memory'])}  " in listed
     assert project.run("workers", "quiet", "one", *APP).stdout == "worker one: told to be quiet\n"
     until(lambda: project.json("workers", "list", *APP)[0]["quiet"])  # it has heard it, and said so
     project.run("workers", "stop", worker["id"], *APP)

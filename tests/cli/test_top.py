@@ -7,7 +7,12 @@ import pty
 import re
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from mainspring import Point
+from mainspring.cli.top_view import Sight
+from mainspring.model.stats import Series
 
 from .conftest import Project, until
 
@@ -34,6 +39,7 @@ def test_programs_get_one_document(project: Project) -> None:
         "enqueued": 4, "started": 4, "completed": 2, "failed": 2, "retried": 1, "dead": 1
     }  # fmt: skip
     assert total["run"]["count"] == 4
+    assert {"depth", "oldest_seconds"} <= total.keys()
     assert total["wait"]["p50_seconds"] <= total["wait"]["p95_seconds"] <= total["wait"]["p99_seconds"]
     assert (len(sight["points"]), sight["seconds_per_point"], sight["span_seconds"]) == (60, 60, 3600)
     assert sum(point["enqueued"] for point in sight["points"]) == 4
@@ -42,6 +48,16 @@ def test_programs_get_one_document(project: Project) -> None:
         True, 1, 2
     )  # fmt: skip
     assert sight["workers"] == []
+
+
+def test_rates_go_by_the_stores_clock() -> None:
+    """However wrong that of the machine is on which one looks."""
+    at = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    points = tuple(Point(at + timedelta(minutes=n), completed=90) for n in range(60))
+    series = Series(points, 60, points[-1].at + timedelta(seconds=30))
+    for off in (-3600, 0, 3600):
+        sight = Sight("", at + timedelta(hours=1, seconds=off), 3600, series, {}, [], [])
+        assert (sight.recent_seconds, sight.rate("completed")) == (90, 2)
 
 
 def test_without_a_terminal_it_looks_once_and_cuts_nothing(project: Project) -> None:

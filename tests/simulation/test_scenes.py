@@ -12,13 +12,16 @@ from faults.events import Ended, Event, Offered, Started, Ticking
 from faults.history import safety
 
 from mainspring.model.states import State
+from mainspring.model.stats import MINUTE_MS
 from mainspring.store.base import (
     ClaimRequest,
     Command,
     CommandWorker,
     ConfigureRequest,
+    CountRequest,
     InsertRequest,
     ReapRequest,
+    Request,
     Room,
 )
 
@@ -181,3 +184,28 @@ def test_a_worker_takes_a_new_id_only_when_the_store_knows_it() -> None:
         assert scene.store.jobs["job"].lease == 1
 
     scene.play(script)
+
+
+def test_of_several_workers_one_looks_each_minute_how_much_is_due() -> None:
+    """And another one, when that one is gone."""
+    scene = Scene()
+    counted: list[int] = []
+
+    def fate(request: Request[Any]) -> float:
+        if isinstance(request, CountRequest) and request.stats is None:
+            counted.append(scene.store.now_ms() // MINUTE_MS)
+        return 0.0
+
+    async def script() -> None:
+        scene.network.fate = fate
+        workers = [scene.start(f"w{number}") for number in range(3)]
+        for worker in workers:
+            await asyncio.sleep(180)
+            worker.die()
+
+    scene.world.loop.run(script())
+    sampled = [cell.at // MINUTE_MS for cell in scene.store.cells[MINUTE_MS] if cell.numbers.get("samples")]
+    assert sampled == sorted(set(counted))
+    # A minute may be missed where the one who looks is gone, and one counted twice where two have the same moment.
+    assert 7 <= len(sampled) <= 9
+    assert len(counted) <= len(sampled) + 3

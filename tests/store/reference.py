@@ -324,6 +324,7 @@ class ReferenceStore(Configured):
             beat_at=now,
             expires_at=now + presence.lease_ms,
             command=known.command if known else None,
+            memory=presence.memory,
         )
 
     # --- alter, prune ------------------------------------------------------------------------------------------------

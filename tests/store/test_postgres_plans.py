@@ -415,7 +415,7 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
     "report": [BeatRequest(presence("worker 1"), "stay", (Report("life", 1, CELLS),), now=T0)],
     "count what happened": [
         CountRequest(filter, Window(span_ms, MINUTE_MS), now=T0)
-        for filter in (Filter(), Filter(queue="bulk", task="task 1"))
+        for filter in (Filter(), Filter(queue="bulk"), Filter(queue="bulk", task="task 1"))
         for span_ms in (MINUTE_MS, 5 * MINUTE_MS)
     ],
     "roll up": [PruneRequest({}, BATCH, stats=True, now=T0)],

@@ -14,6 +14,7 @@ from redis import Redis
 from servers.valkey import running_valkey
 
 from mainspring.model.states import State
+from mainspring.model.stats import HOUR_MS, MINUTE_MS, Cell, Report
 from mainspring.store.base import (
     AlterRequest,
     BeatRequest,
@@ -26,6 +27,7 @@ from mainspring.store.base import (
     Request,
     Room,
     Verb,
+    Window,
 )
 from mainspring.store.redis import RedisStore
 
@@ -160,3 +162,17 @@ def test_pages_and_counts_among_a_million_are_quick(place: Place) -> None:
             assert page.jobs == ()
             cursor, looked = page.cursor, looked + 1
             assert place.count(State.QUEUED, "backlog") == BACKLOG
+
+
+def test_statistics_of_many_queues_in_one_minute_are_read_bit_by_bit(place: Place) -> None:
+    queues, at = [f"busy {number}" for number in range(3000)], START // MINUTE_MS * MINUTE_MS
+    for number in range(0, len(queues), 500):
+        cells = tuple(Cell(at, queue, "task", {"started": 1}) for queue in queues[number : number + 500])
+        place.ask(BeatRequest(presence("counter"), "leave", (Report("life", number + 1, cells),), now=START))
+    with place.bounded():
+        window = Window(HOUR_MS, MINUTE_MS, by="queue")
+        sums = place.ask(CountRequest(Filter(), stats=window, now=START)).stats
+        calls = {name: command["calls"] for name, command in place.client.info("commandstats").items()}
+    assert {sum.name: sum.numbers["started"] for sum in sums} == dict.fromkeys(queues, 1)
+    assert calls["cmdstat_hgetall"] == len(queues)
+    assert calls["cmdstat_evalsha"] > 5, "no script reads a thousand of them"

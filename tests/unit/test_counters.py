@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
 
@@ -11,8 +12,11 @@ from mainspring.model.job import Claim
 from mainspring.model.outcome import ErrorRecord, Outcome
 from mainspring.model.stats import MINUTE_MS, Numbers, Report
 from mainspring.model.transitions import decide
+from mainspring.store.base import BeatReply, BeatRequest, Presence
 from mainspring.worker.counters import CELLS_AT_ONCE, Counters
+from mainspring.worker.pulse import Pulse
 from mainspring.worker.settler import Settled
+from mainspring.worker.vitals import Vitals
 
 AT = 1_700_000_000_000
 MINUTE = AT // MINUTE_MS * MINUTE_MS
@@ -147,3 +151,32 @@ def test_nothing_is_lost_or_doubled_between_two_threads() -> None:
     cells = [cell.numbers for report in reported for cell in report.cells]
     assert sum(cell.get("started", 0) for cell in cells) == 5000
     assert sum(cell.get("completed", 0) for cell in cells) == 15_000
+
+
+def test_what_one_report_does_not_hold_comes_with_the_next_look() -> None:
+    """And not a beat later: else a worker of very many queues would count more than it could ever report."""
+    counters, clock, loop = Counters("s"), [0.0], asyncio.new_event_loop()
+    for number in range(2 * CELLS_AT_ONCE + 1):
+        counters.started(replace(CLAIM, task=f"{number}"))
+    pulse = Pulse(
+        presence=lambda: Presence("w", "w", (), (), 1, 0, 30_000),
+        heard=lambda worker, reply: None,
+        renewed=lambda worker, at: None,
+        running_here=lambda task: None,
+        beat_seconds=10,
+        vitals=Vitals(),
+        counters=counters,
+        monotonic=lambda: clock[0],
+    )
+    beats, reported = pulse.beats(loop, threading.get_ident()), []
+    step = next(beats)
+    while clock[0] < 25:
+        if isinstance(step, BeatRequest):
+            reported += [(clock[0], len(report.cells)) for report in step.stats]
+            step = beats.send(BeatReply(True, 0))
+        else:
+            clock[0] += step
+            loop.run_until_complete(asyncio.sleep(0))  # it is not blocked
+            step = next(beats)
+    loop.close()
+    assert reported == [(10, CELLS_AT_ONCE), (11, CELLS_AT_ONCE), (21, 1)]

@@ -10,6 +10,7 @@ import random
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -21,7 +22,7 @@ from mainspring import Bury, Cancel, Context, Flow, Limits, Mainspring, RetryAft
 from mainspring.admin import acting
 from mainspring.clock import new_id, now_ms
 from mainspring.model.job import LogLine, Note
-from mainspring.model.stats import Cell, Report, bucket
+from mainspring.model.stats import Cell, Depth, Report, bucket, gathered, sampled
 from mainspring.store.base import BeatRequest, ClaimRequest, NoteRequest, Presence, Room
 from mainspring.testing import EndlessDrain, drain, freeze
 
@@ -192,6 +193,7 @@ def _workers(app: Mainspring) -> None:
             running=(6, 0, 0, 3)[number],
             lease_ms=30_000 if number == 3 else 24 * hour,
             quiet=number == 2,
+            memory=(191_954_125, 174_063_616, 1_288_490_188, None)[number],
         )
         driver.run(BeatRequest(presence, "join", now=now_ms() - 2 * hour if number == 3 else None))
     reply = driver.run(ClaimRequest(worker="0198c0de-0000-7000-8000-000000000000", rooms=(Room("email", 6),), limit=6))
@@ -238,13 +240,20 @@ def _statistics(app: Mainspring) -> None:
     chance = random.Random(11)
     loads = {"send_welcome": 22, "charge_card": 9, "index_document": 14, "resize": 6, "build_report": 0.4}
     cells = []
+    depths = _Depths(chance)
     for at, minutes in places:
         hours = at / hour % 24
         tide = 0.55 + 0.45 * math.sin((hours - 9) / 24 * 2 * math.pi)
         rush = 2.4 if minutes == 1 and now - 26 * minute < at < now - 19 * minute else 1
+        # For a while no worker was there: nothing was started, and nobody has looked.
+        out = now - 22 * hour <= at < now - 22 * hour + 20 * minute
         for task, load in loads.items():
             numbers = _numbers(chance, chance.gauss(load, load / 7) * tide * rush * minutes, slow=rush > 1)
+            numbers = {"enqueued": numbers["enqueued"]} if out else numbers
             cells.append(Cell(at, app.tasks[task].options.queue, task, numbers))
+        if not out:
+            late = max(0, 45 - abs(at - now + 22 * hour) // minute) if at > now - 22 * hour else 0
+            cells += depths.sampled(at, minutes, tide, 1 + late / 15 if late else rush)
     presence = Presence(new_id(), "statistics", (), (), 1, 0, 60_000)
     driver = app.store.driver()
     driver.run(BeatRequest(presence, "join"))
@@ -253,6 +262,28 @@ def _statistics(app: Mainspring) -> None:
         driver.run(BeatRequest(presence, "stay", stats=(report,)))
     driver.run(BeatRequest(presence, "leave"))
     driver.close()
+
+
+class _Depths:
+    """How deep queues were: they rise while there is a rush, and then fall."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._since: dict[str, int] = {}
+
+    def sampled(self, at: int, minutes: int, tide: float, rush: float) -> list[Cell]:
+        """What a look a minute has seen in that stretch."""
+        looks = [self._look(at + minute * 60_000, tide, rush) for minute in range(minutes)]
+        return gathered([replace(cell, at=at) for look in looks for cell in look], 60_000)
+
+    def _look(self, at: int, tide: float, rush: float) -> tuple[Cell, ...]:
+        depths = []
+        for queue, usual in (("email", 30), ("search", 12), ("photos", 9), ("payments", 4)):
+            due = max(0, round(self._chance.gauss(usual, usual / 4) * tide**3 * rush**3 - usual / 3))
+            since = self._since[queue] = self._since.get(queue, at) if due and rush > 1 else at
+            if due:
+                depths.append(Depth(queue, due, at - since + round(self._chance.uniform(0, 250 * due))))
+        return sampled(at, depths, 4)
 
 
 def _numbers(chance: random.Random, load: float, *, slow: bool) -> dict[str, int]:

@@ -38,6 +38,16 @@ async def test_jobs_run_in_warm_processes_beside_the_worker_at_most_as_many_as_i
     assert all(gone(pid) for pid in pids), "they end with the worker"
 
 
+async def test_a_workers_memory_is_also_that_of_its_processes(jobs: Any) -> None:
+    async with working(jobs.app, lease=3):
+        (worker,) = await jobs.app.workers.alist()
+        assert worker.memory is not None
+        assert worker.memory > 10_000_000
+        await (await jobs.where.aenqueue(1)).aresult(30)
+        # An interpreter is more than what a worker grows by in a moment.
+        await until(lambda: jobs.app.workers.list()[0].memory > worker.memory + 8_000_000)
+
+
 async def test_values_cross_as_their_types_say(jobs: Any) -> None:
     async with working(jobs.app):
         assert await (await jobs.mirrored.aenqueue(jobs.Point(1, 2))).aresult(30) == jobs.Point(2, 1)

@@ -33,6 +33,8 @@ class WorkerView:
     beat_at: datetime
     command: str | None
     """What it was told and has not heard yet."""
+    memory: int | None = None
+    """How many bytes of memory it has, with the processes in which its jobs run. None: it has not said."""
 
 
 class Workers(Door):
@@ -54,6 +56,7 @@ class Workers(Door):
                 started_at=moment(record.started_at),
                 beat_at=moment(record.beat_at),
                 command=record.command,
+                memory=record.memory,
             )
             for record in sorted(settings.workers, key=lambda record: (record.started_at, record.id))
         ]

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from mainspring.admin import QueueView, WorkerView
 from mainspring.app import Mainspring
 from mainspring.cli.output import Column, ago, grid, iso, one_line, say, span, table
 from mainspring.cli.queue_views import queue_json
-from mainspring.cli.workers import worker_json, worker_state
+from mainspring.cli.workers import worker_json, worker_memory, worker_state
 from mainspring.model.durations import to_ms
 from mainspring.model.states import State
 from mainspring.model.stats import EVENTS, Histogram, Point, Series
@@ -40,6 +41,7 @@ WORKERS = (
     Column("WORKER"),
     Column("STATE", is_state=True, whole=True),
     Column("JOBS", right=True, whole=True),
+    Column("MEMORY", right=True, whole=True, from_width=90),
     Column("QUEUES"),
     Column("LAST HEARD", right=True, whole=True),
 )
@@ -60,13 +62,13 @@ class Sight:
     @property
     def total(self) -> Point:
         """All that happened."""
-        return reduce(_together, self.series.points)
+        return reduce(add, self.series.points)
 
     @property
     def recent_seconds(self) -> float:
         """Over how long rates are taken: the present stretch, as far as it has come, and the one before."""
         step = self.series.seconds_per_point
-        present = (self.at - self.series.points[-1].at).total_seconds()
+        present = (self.series.until - self.series.points[-1].at).total_seconds()
         return min(step, max(1.0, present)) + step * len(self.series.points[-2:-1])
 
     def rate(self, event: str) -> float:
@@ -86,11 +88,6 @@ def sight_of(app: Mainspring, span: str) -> Sight:
         queues=app.queues.list(),
         workers=app.workers.list(),
     )
-
-
-def _together(one: Point, other: Point) -> Point:
-    events = {name: getattr(one, name) + getattr(other, name) for name in EVENTS}
-    return Point(one.at, **events, wait=one.wait + other.wait, run=one.run + other.run)
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -136,6 +133,7 @@ def _facts(sight: Sight) -> list[tuple[str, str]]:
         ("jobs", _listed(total, "enqueued", "completed", "dead", "cancelled")),
         ("runs", _listed(total, "started", "failed", "retried", "crashed", "limited")),
         ("lately", f"{_rates(sight, 'enqueued', 'completed', 'failed')} (over {span(sight.recent_seconds)})"),
+        ("due", _depths(sight.series.points, total)),
         ("waited", _percentiles(total.wait)),
         ("ran", _percentiles(total.run)),
     ]
@@ -150,6 +148,19 @@ def _tables(sight: Sight) -> list[tuple[Sequence[Column], list[tuple[str, ...]]]
 
 def _listed(point: Point, *events: str) -> str:
     return ", ".join(f"{getattr(point, name):,} {name}" for name in events)
+
+
+def _depths(points: Sequence[Point], total: Point) -> str:
+    """How many jobs were due, by the looks of one worker a minute."""
+    if total.depth is None:
+        return "-"
+    most = max(point.depth or 0 for point in points)
+    oldest = f", the oldest for {span(total.oldest_seconds)}" if total.oldest_seconds else ""
+    return f"{_mean(total.depth)} on average, {_mean(most)} at most{oldest}"
+
+
+def _mean(number: float) -> str:
+    return f"{number:,.1f}" if number < 10 and number != int(number) else f"{number:,.0f}"
 
 
 def _rates(sight: Sight, *events: str) -> str:
@@ -188,7 +199,8 @@ def _queue_row(view: QueueView, point: Point) -> tuple[str, ...]:
 
 def _worker_row(view: WorkerView) -> tuple[str, ...]:
     running = f"{view.running}/{view.concurrency}"
-    return view.name, worker_state(view), running, ", ".join(view.queues), ago(view.beat_at)
+    memory = worker_memory(view)
+    return view.name, worker_state(view), running, memory, ", ".join(view.queues), ago(view.beat_at)
 
 
 def _bars(points: Sequence[Point], width: int) -> tuple[str, str]:
@@ -226,6 +238,8 @@ def _point_json(point: Point) -> dict[str, Any]:
     return {name: getattr(point, name) for name in EVENTS} | {
         "wait": _histogram_json(point.wait),
         "run": _histogram_json(point.run),
+        "depth": point.depth,
+        "oldest_seconds": point.oldest_seconds,
     }
 
 

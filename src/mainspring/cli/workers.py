@@ -12,9 +12,10 @@ from mainspring.app import Mainspring
 from mainspring.cli.options import App, Json, Url, existing
 from mainspring.cli.output import Column, ago, iso, print_json, say, table, warn
 from mainspring.cli.usage import Commands
+from mainspring.model.sizes import format_bytes
 from mainspring.model.text import quote
 
-__all__ = ["commands", "worker_json", "worker_state"]
+__all__ = ["commands", "worker_json", "worker_memory", "worker_state"]
 
 commands = Commands(help="Look at workers, and quiet or stop them.")
 
@@ -26,6 +27,7 @@ COLUMNS = (
     Column("JOBS", right=True),
     Column("QUEUES"),
     Column("TASKS", right=True, from_width=100),
+    Column("MEMORY", right=True, whole=True, from_width=90),
     Column("STARTED", from_width=90),
     Column("LAST HEARD"),
     Column("ID", whole=True, from_width=130),
@@ -90,6 +92,7 @@ def _row(view: WorkerView) -> tuple[str, ...]:
         f"{view.running}/{view.concurrency}",
         ", ".join(view.queues),
         str(len(view.tasks)),
+        worker_memory(view),
         ago(view.started_at),
         ago(view.beat_at),
         view.id,
@@ -105,6 +108,11 @@ def worker_state(view: WorkerView) -> str:
     return "quiet" if view.quiet or view.command == "quiet" else "alive"
 
 
+def worker_memory(view: WorkerView) -> str:
+    """How much it has."""
+    return "-" if view.memory is None else format_bytes(view.memory)
+
+
 def worker_json(view: WorkerView) -> dict[str, Any]:
     """A worker for programs."""
     return {
@@ -117,6 +125,7 @@ def worker_json(view: WorkerView) -> dict[str, Any]:
         "running": view.running,
         "quiet": view.quiet,
         "alive": view.alive,
+        "memory": view.memory,
         "started_at": iso(view.started_at),
         "beat_at": iso(view.beat_at),
     }

@@ -7,11 +7,22 @@ percentile over any time is as right as one over a minute.
     enqueued started completed failed retried dead cancelled crashed limited
     wait, run            milliseconds in all
     wait:N, run:N        how many took as long as bucket N says
+
+How many jobs are due, and how long the oldest has been, is no event. It is looked at once a minute, and what is seen is
+a number that adds up too: how often one has looked, and what all looks together have seen. It is kept apart from what
+happens, in cells without a task: what was seen of all queues in one without a queue, what was seen of a queue in which
+jobs were due in one of its own, under other names. So no sum over queues counts a job twice, and a queue that was empty
+whenever one looked needs no cell: the looks at it are those at all.
+
+    samples, took        how often one has looked, and milliseconds that it took in all
+    depth                jobs that were due, summed over the looks
+    oldest, oldest:N     for how long the longest-waiting one had been, as a histogram over the looks that found any
+    queue_depth, queue_oldest, queue_oldest:N        the same of one queue
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -26,6 +37,7 @@ __all__ = [
     "MINUTE_MS",
     "ROLLS",
     "Cell",
+    "Depth",
     "Histogram",
     "Numbers",
     "Point",
@@ -35,6 +47,7 @@ __all__ = [
     "bucket",
     "gathered",
     "point",
+    "sampled",
     "starts",
     "step_of",
 ]
@@ -158,11 +171,38 @@ class Point:
     """From when a job was due until it was claimed, for each run that began."""
     run: Histogram = field(default_factory=Histogram)
     """From the claim to the end, for each run that completed or failed."""
+    samples: int = 0
+    """How often it was looked how many jobs are due."""
+    due: int = 0
+    """How many were due, summed over the looks."""
+    oldest: Histogram = field(default_factory=Histogram)
+    """For how long the longest-waiting one had been due, for each look that found any."""
+
+    @property
+    def depth(self) -> float | None:
+        """How many jobs were due, on average. None: nobody has looked."""
+        return self.due / self.samples if self.samples else None
+
+    @property
+    def oldest_seconds(self) -> float | None:
+        """For how many seconds the longest-waiting job had been due, at worst: exact where one has looked once, else
+        within a quarter. 0: nothing was due. None: nobody has looked."""
+        if not self.oldest.count:
+            return 0.0 if self.samples else None
+        return self.oldest.mean if self.oldest.count == 1 else self.oldest.percentile(1)
 
     @property
     def ended(self) -> int:
         """Jobs that are over, one way or the other."""
         return self.completed + self.dead + self.cancelled
+
+    def __add__(self, other: Point) -> Point:
+        """What both saw, as of the time of this one."""
+        return Point(
+            self.at,
+            **{name: getattr(self, name) + getattr(other, name) for name in (*EVENTS, "samples", "due")},
+            **{name: getattr(self, name) + getattr(other, name) for name in ("wait", "run", "oldest")},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +211,27 @@ class Series:
 
     points: tuple[Point, ...]
     seconds_per_point: float
+    until: datetime
+    """When it was read, by the store's clock: so far has the last point come."""
 
 
-def point(at: int, numbers: Numbers) -> Point:
-    """What these numbers say about the stretch of time that begins then. Unknown names say nothing."""
+def point(at: int, numbers: Numbers, samples: int | None = None) -> Point:
+    """What these numbers say about the stretch of time that begins then. Unknown names say nothing.
+
+    `samples`: they are those of one queue, and so often it was looked at all of them; None: they are those of all.
+    """
     events = {name: numbers[name] for name in EVENTS if name in numbers}
-    moment = datetime.fromtimestamp(at / 1000, UTC)
-    return Point(moment, **events, wait=_histogram("wait", numbers), run=_histogram("run", numbers))
+    of = "" if samples is None else "queue_"
+    samples = numbers.get("samples", 0) if samples is None else samples
+    return Point(
+        datetime.fromtimestamp(at / 1000, UTC),
+        **events,
+        wait=_histogram("wait", numbers),
+        run=_histogram("run", numbers),
+        samples=samples,
+        due=numbers.get(f"{of}depth", 0) if samples else 0,
+        oldest=_histogram(f"{of}oldest", numbers) if samples else Histogram(),
+    )
 
 
 def _histogram(kind: str, numbers: Numbers) -> Histogram:
@@ -209,6 +263,36 @@ class Report:
     number: int
     """Greater than that of the one before."""
     cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What one look has seen of a queue in which jobs are due."""
+
+    queue: str
+    due: int
+    oldest_ms: int
+    """For how long the longest-waiting one has been."""
+
+
+def sampled(at: int, depths: Sequence[Depth], took_ms: int) -> tuple[Cell, ...]:
+    """What one look at all queues has seen then, and how long it took."""
+    deepest = sorted(depths, key=lambda depth: (-depth.due, depth.queue))[:SAMPLED_QUEUES]
+    due = sum(depth.due for depth in depths)
+    oldest = max((depth.oldest_ms for depth in depths), default=None)
+    of_all = {"samples": 1, "took": took_ms, "depth": due} | ({} if oldest is None else _once("oldest", oldest))
+    return (
+        Cell(at, "", "", of_all),
+        *(
+            Cell(at, depth.queue, "", {"queue_depth": depth.due} | _once("queue_oldest", depth.oldest_ms))
+            for depth in deepest
+        ),
+    )
+
+
+def _once(kind: str, ms: int) -> dict[str, int]:
+    """A histogram's numbers, of one time."""
+    return {kind: max(ms, 0), f"{kind}:{bucket(ms)}": 1}
 
 
 def gathered(cells: Iterable[Cell], step_ms: int) -> list[Cell]:
@@ -243,6 +327,9 @@ class Roll:
 
 ROLLS = (Roll(MINUTE_MS, 5 * MINUTE_MS, 3 * HOUR_MS), Roll(5 * MINUTE_MS, HOUR_MS, 2 * DAY_MS))
 KEEP_MS = 30 * DAY_MS
+
+SAMPLED_QUEUES = 1000
+"""Of how many queues, the deepest, one look keeps what it has seen."""
 
 POINTS_SHOWN = 400
 _STEPS = tuple(minutes * MINUTE_MS for minutes in (1, 5, 10, 15, 30, 60, 120))

@@ -287,6 +287,8 @@ class Presence:
     lease_ms: int
     """How long from this beat the store counts it as alive."""
     quiet: bool = False
+    memory: int | None = None
+    """How many bytes of memory it has, with the processes in which its jobs run. None: that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -572,8 +574,8 @@ class CountRequest(Request[CountReply]):
     no queue and state further than about that, and says where there may be more; there is no cursor then.
 
     Where `stats`, no jobs are counted: it is what was counted as it happened. Of `filter` only `queue` and `task` count
-    then. What is enqueued is there at once, and so is what is cancelled without a worker; what workers do comes with
-    their beats.
+    then; "" is as good a name as any there, that of cells which belong to no queue, or no task. What is enqueued is
+    there at once, and so is what is cancelled without a worker; what workers do comes with their beats.
     """
 
     operation: ClassVar[str] = "count"
@@ -791,6 +793,8 @@ class WorkerRecord:
     beat_at: int
     expires_at: int
     command: Command | None
+    memory: int | None = None
+    """As its last beat said; None: it said nothing of that, as those of older versions do not."""
 
 
 @dataclass(frozen=True, slots=True)

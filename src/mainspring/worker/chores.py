@@ -1,4 +1,4 @@
-"""What somebody has to do now and then: reap, tick, prune, roll up. No leader: each is idempotent in the store.
+"""What somebody has to do now and then: reap, tick, prune, roll up, sample. No leader: each is idempotent in the store.
 
 All run on one loop of one task. A chore does one round and says in how many seconds it wants its next.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -15,18 +16,25 @@ from mainspring.model import schedule
 from mainspring.model.clock import StoreClock
 from mainspring.model.job import Claim, NewJob
 from mainspring.model.options import AUDIT_KEEP_MS, KEEP_MS, REAP_MS
+from mainspring.model.states import State
+from mainspring.model.stats import MINUTE_MS, Depth, Report, sampled
 from mainspring.store.base import (
     AsyncDriver,
+    BeatRequest,
     ConfigureRequest,
+    CountRequest,
+    Filter,
     InsertRequest,
+    Presence,
     PruneRequest,
     ReapRequest,
     ScheduleRecord,
     Tick,
+    Window,
 )
 from mainspring.worker.pump import Pump
 
-__all__ = ["Chore", "Prune", "Reap", "RollUp", "Tend", "keep_doing"]
+__all__ = ["Chore", "Prune", "Reap", "RollUp", "Sample", "Tend", "keep_doing"]
 
 logger = logging.getLogger("mainspring.worker")
 
@@ -171,3 +179,61 @@ class RollUp:
             return 0.05
         # Where a database cannot clear away what is gone, looking takes ever longer: no more than a twentieth of all.
         return max(10.0, 20 * (asyncio.get_running_loop().time() - began))
+
+
+class Sample:
+    """One of all workers looks, once a minute, how many jobs are due in each queue and how long the oldest has been.
+
+    Each has its own moment of the minute, and asks first whether somebody has looked in that minute. So it is mostly
+    the earliest who counts, and when he is gone the next; where two do it at once, the store keeps what it hears first.
+    How long it took is kept too: the longer counting takes, the less often all of them together do it.
+    """
+
+    SOURCE = "samples"
+    EACH = 1_000_000
+    """How far the jobs of one queue are counted."""
+    REST = 200
+    """How many times as long as it took nobody counts again."""
+    LONGEST_REST_MS = 20 * MINUTE_MS
+
+    def __init__(self, driver: AsyncDriver, clock: StoreClock, presence: Callable[[], Presence]) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._presence = presence
+        self._moment_ms = round(random.uniform(0.1, 0.9) * MINUTE_MS)
+        self._due = self._next_moment(clock.now())
+
+    def _next_moment(self, after: int) -> int:
+        return after + MINUTE_MS - (after - self._moment_ms) % MINUTE_MS
+
+    async def __call__(self) -> float:
+        now = self._clock.now()
+        # Nor is it waited for long where the store's clock was put back.
+        if not now < self._due <= now + self.LONGEST_REST_MS + MINUTE_MS:
+            self._due = self._next_moment(now)
+            if await self._may_count():
+                await self._count()
+        return max(0.0, (self._due - self._clock.now()) / 1000)
+
+    async def _may_count(self) -> bool:
+        looks = Window(self.LONGEST_REST_MS, MINUTE_MS)
+        reply = await self._driver.run(CountRequest(Filter(queue="", task=""), stats=looks))
+        minute = reply.now // MINUTE_MS * MINUTE_MS
+        return all(look.at + max(1, self.REST * look.numbers.get("took", 0)) <= minute for look in reply.stats)
+
+    async def _count(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            reply = await self._driver.run(CountRequest(Filter(states=(State.QUEUED,)), each=self.EACH))
+        finally:
+            # Who got no answer has nobody else to tell.
+            took_ms = round(1000 * (loop.time() - began))
+            self._due = self._next_moment(self._clock.now() + min(self.REST * took_ms, self.LONGEST_REST_MS))
+        depths = [
+            Depth(tally.queue, tally.count, 0 if tally.oldest_at is None else reply.now - tally.oldest_at)
+            for tally in reply.tallies
+        ]
+        minute = reply.now // MINUTE_MS
+        report = Report(self.SOURCE, minute, sampled(minute * MINUTE_MS, depths, took_ms))
+        await self._driver.run(BeatRequest(self._presence(), "stay", (report,)))

@@ -107,6 +107,11 @@ class Counters:
             self._unheard = self._next()
         return () if self._unheard is None else (self._unheard,)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether one report does not hold all that was counted: then the next is not to wait."""
+        return len(self._counted) > CELLS_AT_ONCE
+
     def heard(self, reports: Sequence[Report]) -> None:
         """The store has these."""
         if self._unheard is not None and self._unheard in reports:

@@ -96,7 +96,8 @@ class Pulse:
                 logger.warning("heartbeat: the store answers again")
                 self._silent_since = None
             if beating:
-                due = self._monotonic() + self.beat_seconds
+                more = self._counters is not None and self._counters.has_more
+                due = self._monotonic() + (0.0 if more else self.beat_seconds)
             if beating and reply is not None and reply.alive:
                 self._renewed(presence.id, asked_at)
             if reply is not None and (not reply.alive or reply.cancelled or reply.command):

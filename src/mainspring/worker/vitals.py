@@ -18,7 +18,7 @@ from typing import Any
 
 from mainspring.model.durations import span
 
-__all__ = ["READY_SECONDS", "Signs", "Vitals", "checked"]
+__all__ = ["READY_SECONDS", "Signs", "Vitals", "checked", "resident"]
 
 logger = logging.getLogger("mainspring.worker")
 
@@ -164,7 +164,7 @@ class Vitals:
             loop_age=age(self._asked_at) or 0.0,
             running=self._running(),
             begun=self.begun,
-            memory=_resident(),
+            memory=resident(),
             quiet=quiet,
             stopping=stopping,
         )
@@ -202,8 +202,8 @@ def checked(vitals: Vitals, signs: Callable[[], Signs], *looks: Callable[[Signs]
         look()
 
 
-def _resident() -> int:
-    """The memory of this process, in bytes."""
+def resident() -> int:
+    """How many bytes of memory this process has."""
     try:
         with open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -29,7 +29,7 @@ from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.store.base import AsyncDriver, BeatReply, BeatRequest, Command, ConfigureRequest, Presence
 from mainspring.worker import processes
-from mainspring.worker.chores import Chore, Prune, Reap, RollUp, Tend, keep_doing
+from mainspring.worker.chores import Chore, Prune, Reap, RollUp, Sample, Tend, keep_doing
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
 from mainspring.worker.counters import Counters
@@ -48,7 +48,7 @@ from mainspring.worker.run import Interruption
 from mainspring.worker.runner import Runner
 from mainspring.worker.runs import Runs
 from mainspring.worker.settler import Settled, Settler
-from mainspring.worker.vitals import Signs, Vitals
+from mainspring.worker.vitals import Signs, Vitals, resident
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -143,6 +143,8 @@ class Worker:
         self._good_until = float("-inf")
         """Until when its lease is surely good: so long after it asked for the renewal that the store granted last."""
         self._wake: Callable[[], object] = lambda: None
+        self._memory_apart: Callable[[], int] = lambda: 0
+        """How many bytes of memory the processes have in which its jobs run."""
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then stop gracefully; a second signal stops at once. The process is a worker's
@@ -224,6 +226,7 @@ class Worker:
         await driver.run(ConfigureRequest(self._app.declared(settings)))
         parts = self._assemble(driver, StoreClock(self._monotonic, settings.now))
         self._driver, self._runs = driver, parts.runs
+        self._memory_apart = parts.processes.memory
         self.vitals.attach(asyncio.get_running_loop(), parts.runs.__len__)
         await self._join(self.id)
         parts.pulse.start()
@@ -344,6 +347,7 @@ class Worker:
                 Tend(driver, clock),
                 Prune(driver),
                 RollUp(driver),
+                *([] if counters is None else [Sample(driver, clock, self._presence)]),
             ),
             counters=counters,
             pulse=self._machine.beating(pulse, self._app.store),
@@ -384,6 +388,7 @@ class Worker:
             running=len(self._runs),
             lease_ms=self._lease_ms,
             quiet=self._quiet,
+            memory=resident() + self._memory_apart(),
         )
 
     def _heard(self, worker: str, reply: BeatReply) -> None:

@@ -19,6 +19,14 @@ class TestBeat:
             WorkerRecord("w", "host:7", ("a", "b"), ("t",), 4, 0, False, T0, T0, T0 + 500, None),
         )
 
+    def test_its_memory_is_what_its_last_beat_says(self, scene: Scene) -> None:
+        scene.beat("w", "join", memory=5_000_000_000)
+        assert [worker.memory for worker in scene.configure().workers] == [5_000_000_000]
+        scene.beat("w", "stay", memory=80_000_000)
+        assert [worker.memory for worker in scene.configure().workers] == [80_000_000]
+        scene.beat("w", "stay")
+        assert [worker.memory for worker in scene.configure().workers] == [None]
+
     def test_each_beat_renews_the_lease(self, scene: Scene) -> None:
         scene.join()
         for _ in range(3):

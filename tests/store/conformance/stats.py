@@ -242,6 +242,22 @@ class TestReading:
         assert len(steps) == 12
         assert list(steps.values())[:-1] == [{"started": 10, "wait:3": 20}] * 11
 
+    def test_empty_names_are_names(self, scene: Scene) -> None:
+        """Cells that belong to no queue, or no task, are read as others are: also the first of all in a window."""
+        cells = [cell(-59, "", "", samples=1), cell(-59, "a", "", depth=2), cell(-59, "a", "t", started=3)]
+        report(scene, 1, *cells, cell(-10, "", "", samples=1))
+        assert sums(scene, filter=Filter(queue="", task="")) == {(-59, ""): {"samples": 1}, (-10, ""): {"samples": 1}}
+        assert sums(scene, filter=Filter(queue="a")) == {(-59, ""): {"depth": 2, "started": 3}}
+        assert sums(scene, filter=Filter(task="")) == {(-59, ""): {"samples": 1, "depth": 2}, (-10, ""): {"samples": 1}}
+        assert by(scene, "queue") == {"": {"samples": 2}, "a": {"depth": 2, "started": 3}}
+        assert by(scene, "task") == {"": {"samples": 2, "depth": 2}, "t": {"started": 3}}
+
+    def test_many_queues_in_one_stretch_are_all_read_once(self, scene: Scene) -> None:
+        report(scene, 1, *(cell(-n % 2, f"queue {n}", started=n) for n in range(700)))
+        assert by(scene, "queue") == {f"queue {n}": {"started": n} for n in range(700)}
+        assert sum(numbers["started"] for numbers in sums(scene).values()) == sum(range(700))
+        assert by(scene, "task", Filter(queue="queue 699")) == {"task": {"started": 699}}
+
     def test_of_nothing_there_is_nothing(self, scene: Scene) -> None:
         assert sums(scene) == by(scene, "task") == {}
         assert scene.ask(CountRequest(EVERYTHING, HOUR)).stats == ()

@@ -111,6 +111,7 @@ async def test_schedules_that_cannot_be_are_refused(front: Api, put: dict[str, A
 async def test_workers(api: Api, hands: Hands) -> None:
     (worker,) = (await api("GET", "/workers"))["items"]
     assert (worker["id"], worker["name"], worker["alive"], worker["tasks"]) == (hands.id, "hands", True, ["add"])
+    assert worker["memory"] is None, "it has not said"
     assert (await api("POST", f"/workers/{hands.id}/quiet", 202))["command"] == "quiet"
     assert (await api("POST", f"/workers/{hands.id}/stop", 202))["command"] == "stop"
     assert (await api("GET", f"/workers/{hands.id}"))["command"] == "stop"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
@@ -23,7 +23,9 @@ from mainspring.web.pages.filters import Chosen
 from mainspring.web.pages.job import timeline
 from mainspring.web.pages.links import Links
 from mainspring.web.pages.notices import notice
+from mainspring.web.pages.overview import charts_of
 from mainspring.web.pages.queues import limits_words
+from mainspring.web.pages.reads import Counts
 from mainspring.web.pages.statistics import History
 
 from .html import parse
@@ -117,12 +119,26 @@ def test_a_scale_of_counts_begins_at_0_and_ends_at_a_round_number_above_the_larg
     assert 0 <= scale.place(largest) <= 1
 
 
+@given(st.floats(0, 1e9))
+def test_a_scale_of_ages_begins_at_0_and_ends_at_a_round_time_above_the_oldest(oldest: float) -> None:
+    scale = axes.ages(oldest)
+    labels = [tick.label for tick in scale.ticks]
+    assert scale.ticks[0] == axes.Tick(0, "0")
+    assert scale.ticks[-1].at == 1
+    assert len(set(labels)) == len(labels) <= 6
+    assert 0 <= scale.place(oldest) <= 1
+    assert scale.place(oldest / 2) == pytest.approx(scale.place(oldest) / 2), "it is even"
+
+
 def test_ticks_are_round() -> None:
     assert [tick.label for tick in axes.counts(73).ticks] == ["0", "20", "40", "60", "80"]
     assert [tick.label for tick in axes.shares(0.12).ticks] == [f"{n}{THIN}%" for n in (0, 5, 10, 15)]
     assert [tick.label for tick in axes.durations(0.05, 4).ticks] == [
         f"10{THIN}ms", f"100{THIN}ms", f"1{THIN}s", f"10{THIN}s"
     ]  # fmt: skip
+    assert [tick.label for tick in axes.ages(0.02).ticks] == ["0", f"1{THIN}s"]
+    assert [tick.label for tick in axes.ages(50).ticks] == ["0", *(f"{n}{THIN}s" for n in (15, 30, 45)), f"1{THIN}min"]
+    assert [tick.label for tick in axes.ages(4000).ticks] == ["0", f"1{THIN}h", f"2{THIN}h"]
 
 
 @given(st.floats(1e-6, 1e8), st.floats(1e-6, 1e8))
@@ -148,6 +164,24 @@ def test_times_are_ticked_at_full_minutes_hours_and_days_of_the_readers_clock(
     ticks = axes.time_ticks(NOON - timedelta(hours=hours), NOON, ZoneInfo(zone))
     assert [tick.label for tick in ticks] == labels
     assert all(0 <= tick.at <= 1 for tick in ticks)
+
+
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe"]),
+    st.sampled_from([1, 3, 24, 7 * 24]),
+)
+@example(datetime(2031, 10, 26, 1, 40), "Europe/Berlin", 1)
+@example(datetime(2031, 3, 30, 1, 20), "Europe/Berlin", 1)
+def test_ticks_follow_each_other_also_where_clocks_are_put_forward_or_back(
+    end: datetime, zone: str, hours: int
+) -> None:
+    end = end.replace(tzinfo=UTC)
+    ticks = axes.time_ticks(end - timedelta(hours=hours), end, ZoneInfo(zone))
+    places = [tick.at for tick in ticks]
+    assert places == sorted(set(places))
+    assert all(0 <= place <= 1 for place in places)
+    assert 3 <= len(ticks) <= 9
 
 
 def span(points: int) -> Span:
@@ -178,24 +212,85 @@ def test_lines_have_gaps_where_there_is_nothing() -> None:
 def test_a_chart_of_nothing_says_so() -> None:
     chart = charts.stacked("x", "Dead", "", span(2), (Curve("dead", "c2", [0, 0]),), axes.counts(0), words.number)
     assert chart.empty
-    assert "Nothing happened" in chart.summary
+    assert chart.nothing == "Nothing in this time"
+    assert chart.summary == "Dead. Nothing in this time."
     assert chart.traces[0].area == ""
+    unseen = charts.stacked(
+        "x", "Due", "", span(2), (Curve("due", "c3", [None] * 2),), axes.counts(0), words.number, measured=True
+    )
+    assert unseen.nothing == "Not measured in this time"
+    unrun = charts.lines("x", "Run", "", span(2), (Curve("p50", "p50", [None] * 2),), axes.counts(0), words.number)
+    assert unrun.nothing == "Nothing in this time"
 
 
 def test_history_leaves_out_the_point_that_has_not_ended_and_joins_what_is_too_fine() -> None:
     wait = Histogram.of([100])
     points = tuple(Point(NOON + timedelta(minutes=5 * n), started=1, enqueued=2, wait=wait) for n in range(289))
-    history = History.of_series(Series(points, 300), UTC)
-    assert (history.span.seconds, len(history.points)) == (600, 143)
-    assert history.of("started") == [2] * 143
-    assert history.merged("wait").count == 286
-    hours = History.of_series(Series(points[:24], 3600), UTC)
+    history = History.of_series(Series(points, 300, points[-1].at), UTC)
+    assert (history.span.seconds, len(history.points)) == (600, 144)
+    assert history.of("started") == [2] * 144
+    assert history.merged("wait").count == 288
+    part = History.of_series(Series(points[1:288], 300, points[288].at), UTC)
+    assert (len(part.points), {point.started for point in part.points}) == (142, {2}), "none of them is a part only"
+    hours = History.of_series(Series(points[:24], 3600, points[24].at), UTC)
     assert (hours.span.seconds, len(hours.points)) == (3600, 24)
 
 
-def test_the_backlog_is_reckoned_back_from_now() -> None:
-    points = [Point(NOON, enqueued=5, started=2), Point(NOON, enqueued=1, started=4, retried=1), Point(NOON, started=9)]
-    assert History(span(3), points).backlog(2) == [13, 11, 2]
+def test_where_nobody_has_looked_depth_is_reckoned_from_what_came_and_was_started() -> None:
+    seen = {"samples": 2, "due": 9}
+    points = [
+        Point(NOON, enqueued=1, started=3),
+        Point(NOON, enqueued=5, started=2),
+        Point(NOON, **seen),
+        Point(NOON, enqueued=5, retried=1, started=2),
+        Point(NOON, started=99),
+        Point(NOON, samples=1),
+    ]
+    depths = History(span(6), points).depth(now=77)
+    assert depths.measured == [None, None, 4.5, None, None, 0]
+    assert depths.reckoned == [1.5, 4.5, None, 8.5, 0, None]
+    assert depths.known == [1.5, 4.5, 4.5, 8.5, 0, 0]
+    ends = [Point(NOON, samples=1, due=3), Point(NOON, enqueued=9), Point(NOON, enqueued=5, started=1)]
+    assert History(span(3), ends).depth(now=14).reckoned == [None, 10, 14], "what is due now is known too"
+    assert History(span(3), ends).depth().reckoned == [None, 12, 16]
+    unseen = [Point(NOON, enqueued=5, started=2), Point(NOON, enqueued=1, started=4, retried=1), Point(NOON, started=9)]
+    assert History(span(3), unseen).depth(now=2).reckoned == [13, 11, 2]
+    assert History(span(3), unseen).depth().known == [None, None, None]
+
+
+def test_points_that_are_joined_have_the_mean_depth_and_the_worst_age() -> None:
+    looks = [
+        {"samples": 1, "due": 10 * n, "oldest": Histogram.of([1000 * n] if n else [])} if n < 3 else {}
+        for n in range(4)
+    ]
+    series = Series(tuple(Point(NOON + timedelta(hours=n), **looks[n % 4]) for n in range(720)), 3600, NOON)
+    history = History.of_series(series, UTC)
+    assert history.span.seconds == 4 * 3600
+    assert set(history.depth().measured) == {10}
+    (age,) = set(history.oldest())
+    assert age == pytest.approx(2, rel=0.25)
+    assert History(span(2), [Point(NOON, samples=1), Point(NOON)]).oldest() == [0, None]
+
+
+def test_of_queues_with_more_jobs_than_were_counted_nothing_is_reckoned() -> None:
+    points = [Point(NOON, enqueued=5)]
+    counted = Counts({State.QUEUED: 10_000})
+    (depth,) = (chart for chart in charts_of(History(span(1), points), counted) if chart.id == "depth")
+    assert (depth.columns, depth.rows) == (("due", "reckoned"), (("12:00", "–", f"10{THIN}000"),))
+    counted = replace(counted, more=frozenset({State.QUEUED}))
+    (depth,) = (chart for chart in charts_of(History(span(1), points), counted) if chart.id == "depth")
+    assert (depth.columns, depth.rows) == (("due",), (("12:00", "–"),))
+
+
+def test_areas_have_gaps_where_there_is_nothing() -> None:
+    curves = (Curve("due", "c3", [2, None, 0, 4]), Curve("reckoned", "c3", [None, 2, None, None]))
+    chart = charts.stacked("x", "Depth", "", span(4), curves, axes.counts(4), words.number)
+    reckoned, due = chart.traces
+    assert due.path == "M0 72 H1 M2 144 H3 V0 H4"
+    assert due.area == "M0 72 H1 L1 144 0 144Z M2 144 H3 V0 H4 L4 144 2 144Z"
+    assert reckoned.path == "M1 72 H2"
+    assert chart.rows[1] == ("12:01", "–", "2")
+    assert charts.spark([None, 3]).path == "M1 0 H2"
 
 
 # --- graphs ----------------------------------------------------------------------------------------------------------

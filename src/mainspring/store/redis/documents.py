@@ -188,6 +188,7 @@ def beat(request: BeatRequest) -> str:
         "concurrency": presence.concurrency,
         "running": presence.running,
         "quiet": presence.quiet,
+        "memory": "" if presence.memory is None else str(presence.memory),
         "lease_ms": presence.lease_ms,
     }
     return document(phase=request.phase, presence=described, reports=_reports(request.stats), now=request.now)

@@ -243,6 +243,7 @@ def _worker(
     beat_at: str,
     expires_at: str,
     command: str | None,
+    memory: str | None,
 ) -> WorkerRecord:
     return WorkerRecord(
         id=id,
@@ -256,4 +257,5 @@ def _worker(
         beat_at=int(beat_at),
         expires_at=int(expires_at),
         command=Command(command) if command else None,
+        memory=int(memory) if memory else None,
     )

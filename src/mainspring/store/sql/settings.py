@@ -81,7 +81,7 @@ def _schedule(row: Row) -> ScheduleRecord:
 
 
 def _worker(row: Row) -> WorkerRecord:
-    id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command = row
+    id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command, memory = row
     return WorkerRecord(
         id=id,
         name=name,
@@ -94,4 +94,5 @@ def _worker(row: Row) -> WorkerRecord:
         beat_at=beat_at,
         expires_at=expires_at,
         command=Command(command) if command else None,
+        memory=memory,
     )

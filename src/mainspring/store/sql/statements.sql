@@ -11,14 +11,15 @@ SELECT 1 FROM mainspring_workers WHERE id = :worker AND expires_at > :now;
 
 -- name: join_worker
 -- Takes the columns of a worker by name. Registering twice is registering once.
-INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at)
-VALUES (:id, :name, :queues, :tasks, :concurrency, :running, :quiet, :now, :now, :now + :lease_ms)
+INSERT INTO mainspring_workers (id, name, queues, tasks, concurrency, running, quiet, memory, started_at, beat_at,
+                                expires_at)
+VALUES (:id, :name, :queues, :tasks, :concurrency, :running, :quiet, :memory, :now, :now, :now + :lease_ms)
 ON CONFLICT (id) DO UPDATE SET beat_at = :now, expires_at = :now + :lease_ms;
 
 -- name: renew_worker
--- Takes :id, :running, :quiet, :lease_ms, :now. A worker past its lease is not renewed. Gives its command.
+-- Takes :id, :running, :quiet, :memory, :lease_ms, :now. A worker past its lease is not renewed. Gives its command.
 UPDATE mainspring_workers
-SET running = :running, quiet = :quiet, beat_at = :now, expires_at = :now + :lease_ms
+SET running = :running, quiet = :quiet, memory = :memory, beat_at = :now, expires_at = :now + :lease_ms
 WHERE id = :id AND expires_at > :now
 RETURNING command;
 
@@ -70,7 +71,7 @@ FROM mainspring_schedules WHERE paused_at IS NULL AND next_at <= :now ORDER BY n
 SELECT min(next_at) FROM mainspring_schedules WHERE paused_at IS NULL;
 
 -- name: list_workers
-SELECT id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command
+SELECT id, name, queues, tasks, concurrency, running, quiet, started_at, beat_at, expires_at, command, memory
 FROM mainspring_workers ORDER BY started_at, id;
 
 -- name: task_limited
@@ -106,6 +107,11 @@ SELECT at, queue, task, enqueued, numbers FROM mainspring_stats
 WHERE step = :step AND (at, queue, task) > (:at, :queue, :task)
   AND coalesce(queue = :only_queue, true) AND coalesce(task = :only_task, true)
 ORDER BY at, queue, task LIMIT :limit;
+
+-- name: stats_of
+-- Takes :step, :since, :queue, :task. Gives the cells of that queue and task, in no order.
+SELECT at, queue, task, enqueued, numbers FROM mainspring_stats
+WHERE step = :step AND at >= :since AND queue = :queue AND task = :task;
 
 -- name: any_stats
 -- Takes :step, :before. Whether there is a cell of that length that begins before that.

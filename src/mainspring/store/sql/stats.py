@@ -89,7 +89,12 @@ def read(request: CountRequest, window: Window) -> Operation[CountReply]:
     sums: dict[tuple[int, str], dict[str, int]] = {}
     _sum_up(sums, (yield sql("set_aside_since", since=since, **which)), since, window)
     for step in (*(roll.step_ms for roll in ROLLS), HOUR_MS):
-        last: tuple[int, str, str] = (since, "", "")
+        if request.filter.queue is not None and request.filter.task is not None:
+            place = {"queue": request.filter.queue, "task": request.filter.task}
+            _sum_up(sums, (yield sql("stats_of", step=step, since=since, **place)), since, window)
+            continue
+        # Before the first cell of all, which may have names that are empty: none begins within a minute.
+        last: tuple[int, str, str] = (since - 1, "", "")
         while True:
             at, queue, task = last
             rows = yield sql("stats_since", step=step, at=at, queue=queue, task=task, limit=READ_AT_ONCE, **which)

@@ -30,6 +30,7 @@ def beat(request: BeatRequest) -> Operation[BeatReply]:
             id=worker.id,
             running=worker.running,
             quiet=worker.quiet,
+            memory=worker.memory,
             lease_ms=worker.lease_ms,
             now=now,
         )
@@ -50,6 +51,7 @@ def _join(request: BeatRequest, now: int) -> Statement:
         concurrency=worker.concurrency,
         running=worker.running,
         quiet=worker.quiet,
+        memory=worker.memory,
         lease_ms=worker.lease_ms,
         now=now,
     )

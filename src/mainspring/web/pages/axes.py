@@ -1,15 +1,15 @@
-"""Round ticks for axes: of numbers, of shares, of durations (by powers), and of time as the reader's clock shows it."""
+"""Round ticks for axes: of numbers, shares, durations (by powers), ages, and of time as the reader's clock shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from math import ceil, floor, log10
 
-from mainspring.web.pages.words import THIN, amount
+from mainspring.web.pages.words import THIN, amount, seconds
 
-__all__ = ["Scale", "Tick", "counts", "durations", "shares", "time_ticks"]
+__all__ = ["Scale", "Tick", "ages", "counts", "durations", "shares", "time_ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,22 @@ def durations(smallest: float, largest: float) -> Scale:
     return Scale(place, tuple(Tick(place(mark), label.replace(" ", THIN)) for mark, label in marks))
 
 
+# Neither these nor their multiples are an hour and a half, or the like: there is little room beside a chart.
+_AGE_STEPS = (1, 2, 5, 10, 15, *(60 * n for n in (1, 2, 5, 10, 15)), *(3600 * n for n in (1, 2, 3, 6)))
+_DAY = 86_400
+
+
+def ages(largest: float, steps: int = 4) -> Scale:
+    """From 0 to a round time that `largest` seconds fit under, even: what grows by a second a second is a straight
+    line."""
+    step = next((each for each in _AGE_STEPS if largest / each <= steps), 0) or _DAY * _round_up(largest / steps / _DAY)
+    return _linear(step, step * max(1, ceil(largest / step)), _age)
+
+
+def _age(value: float | None) -> str:
+    return f"{value:g}{THIN}s" if value and value < 60 else seconds(value) if value else "0"
+
+
 _TIME_STEPS = (60, 300, 600, 900, 1800, 3600, 2 * 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400, 7 * 86_400)
 
 
@@ -87,17 +103,29 @@ def time_ticks(start: datetime, end: datetime, zone: tzinfo, most: int = 7) -> t
     if length <= 0:
         return ()
     step = next((each for each in _TIME_STEPS if length / each <= most), _TIME_STEPS[-1])
-    local = start.astimezone(zone)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    at = midnight + timedelta(seconds=ceil((local - midnight).total_seconds() / step) * step)
-    written = "%H:%M" if step < 86_400 else "%a %d"
+    written = "%H:%M" if step < _DAY else "%a %d"
     ticks: list[Tick] = []
-    while at <= end:
+    for at in _full(start, end, zone, step):
         # At midnight the day says more than 00:00.
         form = "%a %d" if step >= 3600 and (at.hour, at.minute) == (0, 0) else written
         ticks.append(Tick((at - start).total_seconds() / length, f"{at:{form}}"))
-        at += timedelta(seconds=step)
     return tuple(ticks)
+
+
+def _full(start: datetime, end: datetime, zone: tzinfo, step: int) -> Iterator[datetime]:
+    """When the reader's clock shows a multiple of `step` seconds since midnight, or midnight of every so many days: as
+    often as it does so, also where it is put forward or back."""
+    every = 60 if step < 900 else 900  # clocks are put forward and back, and differ, by quarters of an hour
+    first = ceil(start.timestamp() / every) * every
+    midnights = 0
+    for moment in range(first, int(end.timestamp()) + 1, every):
+        at = datetime.fromtimestamp(moment, UTC).astimezone(zone)
+        shown = at.hour * 3600 + at.minute * 60
+        if shown % min(step, _DAY):
+            continue
+        if step <= _DAY or midnights % (step // _DAY) == 0:
+            yield at
+        midnights += 1
 
 
 def _linear(step: float, top: float, word: Callable[[float | None], str]) -> Scale:

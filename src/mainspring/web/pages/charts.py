@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from itertools import groupby
 
 from mainspring.web.pages.axes import Scale, Tick, time_ticks
 
@@ -88,22 +89,52 @@ class Chart:
     """Per point: when, then a text for each column."""
     summary: str
     """In words, for those who do not see it."""
-    empty: bool
+    nothing: str = ""
+    """What is said where there is nothing to be seen."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing happened."""
+        return bool(self.nothing)
 
 
 def stacked(
-    id: str, title: str, about: str, span: Span, curves: Sequence[Curve], scale: Scale, word: Callable[[float], str]
+    id: str,
+    title: str,
+    about: str,
+    span: Span,
+    curves: Sequence[Curve],
+    scale: Scale,
+    word: Callable[[float], str],
+    *,
+    measured: bool = False,
 ) -> Chart:
-    """Areas on top of each other, with steps: each point is as wide as its time."""
+    """Areas on top of each other, with steps: each point is as wide as its time. Where a curve has nothing there is a
+    gap in it. `measured`: where there is no value at all, nobody has looked; else there was nothing to be seen."""
     below = [0.0] * span.points
     traces = []
     for curve in curves:
         tops = [low + (value or 0) for low, value in zip(below, curve.values, strict=True)]
-        upper, lower = _steps(tops, scale), _steps(below, scale)
-        filled = f"M{upper} L{_backwards(lower)}Z" if any(curve.values) else ""
-        traces.append(Trace(curve.name, curve.key, f"M{upper}" if any(curve.values) else "", filled))
+        traces.append(_areas(curve, tops, below, scale) if any(curve.values) else Trace(curve.name, curve.key, ""))
         below = tops
-    return _chart(id, title, about, span, curves, tuple(reversed(traces)), scale, word)
+    return _chart(id, title, about, span, curves, tuple(reversed(traces)), scale, word, measured=measured)
+
+
+def _areas(curve: Curve, tops: Sequence[float], below: Sequence[float], scale: Scale, height: int = HEIGHT) -> Trace:
+    path, area = [], []
+    for start, end in _stretches(curve.values):
+        upper = _steps(tops[start:end], scale, height, start)
+        lower = _steps(below[start:end], scale, height, start)
+        path.append(f"M{upper}")
+        area.append(f"M{upper} L{_backwards(lower)}Z")
+    return Trace(curve.name, curve.key, " ".join(path), " ".join(area))
+
+
+def _stretches(values: Values) -> list[tuple[int, int]]:
+    """Where there is something: from where to where, without a gap."""
+    known = groupby(range(len(values)), key=lambda index: values[index] is not None)
+    stretches = [tuple(indexes) for is_known, indexes in known if is_known]
+    return [(indexes[0], indexes[-1] + 1) for indexes in stretches]
 
 
 def lines(
@@ -116,11 +147,10 @@ def lines(
 
 def spark(values: Values) -> Trace:
     """A small area without axes, for a tile."""
-    known = [value or 0 for value in values]
-    top = max(known, default=0) or 1
+    top = max((value for value in values if value), default=1.0)
+    tops = [value or 0.0 for value in values]
     scale = Scale(lambda value: value / top, ())
-    steps = _steps(known, scale, SPARK_HEIGHT)
-    return Trace("", "", f"M{steps}", f"M{steps} V{SPARK_HEIGHT} H0Z")
+    return _areas(Curve("", "", values), tops, [0.0] * len(values), scale, SPARK_HEIGHT)
 
 
 def _chart(
@@ -132,6 +162,8 @@ def _chart(
     traces: tuple[Trace, ...],
     scale: Scale,
     word: Callable[[float], str],
+    *,
+    measured: bool = False,
 ) -> Chart:
     def said(value: float | None) -> str:
         return "–" if value is None else word(value)
@@ -139,7 +171,9 @@ def _chart(
     values = zip(*(curve.values for curve in curves), strict=True)
     rows = tuple((span.label(index), *map(said, each)) for index, each in enumerate(values))
     known = {curve.name: [value for value in curve.values if value is not None] for curve in curves}
-    empty = not any(any(each) for each in known.values())
+    nothing = ""
+    if not any(any(each) for each in known.values()):
+        nothing = "Nothing in this time" if any(known.values()) or not measured else "Not measured in this time"
     parts = [f"{name}: most {word(max(each))}, last {word(each[-1])}" for name, each in known.items() if each]
     return Chart(
         id=id,
@@ -151,8 +185,8 @@ def _chart(
         x=tuple(_x(tick) for tick in time_ticks(span.start, span.end, span.zone)),
         columns=tuple(curve.name for curve in curves),
         rows=rows,
-        summary=f"{title}. {'Nothing happened in this time' if empty else '; '.join(parts)}.",
-        empty=empty,
+        summary=f"{title}. {nothing or '; '.join(parts)}.",
+        nothing=nothing,
     )
 
 
@@ -166,18 +200,18 @@ def _x(tick: Tick) -> Mark:
     return Mark(round(100 * tick.at, 2), tick.label, anchor)
 
 
-def _steps(values: Sequence[float], scale: Scale, height: int = HEIGHT) -> str:
-    """`0 100 H1 V90 H2 …`: a path, its first word apart."""
+def _steps(values: Sequence[float], scale: Scale, height: int, start: int) -> str:
+    """`0 100 H1 V90 H2 …`: a path from `start` on, its first word apart."""
     parts = []
     last = None
-    for index, value in enumerate(values):
+    for index, value in enumerate(values, start):
         y = _y(scale.place(value), height)
         if last is None:
-            parts.append(f"0 {y}")
+            parts.append(f"{index} {y}")
         elif y != last:
             parts.append(f"H{index} V{y}")
         last = y
-    return " ".join([*parts, f"H{len(values)}"]) if parts else "0 0"
+    return " ".join([*parts, f"H{start + len(values)}"])
 
 
 def _backwards(steps: str) -> str:

@@ -18,7 +18,7 @@ from mainspring.web.pages.charts import Chart, Curve, Span, Trace, lines, spark,
 from mainspring.web.pages.links import Links
 from mainspring.web.pages.reads import Counts, reads_of
 from mainspring.web.pages.rendering import Page, page_of
-from mainspring.web.pages.statistics import History
+from mainspring.web.pages.statistics import Depths, History
 from mainspring.web.pages.words import amount, counted, number, percent, seconds
 from mainspring.web.site import may
 
@@ -95,6 +95,7 @@ def tiles_of(
     oldest = max((queue.oldest_waiting for queue in queues if queue.oldest_waiting is not None), default=None)
     alive = [worker for worker in workers if worker.alive]
     slots = sum(worker.concurrency for worker in alive)
+    ages = history.oldest()
     tiles = [
         Tile(
             "Queued",
@@ -102,7 +103,7 @@ def tiles_of(
             "due",
             f"{number(counts[State.SCHEDULED])} scheduled, {number(counts[State.BLOCKED])} blocked",
             links("jobs", state="queued"),
-            spark=spark(history.backlog(counts.waiting)),
+            spark=spark(history.depth(due_now(counts)).known),
             points=history.span.points,
             key="c3",
         ),
@@ -113,6 +114,9 @@ def tiles_of(
             "of the jobs that are due" if oldest is not None else "nothing is due",
             links("queues"),
             "bad" if oldest is not None and oldest > OLD_SECONDS else "",
+            spark=spark(ages) if any(ages) else None,
+            points=history.span.points,
+            key="c3",
         ),
         Tile(
             "Running",
@@ -137,7 +141,7 @@ def tiles_of(
 
 
 def _of_history(history: History) -> tuple[Tile, ...]:
-    done, failed, started = history.total("completed"), history.total("failed"), history.total("started")
+    done, failed = history.total("completed"), history.total("failed")
     minutes = history.span.points * history.span.seconds / 60
     share = failed / (failed + done) if failed + done else None
     points = history.span.points
@@ -155,7 +159,7 @@ def _of_history(history: History) -> tuple[Tile, ...]:
             "Failed tries",
             percent(share),
             "",
-            f"{number(failed)} of {number(started)} tries",
+            f"{number(failed)} of {number(failed + done)} tries",
             tone="bad" if share is not None and share > 0.1 else "",
             spark=spark(history.of("failed")),
             points=points,
@@ -180,14 +184,18 @@ def _of_history(history: History) -> tuple[Tile, ...]:
     )
 
 
-def charts_of(history: History, waiting: int) -> tuple[Chart, ...]:
-    """The charts of the overview, and of a queue."""
+def due_now(counts: Counts) -> int | None:
+    """How many jobs are due, if they were counted to the last."""
+    return None if State.QUEUED in counts.more else counts[State.QUEUED]
+
+
+def charts_of(history: History, counts: Counts) -> tuple[Chart, ...]:
+    """The charts of the overview, and of a queue in which there is so much now."""
     span = history.span
     per = _per(span.seconds)
     done, failed = history.of("completed"), history.of("failed")
     largest = max((a + b for a, b in zip(done, failed, strict=True)), default=0)
     rates = [b / (a + b) if a + b else None for a, b in zip(done, failed, strict=True)]
-    backlog = history.backlog(waiting)
     return (
         stacked(
             "throughput",
@@ -203,21 +211,14 @@ def charts_of(history: History, waiting: int) -> tuple[Chart, ...]:
             "Failure rate",
             "of all tries that ended",
             span,
-            (Curve("failed", "c2", [rate or 0 for rate in rates]),),
+            (Curve("failed", "c2", rates),),
             axes.shares(max((rate or 0 for rate in rates), default=0)),
             percent,
         ),
+        _depth(history.depth(due_now(counts)), span),
+        _oldest(history.oldest(), span),
         _times("wait", "Wait", "from due to start", history, span),
         _times("run", "Run", "from start to end", history, span),
-        stacked(
-            "backlog",
-            "Backlog",
-            "jobs that wait, reckoned back from now",
-            span,
-            (Curve("waiting", "c3", backlog),),
-            axes.counts(max(backlog, default=0)),
-            number,
-        ),
         stacked(
             "arrivals",
             "Arrivals",
@@ -238,6 +239,28 @@ def _times(id: str, title: str, about: str, history: History, span: Span) -> Cha
     known = [value for curve in curves for value in curve.values if value]
     scale = axes.durations(min(known, default=0.01), max(known, default=1))
     return lines(id, title, about, span, curves, scale, seconds)
+
+
+def _depth(depths: Depths, span: Span) -> Chart:
+    curves = [Curve("due", "c3", depths.measured)]
+    if not depths.is_measured:
+        curves.append(Curve("reckoned", "c3 reckoned", depths.reckoned))
+    largest = max((depth for depth in depths.known if depth is not None), default=0)
+    return stacked(
+        "depth", "Queue depth", "jobs that are due", span, curves, axes.counts(largest), _mean, measured=True
+    )
+
+
+def _mean(value: float) -> str:
+    return f"{value:.1f}" if value < 10 and value != int(value) else number(value)
+
+
+def _oldest(ages: Sequence[float | None], span: Span) -> Chart:
+    largest = max((age for age in ages if age is not None), default=0)
+    curve = Curve("oldest", "c3", ages)
+    return stacked(
+        "oldest", "Oldest job", "longest time due", span, (curve,), axes.ages(largest), seconds, measured=True
+    )
 
 
 def _per(length: int) -> str:
@@ -296,7 +319,7 @@ async def overview(page: AtPage) -> Response:
         spans=SPANS,
         attention=attention(queues, workers, page.links),
         tiles=tiles_of(history, queues, workers, page.links),
-        charts=charts_of(history, Counts.over(queues).waiting),
+        charts=charts_of(history, Counts.over(queues)),
         tasks=task_rows(await reads.totals(span)),
         queues=queues,
         nothing=not queues and not workers,

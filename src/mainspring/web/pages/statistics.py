@@ -9,10 +9,10 @@ from functools import reduce
 from itertools import groupby
 from operator import add
 
-from mainspring.model.stats import EVENTS, Histogram, Point, Series
+from mainspring.model.stats import Histogram, Point, Series
 from mainspring.web.pages.charts import Span
 
-__all__ = ["History"]
+__all__ = ["Depths", "History"]
 
 MOST = 180
 """More points than that cannot be told apart."""
@@ -36,7 +36,7 @@ class History:
             points.pop()
         times = -(-len(points) // MOST)
         if times > 1:
-            points = _joined(points, step * times)
+            points = _joined(points, times, step * times)
         return cls(Span(points[0].at, step * times, len(points), zone), points)
 
     def of(self, name: str) -> list[int]:
@@ -56,27 +56,67 @@ class History:
         times: list[Histogram] = [getattr(point, name) for point in self.points]
         return reduce(add, times, Histogram())
 
-    def backlog(self, now: int) -> list[int]:
-        """How many jobs waited at the end of each point, reckoned back from how many do now: what came, less what was
-        started."""
-        waiting = now
-        back = []
-        for point in reversed(self.points):
-            back.append(max(0, waiting))
-            waiting -= point.enqueued + point.retried - point.started
-        return back[::-1]
+    def depth(self, now: int | None = None) -> Depths:
+        """How many jobs were due in each point. `now` is how many are, if that is known."""
+        measured = [point.depth for point in self.points]
+        return Depths(measured, _reckoned(self.points, measured, now))
+
+    def oldest(self) -> list[float | None]:
+        """For how many seconds the longest-waiting job had been due, at worst in each point."""
+        return [point.oldest_seconds for point in self.points]
 
 
-def _joined(points: Sequence[Point], seconds: int) -> list[Point]:
-    """Points of that length, made of shorter ones; always of the same, whenever one looks."""
-    joined = [_sum(list(some)) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
-    # The first one may be a part only.
-    return joined[1:] if len(joined) > 1 else joined
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """How many jobs were due, point by point: measured, or else reckoned, or else unknown."""
+
+    measured: Sequence[float | None]
+    reckoned: Sequence[float | None]
+
+    @property
+    def known(self) -> list[float | None]:
+        """Either."""
+        return [one if one is not None else other for one, other in zip(self.measured, self.reckoned, strict=True)]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether nothing is reckoned."""
+        return all(depth is None for depth in self.reckoned)
 
 
-def _sum(points: Sequence[Point]) -> Point:
-    first = points[0]
-    events = {name: sum(getattr(point, name) for point in points) for name in EVENTS}
-    wait = reduce(add, (point.wait for point in points))
-    run = reduce(add, (point.run for point in points))
-    return Point(first.at, **events, wait=wait, run=run)
+def _reckoned(points: Sequence[Point], measured: Sequence[float | None], now: int | None) -> list[float | None]:
+    """Where nobody has looked, as while no worker was there: the depth before, and what came, less what was started.
+    What is before the first look, or after the last one, is reckoned back from that, or from what is due now."""
+    depths = list(measured)
+    known = [index for index, depth in enumerate(measured) if depth is not None]
+    first, last = (known[0], known[-1]) if known else (len(points), -1)
+
+    def back(start: int, end: int, depth: float | None) -> None:
+        if depth is None:
+            return
+        for index in reversed(range(start, end)):
+            depths[index] = depth
+            depth = max(0, depth - _growth(points[index]))
+
+    back(0, first, measured[first] if known else now)
+    if known:
+        back(last + 1, len(points), now)
+    for index in range(first, len(points)):
+        if depths[index] is None and (before := depths[index - 1]) is not None:
+            depths[index] = max(0, before + _growth(points[index]))
+    return [None if seen is not None else depth for seen, depth in zip(measured, depths, strict=True)]
+
+
+def _growth(point: Point) -> int:
+    return point.enqueued + point.retried - point.started
+
+
+def _joined(points: Sequence[Point], times: int, seconds: int) -> list[Point]:
+    """Points of that length, each made of so many shorter ones; always of the same, whenever one looks."""
+    groups = [list(some) for _, some in groupby(points, key=lambda point: int(point.at.timestamp()) // seconds)]
+    if len(groups) > 1 and len(groups[0]) < times:
+        del groups[0]
+    # The last one may be a part too, and look like a fall.
+    if len(groups) > 1 and len(groups[-1]) < times and seconds <= SHORT:
+        del groups[-1]
+    return [reduce(add, group) for group in groups]

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from mainspring.admin import WorkerView
 from mainspring.job import Job
+from mainspring.model.sizes import format_bytes
 from mainspring.model.states import State
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
@@ -21,6 +22,7 @@ from mainspring.web.pages.jobs import Row, row_of
 from mainspring.web.pages.reads import reads_of
 from mainspring.web.pages.rendering import Page, after, page_of
 from mainspring.web.pages.text import plain
+from mainspring.web.pages.words import THIN
 from mainspring.web.site import may
 
 __all__ = ["WorkerRow", "router", "rows_of"]
@@ -45,7 +47,7 @@ class WorkerRow:
     """How many more it runs than are shown."""
     used: float
     """How much of its room is taken, in percent."""
-    memory: int | None
+    memory: str
 
     @property
     def beat_at(self) -> datetime:
@@ -72,7 +74,7 @@ def _row(worker: WorkerView, jobs: Sequence[Job[Any]]) -> WorkerRow:
         runs=tuple(row_of(job) for job in jobs[:EACH_SHOWN]),
         more=max(0, count - len(jobs[:EACH_SHOWN])),
         used=min(100.0, 100 * count / worker.concurrency) if worker.concurrency else 0.0,
-        memory=getattr(worker, "memory", None),
+        memory="–" if worker.memory is None else format_bytes(worker.memory).replace(" ", THIN),
     )
 
 

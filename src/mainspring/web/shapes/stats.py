@@ -38,6 +38,12 @@ class CountsShape(Shape):
     limited: int = Field(description='Runs that were told "too many requests".')
     wait: TimesShape = Field(description="From when a job was due until it was claimed.")
     run: TimesShape = Field(description="From the claim to the end.")
+    depth: float | None = Field(
+        description="How many jobs were due, on average over the looks, one a minute; null: nobody has looked."
+    )
+    oldest_seconds: float | None = Field(
+        description="For how long the longest-waiting job had been due, at worst; 0: none was; null: nobody has looked."
+    )
 
 
 class PointShape(CountsShape):
@@ -62,13 +68,10 @@ class TotalShape(CountsShape):
 
 def series_shape(series: Series) -> SeriesShape:
     """Statistics over a time."""
-    total: dict[str, Any] = {name: sum(getattr(point, name) for point in series.points) for name in EVENTS}
-    for kind in ("wait", "run"):
-        total[kind] = _times(reduce(add, (getattr(point, kind) for point in series.points), Histogram()))
     return SeriesShape(
         seconds_per_point=series.seconds_per_point,
         points=[PointShape(at=point.at, **_counts(point)) for point in series.points],
-        total=CountsShape(**total),
+        total=CountsShape(**_counts(reduce(add, series.points))),
     )
 
 
@@ -79,7 +82,12 @@ def total_shape(name: str, point: Point) -> TotalShape:
 
 def _counts(point: Point) -> dict[str, Any]:
     counts: dict[str, Any] = {name: getattr(point, name) for name in EVENTS}
-    return counts | {"wait": _times(point.wait), "run": _times(point.run)}
+    return counts | {
+        "wait": _times(point.wait),
+        "run": _times(point.run),
+        "depth": point.depth,
+        "oldest_seconds": point.oldest_seconds,
+    }
 
 
 def _times(seen: Histogram) -> TimesShape:

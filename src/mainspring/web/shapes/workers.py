@@ -25,6 +25,9 @@ class WorkerShape(Shape):
     started_at: Moment
     beat_at: Moment
     command: Command | None = Field(description="What it was told and has not heard yet.")
+    memory: int | None = Field(
+        description="How many bytes of memory it has, with the processes in which its jobs run; null: it has not said."
+    )
 
 
 def worker_shape(view: WorkerView) -> WorkerShape:
@@ -41,4 +44,5 @@ def worker_shape(view: WorkerView) -> WorkerShape:
         started_at=view.started_at,
         beat_at=view.beat_at,
         command=None if view.command is None else Command(view.command),
+        memory=view.memory,
     )

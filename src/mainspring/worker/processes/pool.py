@@ -175,6 +175,10 @@ class Processes:
         """How many there are."""
         return len(self._slots)
 
+    def memory(self) -> int:
+        """How many bytes they have in use, all together. From any thread."""
+        return sum(slot.memory for slot in tuple(self._slots))
+
     def close(self) -> None:
         """End all processes. Blocking."""
         for slot in self._slots:
@@ -216,6 +220,11 @@ class _Slot:
         self._child: Child | None = None
         self.thread = threading.Thread(target=self._work, name=f"mainspring-process-{number}", daemon=True)
         self.thread.start()
+
+    @property
+    def memory(self) -> int:
+        child = self._child
+        return 0 if child is None else child.memory
 
     def take(self, assignment: Assignment) -> None:
         self._inbox.put(assignment)

@@ -1,6 +1,7 @@
 -- needs: names stats
--- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, lease_ms), reports (source, number,
--- cells: at, queue, task, numbers), now. Gives {now, alive, command or nil, cancelled: id, lease, id, lease ...}.
+-- Takes phase, presence (id, name, queues, tasks, concurrency, running, quiet, memory or '', lease_ms), reports
+-- (source, number, cells: at, queue, task, numbers), now. Gives {now, alive, command or nil, cancelled: id, lease, id,
+-- lease ...}.
 
 local request = cjson.decode(ARGV[1])
 local now, presence, phase = clock(request.now), request.presence, request.phase
@@ -32,8 +33,8 @@ if phase ~= 'look' then
       'concurrency', presence.concurrency)
     call('HSETNX', key, 'started_at', now)
   end
-  call('HSET', key, 'running', presence.running, 'quiet', presence.quiet and 1 or 0, 'beat_at', now,
-    'expires_at', expires_at)
+  call('HSET', key, 'running', presence.running, 'quiet', presence.quiet and 1 or 0, 'memory', presence.memory,
+    'beat_at', now, 'expires_at', expires_at)
   call('ZADD', Names.workers, expires_at, id)
 end
 local cancelled = {}

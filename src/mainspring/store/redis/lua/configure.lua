@@ -93,7 +93,7 @@ function Read.workers()
   local rows = {}
   for _, id in ipairs(call('ZRANGE', Names.workers, 0, -1)) do
     local row = call('HMGET', Names.worker(id), 'name', 'queues', 'tasks', 'concurrency', 'running', 'quiet',
-      'started_at', 'beat_at', 'expires_at', 'command')
+      'started_at', 'beat_at', 'expires_at', 'command', 'memory')
     table.insert(row, 1, id)
     rows[#rows + 1] = row
   end
