@@ -39,6 +39,7 @@ from mainspring.model.options import (
     check_tags,
 )
 from mainspring.model.partitions import PartitionBy, Partitioning
+from mainspring.model.secrets import digested
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.outbox import Outbox
@@ -437,7 +438,12 @@ class Mainspring:
     def partition_of(self, task: Task[..., Any], queue: str, text: str) -> str:
         """The partition of that queue for a job with these stored arguments. Raises `InvalidOption`."""
         partitioning = self._partitionings.get(queue)
-        return "" if partitioning is None else partitioning.partition_of(task.name, task.args_of(text))
+        if partitioning is None:
+            return ""
+        args = task.args_of(text)
+        # Its name is shown, so it is no secret's value.
+        told = args if callable(partitioning.by) else digested(args, task.codec.secrets)
+        return partitioning.partition_of(task.name, told)
 
     def partitioning(self, queue: str) -> Partitioning | None:
         """How the code tells that queue's partitions apart, if it has any."""

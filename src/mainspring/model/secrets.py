@@ -17,7 +17,19 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from mainspring.errors import InvalidOption
 
-__all__ = ["HIDDEN", "Path", "Secret", "digested", "may_be_within", "mentions", "paths_in", "redacted", "restored"]
+__all__ = [
+    "HIDDEN",
+    "Path",
+    "Secret",
+    "digested",
+    "may_be_within",
+    "mentions",
+    "paths_in",
+    "paths_of",
+    "redacted",
+    "restored",
+    "values_at",
+]
 
 T = TypeVar("T")
 
@@ -78,6 +90,13 @@ def paths_in(schema: Mapping[str, Any]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path[:1] for path in found))
 
 
+def paths_of(stored: Iterable[Path], known: Iterable[Path], *, each: bool) -> tuple[Path, ...]:
+    """Where a job's secrets are: as it was stored with, and as its task says now. `each`: its arguments are those of
+    several calls, `{"items": [...]}`."""
+    paths = dict.fromkeys((*stored, *known))
+    return tuple(("items", "*", *path) for path in paths) if each else tuple(paths)
+
+
 def _paths(schema: Any, definitions: Mapping[str, Any], open: Path) -> Iterable[Path]:
     if not isinstance(schema, Mapping):
         return
@@ -132,6 +151,13 @@ def redacted(value: Any, paths: Iterable[Path]) -> Any:
 def digested(value: Any, paths: Iterable[Path]) -> Any:
     """The same with a digest in its place, so that equal secrets are still equal."""
     return _changed(value, tuple(paths), _digest)
+
+
+def values_at(value: Any, paths: Iterable[Path]) -> list[Any]:
+    """The JSON values at these paths."""
+    found: list[Any] = []
+    _changed(value, tuple(paths), found.append)
+    return found
 
 
 def restored(value: Any, original: Any, paths: Iterable[Path]) -> Any:

@@ -26,7 +26,7 @@ from mainspring.model.durations import to_ms
 from mainspring.model.job import Claim
 from mainspring.model.options import TASK_GRACE_MS, JobOptions, TaskOptions
 from mainspring.model.outcome import ErrorRecord, Outcome
-from mainspring.worker.calls import call_of, filled, reason_of
+from mainspring.worker.calls import call_of, filled, reason_of, veil_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.executors import Threads
 from mainspring.worker.processes.ends import Stored, Unfit
@@ -78,7 +78,7 @@ class Runner:
             try:
                 return _outcome_of(error, run)
             except BaseException as fault:  # noqa: BLE001 - an exception that cannot even be looked at
-                return Outcome.failed(failure.describe(fault), fault)
+                return Outcome.failed(failure.describe(fault, run.veil), fault)
 
     async def _perform(self, task: Task[..., Any], run: Run, context: Context) -> Outcome:
         claim = run.claim
@@ -87,6 +87,7 @@ class Runner:
         if (claim.options is not None or options.deadline_ms is not None) and _is_late(claim, overrides, options):
             return Outcome.cancelled("its deadline had passed")
         text = filled(claim, overrides) if overrides.holes else claim.args
+        run.veil = veil_of(task, text, overrides)
         _current.set(context)
         proceed: Callable[[], Awaitable[Any]]
         if options.executor == "process" and self._processes is not None:
@@ -113,7 +114,7 @@ class Runner:
             result = codec.encode_each(value) if overrides.each else codec.encode(value)
         except ValidationError as error:
             # Running it again would repeat its effects and end here again.
-            return Outcome.buried(f"its result cannot be stored: {error}", failure.describe(error))
+            return Outcome.buried(run.shown(f"its result cannot be stored: {error}"), failure.describe(error, run.veil))
         return Outcome.completed(result, run.follow_ups)
 
     async def _on_thread(self, call: Callable[[], Any], run: Run) -> Any:
@@ -156,29 +157,29 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
         if run.interruption is Interruption.TIMED_OUT:
             timeout = JobTimeout(run.overtime)
             timeout.__cause__ = error
-            return Outcome.failed(failure.describe(timeout), timeout)
+            return Outcome.failed(failure.describe(timeout, run.veil), timeout)
         if run.interruption is not None:
             return Outcome.returned()
         error = MainspringError("the task raised CancelledError, though nobody had cancelled it")
     match error:
         case Bury():
-            return Outcome.buried(reason_of(error))
+            return Outcome.buried(reason_of(error, run))
         case Cancel():
-            return Outcome.cancelled(reason_of(error))
+            return Outcome.cancelled(reason_of(error, run))
         case HandBack():
-            return Outcome.handed_back(reason_of(error), 0 if run.stopping else YIELD_MS)
+            return Outcome.handed_back(reason_of(error, run), 0 if run.stopping else YIELD_MS)
         case RetryAfter() | Snooze() | RateLimited():
             try:
                 delay_ms = to_ms(error.retry_after if isinstance(error, RateLimited) else error.delay)
             except MainspringError as invalid:
-                return Outcome.failed(failure.describe(invalid), invalid)
+                return Outcome.failed(failure.describe(invalid, run.veil), invalid)
             if isinstance(error, Snooze):
-                return Outcome.snoozed(delay_ms, reason_of(error))
+                return Outcome.snoozed(delay_ms, reason_of(error, run))
             if isinstance(error, RateLimited):
-                return Outcome.rate_limited(delay_ms, reason_of(error))
-            return Outcome.failed(_described(error.__cause__ or error), error, delay_ms=delay_ms)
+                return Outcome.rate_limited(delay_ms, reason_of(error, run))
+            return Outcome.failed(_described(error.__cause__ or error, run), error, delay_ms=delay_ms)
         case TaskFailed() if run.interruption is not Interruption.RETURNED:
-            return Outcome.failed(_described(error), error, delay_ms=error.delay_ms, again=error.again)
+            return Outcome.failed(_described(error, run), error, delay_ms=error.delay_ms, again=error.again)
         case ProcessCrashed():
             return Outcome.lost(failure.describe(error))
         case Unfit():
@@ -186,10 +187,10 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
     if run.interruption is Interruption.RETURNED:
         # What the cancellation turned into on its way out of the task: not the job's failure.
         return Outcome.returned()
-    return Outcome.failed(failure.describe(error), error)
+    return Outcome.failed(failure.describe(error, run.veil), error)
 
 
-def _described(error: BaseException) -> ErrorRecord:
+def _described(error: BaseException, run: Run) -> ErrorRecord:
     if isinstance(error, TaskFailed):
         return ErrorRecord(error.type, error.message, error.traceback)
-    return failure.describe(error)
+    return failure.describe(error, run.veil)
