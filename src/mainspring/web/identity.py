@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from mainspring.errors import InvalidOption
-from mainspring.model.text import quote
+from mainspring.model.text import clean, quote
 
-__all__ = ["GUEST", "Identity", "Role"]
+__all__ = ["GUEST", "MAX_NAME", "Identity", "Role"]
+
+MAX_NAME = 100
 
 
 class Role(IntEnum):
@@ -34,11 +36,17 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Somebody who may."""
+    """Somebody who may. Raises `InvalidOption` for a name or a role that is none."""
 
     name: str
-    """As the audit log shows it."""
+    """As the audit log shows it: on one line, of up to 100 letters."""
     role: Role
+
+    def __post_init__(self) -> None:
+        name = " ".join(clean(self.name).split())[:MAX_NAME].strip() if isinstance(self.name, str) else ""
+        if not name or not isinstance(self.role, Role):
+            raise InvalidOption(f"Identity({quote(self.name)}, {quote(self.role)}): give a name, and a Role")
+        object.__setattr__(self, "name", name)
 
 
 GUEST = Identity("guest", Role.GUEST)

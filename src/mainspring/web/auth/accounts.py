@@ -12,11 +12,10 @@ from pathlib import Path
 
 from mainspring.errors import ConfigurationError, InvalidOption
 from mainspring.model.text import clean, quote
-from mainspring.web.identity import Identity, Role
+from mainspring.web.identity import MAX_NAME, Identity, Role
 
 __all__ = ["Account", "accounts_in", "accounts_of"]
 
-MAX_NAME = 100
 MAX_FILE_BYTES = 1024 * 1024
 
 

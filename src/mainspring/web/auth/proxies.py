@@ -11,9 +11,8 @@ from ipaddress import ip_network
 from starlette.requests import HTTPConnection
 
 from mainspring.errors import InvalidOption
-from mainspring.model.text import clean, quote
-from mainspring.web.auth.accounts import MAX_NAME
-from mainspring.web.identity import Identity, Role
+from mainspring.model.text import quote
+from mainspring.web.identity import MAX_NAME, Identity, Role
 from mainspring.web.origin import address
 from mainspring.web.problems import Forbidden, Problem
 
@@ -91,7 +90,7 @@ class ProxyUser:
         role = self._role_of(connection)
         if len(names) != 1 or not names[0].strip() or len(names[0]) > MAX_NAME or role is None:
             return None
-        return Identity(clean(names[0].strip()), role)
+        return Identity(names[0], role)
 
     def _role_of(self, connection: HTTPConnection) -> Role | None:
         told = connection.headers.getlist(self._role_header) if self._role_header else []
