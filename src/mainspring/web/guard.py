@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.web.auth.check import Way
 from mainspring.web.auth.proxies import Proxies
-from mainspring.web.identity import GUEST, Identity, Role
+from mainspring.web.identity import GUEST, Identity, Role, log_refusal
 from mainspring.web.origin import Hosts, Origins, comes_from_elsewhere, host_of
 from mainspring.web.problems import Forbidden, Problem, of_http, of_problem, refuse
 from mainspring.web.where import inner_path
@@ -158,6 +158,7 @@ class Guard:
             raise self._rules.ways[-1].missing(connection)
         changes_ours = not (is_read or ONES_OWN.fullmatch(path) or TICKETED.fullmatch(path))
         if changes_ours and identity.role < Role.OPERATOR:
+            log_refusal(identity, connection.scope)
             raise Forbidden(f"{identity.name} may look, and change nothing.")
         return identity
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import IntEnum
+
+from starlette.types import Scope
 
 from mainspring.errors import InvalidOption
 from mainspring.model.text import clean, quote
 
-__all__ = ["GUEST", "MAX_NAME", "Identity", "Role"]
+__all__ = ["GUEST", "MAX_NAME", "Identity", "Role", "log_refusal"]
+
+logger = logging.getLogger("mainspring.web")
 
 MAX_NAME = 100
 
@@ -51,3 +56,10 @@ class Identity:
 
 GUEST = Identity("guest", Role.GUEST)
 """Whoever is not known. Only what takes tickets, or is open to all, ever meets him."""
+
+
+def log_refusal(identity: Identity, scope: Scope) -> None:
+    """Somebody who is known has tried what he may not: that is in the log, since nothing is done that the audit log
+    could have."""
+    what, where = scope.get("method", "WebSocket"), repr(scope["path"][:200])
+    logger.warning("%r, who is %s, may not %s %s", identity.name, identity.role.name.lower(), what, where)
