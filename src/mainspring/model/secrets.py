@@ -29,6 +29,7 @@ __all__ = [
     "redacted",
     "restored",
     "values_at",
+    "without_defaults",
 ]
 
 T = TypeVar("T")
@@ -130,6 +131,26 @@ def _reaches(part: Any, definitions: Mapping[str, Any], seen: set[str]) -> bool:
         if _reaches(definitions.get(name), definitions, seen):
             return True
     return part.get("writeOnly") is True or any(_reaches(each, definitions, seen) for each in part.values())
+
+
+def without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema without the defaults of secrets, which are secrets too."""
+    bare: dict[str, Any] = _bare(schema, schema.get("$defs", {}))
+    return bare
+
+
+def _bare(part: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [_bare(each, definitions) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    bare: dict[str, Any] = {}
+    for word, each in part.items():
+        if word in ("properties", "patternProperties", "$defs"):
+            bare[word] = {name: _bare(below, definitions) for name, below in each.items()}
+        elif word != "default" or not _reaches(part, definitions, set()):
+            bare[word] = _bare(each, definitions)
+    return bare
 
 
 def _members(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

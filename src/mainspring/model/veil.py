@@ -33,19 +33,21 @@ _TOO_MANY = ("",)
 
 
 class Veil:
-    """Made of a job's stored arguments and where secrets are among them; looks at these when first asked."""
+    """Made of a job's stored arguments, where secrets are among them, and more of them that are not; looks at these
+    when first asked."""
 
-    __slots__ = ("_forms", "_paths", "_text")
+    __slots__ = ("_forms", "_more", "_paths", "_text")
 
-    def __init__(self, text: str, paths: Iterable[Path]) -> None:
+    def __init__(self, text: str, paths: Iterable[Path], more: Iterable[Any] = ()) -> None:
         self._text = text
         self._paths = tuple(paths)
+        self._more = tuple(more)
         self._forms: tuple[str, ...] | None = None
 
     def __call__(self, text: str) -> str:
         """The text with [secret] in place of each secret that it has."""
         if self._forms is None:
-            self._forms = _forms(json.loads(self._text), self._paths)
+            self._forms = _forms([*values_at(json.loads(self._text), self._paths), *self._more])
         forms = self._forms
         if not forms:
             return text
@@ -64,9 +66,9 @@ class Veil:
         return text.replace(_PLACE, HIDDEN)
 
 
-def _forms(args: Any, paths: Iterable[Path]) -> tuple[str, ...]:
+def _forms(secrets: Iterable[Any]) -> tuple[str, ...]:
     """How the secrets may be written, the longest first."""
-    values = {leaf for value in values_at(args, paths) for leaf in _leaves(value)}
+    values = {leaf for value in secrets for leaf in _leaves(value)}
     if len(values) > MOST:
         return _TOO_MANY
     return tuple(sorted({form for value in values for form in _written(value)}, key=len, reverse=True))

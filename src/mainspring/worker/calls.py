@@ -10,7 +10,7 @@ from mainspring.errors import Bury, Cancel, HandBack, RateLimited, Snooze
 from mainspring.model.holes import fill
 from mainspring.model.job import Claim
 from mainspring.model.options import JobOptions
-from mainspring.model.secrets import paths_of
+from mainspring.model.secrets import paths_of, values_at
 from mainspring.model.text import quote
 from mainspring.model.veil import Veil
 from mainspring.worker.context import Context
@@ -46,7 +46,9 @@ def call_of(task: Task[..., Any], text: str, run: Run, context: Context, *, each
 def veil_of(task: Task[..., Any], text: str, overrides: JobOptions) -> Veil | None:
     """What hides the secrets of a job with these arguments; None: it has none."""
     if (known := task.codec.secrets) or overrides.secrets:
-        return Veil(text, paths_of(overrides.secrets, known, each=overrides.each))
+        # What is left out of the arguments has its default, which is no less secret.
+        defaults = values_at(task.defaults, known)
+        return Veil(text, paths_of(overrides.secrets, known, each=overrides.each), defaults)
     return None
 
 
