@@ -212,6 +212,16 @@ async def test_the_address_of_a_client_is_believed_of_proxies_alone(
     assert answer["scheme"] == ("https" if client == PROXY else "http")
 
 
+async def test_a_proxy_that_was_forgotten_is_said_once(jobs: Mainspring, caplog: pytest.LogCaptureFixture) -> None:
+    """All that come by it would wait for whoever of them guesses."""
+    web = site(jobs, lambda _: "viewer")
+    for client, headers in (("10.1.0.1", {"X-Forwarded-For": "203.0.113.9"}), ("192.0.3.1", {"X-Forwarded-For": "x"})):
+        async with asking(web, client=client, headers=headers) as asked:
+            for _ in range(3):
+                assert (await asked.get("/probe")).status_code == 200
+    assert [record.getMessage()[:8] for record in caplog.records if "--proxy" in record.getMessage()] == ["10.1.0.1"]
+
+
 async def test_guessing_by_way_of_a_proxy_makes_the_guesser_wait_and_nobody_else(jobs: Mainspring) -> None:
     web = site(jobs, Tokens(LINES, throttle=Throttle(free=1, longest=60)), proxies=[PROXY])
     async with asking(web, client=PROXY) as client:
