@@ -395,8 +395,9 @@ async def test_a_name_that_is_not_there_takes_as_long_as_one_that_is(jobs: Mains
 @pytest.mark.parametrize(
     "line",
     ["ann", "ann:admin", "ann:admin:", "ann::x", ":admin:x", f"ann:root:{ANN}", "ann:admin:plain text",
-     f"ann:admin:{ANN[:-9]}!", f"a\x00n:admin:{ANN}", f"{'a' * 101}:admin:{ANN}", "ann:admin:sha256:" + "0" * 64],
-    ids=range(11),
+     f"ann:admin:{ANN[:-9]}!", f"a\x00n:admin:{ANN}", f"a  b:admin:{ANN}",
+     f"{'a' * 101}:admin:{ANN}", "ann:admin:sha256:" + "0" * 64],
+    ids=range(12),
 )  # fmt: skip
 def test_a_line_that_is_none_is_named_and_its_secret_is_not(line: str) -> None:
     with pytest.raises(ConfigurationError) as refused:

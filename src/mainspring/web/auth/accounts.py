@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mainspring.errors import ConfigurationError, InvalidOption
-from mainspring.model.text import clean, quote
+from mainspring.model.text import quote
 from mainspring.web.identity import MAX_NAME, Identity, Role
 
 __all__ = ["Account", "accounts_in", "accounts_of"]
@@ -65,9 +65,12 @@ def _account(line: str, place: str) -> Account:
     role, _, secret = rest.partition(":")
     if not name or not role or not secret:
         raise ConfigurationError(f"{place}: write name:role:hash, where role is viewer, operator or admin")
-    if clean(name) != name or name.strip() != name or len(name) > MAX_NAME:
-        raise ConfigurationError(f"{place}: a name has up to {MAX_NAME} letters, and no control characters")
     try:
-        return Account(Identity(name, Role.named(role)), secret)
+        identity = Identity(name, Role.named(role))
     except InvalidOption as error:
         raise ConfigurationError(f"{place}: {error}") from None
+    if identity.name != name:
+        raise ConfigurationError(
+            f"{place}: a name has up to {MAX_NAME} letters, no control characters, and single spaces"
+        )
+    return Account(identity, secret)
