@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -404,6 +405,16 @@ def test_a_line_that_is_none_is_named_and_its_secret_is_not(line: str) -> None:
         Passwords([f"bob:viewer:{BOB}", line])
     assert "plain text" not in str(refused.value)
     assert "$argon2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("mode", "said"), [(0o600, False), (0o664, False), (0o666, True)])
+def test_a_file_that_anybody_can_write_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, said: bool
+) -> None:
+    (tmp_path / "users.txt").write_text(f"bob:viewer:{BOB}")
+    (tmp_path / "users.txt").chmod(mode)
+    Passwords.from_file(tmp_path / "users.txt")
+    assert ("can be written by anybody" in caplog.text) is said
 
 
 def test_nobody_is_there_twice(jobs: Mainspring) -> None:

@@ -6,6 +6,9 @@ deploys:operator:sha256:2bb80d537b1da3e3…      a token's, by `mainspring web -
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ from mainspring.model.text import quote
 from mainspring.web.identity import MAX_NAME, Identity, Role
 
 __all__ = ["Account", "accounts_in", "accounts_of"]
+
+logger = logging.getLogger("mainspring.web")
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -47,6 +52,8 @@ def accounts_in(path: Path) -> tuple[Account, ...]:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                logger.warning("%s can be written by anybody, who can then come in as anybody", quote(str(path)))
         text = data.decode("utf-8")
     except OSError as error:
         raise ConfigurationError(f"{str(path)!r} cannot be read: {error.strerror}") from None
