@@ -93,6 +93,12 @@ def test_of_too_many_secrets_nothing_is_said_at_all() -> None:
     assert veil([f"secret {number}" for number in range(MOST)])("anything secret 7x") == "anything [secret]x"
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"secret":' + "[" * 100_000, '{"secret":' + "9" * 5_000 + "}"])
+def test_of_arguments_that_cannot_be_read_nothing_is_said_and_nothing_raised(text: str) -> None:
+    """A damaged row must not cost its worker more than the job."""
+    assert Veil(text, [("secret",)])("an error about this") == "[secret]"
+
+
 def test_no_secret_and_no_text_takes_long() -> None:
     repeated = veil("ab" * 300_000)
     before = time.process_time()

@@ -45,9 +45,9 @@ class Veil:
         self._forms: tuple[str, ...] | None = None
 
     def __call__(self, text: str) -> str:
-        """The text with [secret] in place of each secret that it has."""
+        """The text with [secret] in place of each secret that it has. Never raises."""
         if self._forms is None:
-            self._forms = _forms([*values_at(json.loads(self._text), self._paths), *self._more])
+            self._forms = self._found()
         forms = self._forms
         if not forms:
             return text
@@ -64,6 +64,13 @@ class Veil:
             text = _without_beginnings(text, form)
             text = _without_beginnings(text[::-1], form[::-1])[::-1]
         return text.replace(_PLACE, HIDDEN)
+
+    def _found(self) -> tuple[str, ...]:
+        try:
+            return _forms([*values_at(json.loads(self._text), self._paths), *self._more])
+        except (ValueError, RecursionError):
+            # Arguments that nobody can read; what is said of them may be anything.
+            return _TOO_MANY
 
 
 def _forms(secrets: Iterable[Any]) -> tuple[str, ...]:
