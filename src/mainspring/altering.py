@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ from mainspring.clock import moment, new_id
 from mainspring.errors import UnknownParent
 from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.states import LIVE, State
-from mainspring.store.base import AlterRequest, Filter, FindRequest, InsertRequest, Verb
+from mainspring.store.base import AlterRequest, ConfigureRequest, Filter, FindRequest, InsertRequest, Verb
 from mainspring.twin import Steps, ask
-from mainspring.webhooks.telling import witness
+from mainspring.webhooks.telling import OWN_TASKS, WITNESS, witness
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -62,19 +62,30 @@ def _alter(verb: Verb, where: Filter, value: int | None, reason: str | None) -> 
 def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
     """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
     reason = _reason(why)
-    if app.webhooks.telling.tells_of_any_cancelling:
-        steps = _cancel_watched(app, where, reason)
-    else:
-        steps = _alter(Verb.CANCEL, where, None, reason)
+    tells = yield from _who_tells(app)
+    steps = _alter(Verb.CANCEL, where, None, reason) if tells is None else _cancel_watched(tells, where, reason)
     return (yield from _audited(Verb.CANCEL, where, None, reason, steps))
 
 
-def _cancel_watched(app: Mainspring, where: Filter, reason: str) -> Steps[int]:
+def _who_tells(app: Mainspring) -> Steps[Callable[[str, str], bool] | None]:
+    """Of which tasks and queues somebody may want to hear when a job is cancelled; None: of none."""
+    telling = app.webhooks.telling
+    if telling.tells_of_any_cancelling:
+        return telling.tells_of_cancelling
+    if not app.tasks:
+        # The store alone is known here, and not its code; the workers that have webhooks say so.
+        workers = (yield from ask(ConfigureRequest(read=frozenset({"workers"})))).workers
+        if any(WITNESS in worker.tasks for worker in workers):
+            return lambda task, _: task not in OWN_TASKS
+    return None
+
+
+def _cancel_watched(tells: Callable[[str, str], bool], where: Filter, reason: str) -> Steps[int]:
     states = LIVE.intersection(where.states or LIVE)
     count, cursor = 0, None
     while states:
         page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
-        yield from _watch_ends(app, page.jobs)
+        yield from _watch_ends(tells, page.jobs)
         if page.jobs:
             ids = tuple(job.id for job in page.jobs)
             count += yield from _alter(Verb.CANCEL, replace(where, ids=ids), None, reason)
@@ -83,9 +94,9 @@ def _cancel_watched(app: Mainspring, where: Filter, reason: str) -> Steps[int]:
     return count
 
 
-def _watch_ends(app: Mainspring, jobs: Sequence[JobRecord]) -> Steps[None]:
+def _watch_ends(tells: Callable[[str, str], bool], jobs: Sequence[JobRecord]) -> Steps[None]:
     """Let a witness wait for each of these jobs before anybody cancels it: whatever dies then, it will tell."""
-    wanted = [job for job in jobs if app.webhooks.telling.tells_of_cancelling(job.task, job.queue)]
+    wanted = [job for job in jobs if tells(job.task, job.queue)]
     # One that runs ends with its present lease if its run is cancelled, which its worker tells itself.
     leases = {job.id: job.lease - (job.state is State.RUNNING) for job in wanted}
     there = yield from _insert_witnesses({id: witness(id, lease) for id, lease in leases.items()})

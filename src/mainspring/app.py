@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ov
 from mainspring.admin import Audit, Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
+from mainspring.audit import IDS_KEPT, actor, audited
+from mainspring.draft import fresh
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
 from mainspring.events import EVENT_NAMES, EventName, Observer
 from mainspring.job import Job
 from mainspring.keyring import VARIABLE, Keyring
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
+from mainspring.model.job import NewJob
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.limits import (
     KEEP,
@@ -40,7 +43,7 @@ from mainspring.model.options import (
     check_tags,
 )
 from mainspring.model.partitions import PartitionBy, Partitioning
-from mainspring.model.secrets import HIDDEN, redacted
+from mainspring.model.secrets import HIDDEN, digested, redacted
 from mainspring.model.sizes import to_bytes
 from mainspring.model.text import quote
 from mainspring.model.tracing import Tracing
@@ -297,7 +300,15 @@ class Mainspring:
         before its own are in the transaction still.) Raises `UnusableTransaction`.
         """
         new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
-        jobs: list[Job[R]] = []
+        stored = self._insert_many(new, tx)
+        if actor() is None:
+            return (yield from stored)
+        tasks = ", ".join(dict.fromkeys(job.task for job in new))
+        detail = {"jobs": len(new), "ids": [job.id for job in new[:IDS_KEPT]]}
+        return (yield from audited("jobs.enqueue", tasks, detail, stored, fresh, tx))
+
+    def _insert_many(self, new: list[NewJob], tx: object | Keep) -> Steps[list[Job[Any]]]:
+        jobs: list[Job[Any]] = []
         for piece in in_portions(new, self.store.insert_limit, lambda job: portions(job.args)):
             jobs += yield from insert(self, piece, tx=tx)
         return jobs
@@ -453,11 +464,13 @@ class Mainspring:
         partitioning = self._partitionings.get(queue)
         if partitioning is None:
             return ""
-        args, encrypted = task.args_of(text), task.codec.encrypted
-        if not encrypted:
-            return partitioning.partition_of(task.name, args)
-        partition = partitioning.partition_of(task.name, redacted(args, encrypted))
-        if HIDDEN in partition:
+        args, codec = task.args_of(text), task.codec
+        told = redacted(args, codec.encrypted)
+        if not callable(partitioning.by):
+            # Its name is shown, so it is no secret's value.
+            told = digested(told, [path for path in codec.secrets if path not in codec.encrypted])
+        partition = partitioning.partition_of(task.name, told)
+        if codec.encrypted and HIDDEN in partition:
             raise InvalidOption(
                 f"queue {queue!r} is partitioned by something that is encrypted in task {task.name!r}, and names of "
                 "partitions are stored and shown as they are; tell them by another argument, or say "

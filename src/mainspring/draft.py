@@ -76,6 +76,11 @@ def _insert(
     return (yield from handles(app, new, replies[: len(new)], tx))
 
 
+def fresh(jobs: Sequence[Job[Any]]) -> int:
+    """How many of them were stored, and not there already."""
+    return sum(not job.existed for job in jobs)
+
+
 def handles(
     app: Mainspring, new: Sequence[NewJob], replies: Sequence[Inserted], tx: object | Keep = KEEP
 ) -> Steps[list[Job[Any]]]:

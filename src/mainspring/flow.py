@@ -14,9 +14,10 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from mainspring.altering import cancel
+from mainspring.audit import audited
 from mainspring.clock import new_id
 from mainspring.counting import counted
-from mainspring.draft import JobDraft, insert
+from mainspring.draft import JobDraft, fresh, insert
 from mainspring.errors import FlowNotFound, InvalidFlow, JobNotFound, ResultTimeout
 from mainspring.job import FIRST_PAUSE, LONGEST_PAUSE, Job
 from mainspring.model.durations import Duration, to_ms
@@ -251,7 +252,9 @@ class Flow(Generic[R_co]):
             for flow in flows
             if (flow._in_doubt or not flow._stored) and any(each._entries for each in flow._all())
         ]
-        jobs = yield from insert(self._app, new, [flow._as_new() for flow in used], tx=tx)
+        detail = {"name": self.name, "jobs": len(new)}
+        stored = insert(self._app, new, [flow._as_new() for flow in used], tx=tx)
+        jobs = yield from audited("flows.enqueue", self.id, detail, stored, fresh, tx)
         for (entry, _), job in zip(entries, jobs, strict=True):
             entry.node._job = job
         in_doubt = tx is not KEEP

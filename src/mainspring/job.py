@@ -20,7 +20,7 @@ from mainspring.model.durations import Duration, to_ms
 from mainspring.model.job import Claim, JobRecord, NewJob
 from mainspring.model.options import JobOptions
 from mainspring.model.outcome import ErrorRecord, Verdict
-from mainspring.model.secrets import Path, redacted
+from mainspring.model.secrets import Path, paths_of, redacted
 from mainspring.model.states import FINAL, State
 from mainspring.model.why import explain
 from mainspring.situation import find_out
@@ -149,8 +149,8 @@ class Job(Generic[R_co]):
     def secrets(self) -> tuple[Path, ...]:
         """Where secrets are among its arguments: as the job was stored with, and as its task says now."""
         options, task = self._options, self._app.tasks.get(self.task)
-        paths = dict.fromkeys((*options.secrets, *(task.codec.secrets if task is not None else ())))
-        return tuple(("items", "*", *path) for path in paths) if options.each else tuple(paths)
+        known = task.codec.secrets if task is not None else ()
+        return paths_of(options.secrets, known, each=options.each)
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mainspring import AuditView, InvalidOption, Mainspring, QueueFull, ScheduleNotFound, ValidationError, acting
+from mainspring import AuditView, InvalidOption, Mainspring, QueueFull, ScheduleNotFound, ValidationError, acting, group
 from mainspring.store.base import Request
 from mainspring.task import SyncTask
 
@@ -173,3 +173,22 @@ def test_what_was_said_is_kept_only_in_part_where_it_is_long(app: Mainspring, ad
     assert entry.target == "5,000 jobs"
     assert len(entry.detail["ids"]) == 100
     assert entry.detail["reason"] == "(9,013 characters)"
+
+
+def test_many_jobs_flows_and_tries_of_webhooks(app: Mainspring, add: Add) -> None:
+    app.webhook("https://example.com/x", on="dead", secret="long enough to sign with", name="hook")
+    with acting("ada"):
+        app.enqueue_many([add.using(id="a").job(1), add.using(id="b").job(2)])
+        assert newest(app).detail == {"jobs": 2, "ids": ["a", "b"]}
+        app.enqueue_many([add.using(id="b").job(2), add.using(id="c").job(3)])
+        flow = group(add.job(4), add.job(5)).enqueue()
+        ping = app.webhooks.test("hook")
+        assert newest(app).detail == {"job": ping.id}
+    app.enqueue_many([add.job(6)])
+    group(add.job(7)).enqueue()
+    assert told(app) == [
+        ("jobs.enqueue", "add", 2),
+        ("jobs.enqueue", "add", 1),
+        ("flows.enqueue", flow.id, 2),
+        ("webhooks.test", "hook", 1),
+    ]

@@ -12,6 +12,7 @@ import pytest
 from mainspring import DuplicateJob, InvalidOption, Mainspring, Secret, Unique, ValidationError, acting
 from mainspring.model.codec import ArgumentsCodec
 from mainspring.model.secrets import redacted, restored
+from mainspring.testing import drain
 
 from .conftest import Hands
 
@@ -117,6 +118,27 @@ def test_errors_about_arguments_do_not_say_it(app: Mainspring) -> None:
     with pytest.raises(ValidationError) as caught:
         app.tasks["login"].codec.decode('{"user":"ada","password":"hunter2","token":"hunter3","x":"hunter4"}')
     assert "hunter" not in str(caught.value)
+
+
+def test_a_default_that_is_secret_is_shown_nowhere(app: Mainspring) -> None:
+    class Login(pydantic.BaseModel):
+        password: Secret[str] = "hunter3"
+        default: str = "hunter no more"
+
+    @app.task(retry=1)
+    def login(user: str, as_: Login, token: Secret[str] | None = "hunter2") -> None:
+        raise ValueError(f"{user} {token}")
+
+    login.__wrapped__.__annotations__ = {"user": str, "as_": Login, "token": Secret[str] | None}  # type: ignore[attr-defined]
+    schema = json.dumps(login.codec.json_schema())
+    assert ("hunter2" in schema, "hunter3" in schema, "hunter no more" in schema) == (False, False, True)
+    with pytest.raises(ValidationError) as caught:
+        login.enqueue(7, Login())  # type: ignore[arg-type]
+    assert "token" in str(caught.value)
+    assert "hunter" not in str(caught.value)
+    job = login.enqueue("ada", Login())
+    drain(app)
+    assert job.refresh().error.message == "ada [secret]"  # type: ignore[union-attr]
 
 
 def test_the_names_of_keys_do_not_have_it(app: Mainspring) -> None:

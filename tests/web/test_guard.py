@@ -266,3 +266,34 @@ async def test_each_page_has_a_nonce_of_its_own_that_its_policy_names(local: Fas
     assert len(nonces) == 3
     assert min(map(len, nonces)) >= 22
     assert all(f"'nonce-{each.json()['nonce']}'" in each.headers["content-security-policy"] for each in answers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Server": "shop.example"},
+        {"CF-Connecting-IP": "127.0.0.1"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://shop.example"},
+        {"Sec-Fetch-Site": "same-origin", "Referer": "https://shop.example/jobs"},
+        {"Sec-Fetch-Site": "same-origin", "Referer": "https://[::1"},
+    ],
+    ids=str,
+)
+async def test_without_authentication_a_proxy_is_told_by_what_it_adds_or_the_browser_says(
+    local: FastAPI, headers: dict[str, str]
+) -> None:
+    """It may put this machine's own name into Host."""
+    async with asking(local, headers=headers) as client:
+        assert (await client.get("/probe")).status_code == 403
+        assert (await client.post("/probe")).status_code == 403
+
+
+async def test_without_authentication_what_nginx_passes_on_by_default_is_not_answered(local: FastAPI) -> None:
+    async def through_nginx(scope: Any, receive: Any, send: Any) -> None:
+        await local({**scope, "http_version": "1.0"}, receive, send)
+
+    async with asking(through_nginx) as client:
+        answer = await client.get("/probe")
+    assert answer.status_code == 403
+    assert "proxy" in answer.json()["detail"]

@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from starlette.routing import WebSocketRoute
 
-from mainspring import Mainspring
-from mainspring.web import Passwords, create_app
+from mainspring import Mainspring, group
+from mainspring.web import Identity, Passwords, Role, create_app
 from mainspring.web.files import FOLDER
 from mainspring.web.guard import ONES_OWN, PUBLIC, SAFE_METHODS, SIGN_IN, TICKETED
 
@@ -102,6 +102,72 @@ async def test_a_guest_of_another_site_has_nothing_but_his_ticket(jobs: Mainspri
         answer = await other.get("/api/v1/jobs/x/events")
         assert answer.status_code == 403
         assert "access-control-allow-origin" not in answer.headers
+
+
+# --- who may do what, and what the audit log has of it ---------------------------------------------------------------
+
+WHERE = {"where": {"task": "x"}}
+TIMING = {"task": "x", "every": "1h"}
+DEEDS: dict[tuple[str, str], tuple[Role, str, Any]] = {
+    ("POST", "/jobs/cancel"): (Role.OPERATOR, "jobs.cancel", WHERE),
+    ("POST", "/jobs/retry"): (Role.OPERATOR, "jobs.retry", {"where": {"task": "x", "state": ["cancelled"]}}),
+    ("POST", "/jobs/reschedule"): (Role.OPERATOR, "jobs.reschedule", {**WHERE, "delay": "1h"}),
+    ("POST", "/jobs/reprioritise"): (Role.OPERATOR, "jobs.reprioritise", {**WHERE, "priority": 1}),
+    ("POST", "/jobs/delete"): (Role.ADMIN, "jobs.delete", {"where": {"task": "x", "state": ["scheduled"]}}),
+    ("POST", "/tasks/{name}/jobs"): (Role.OPERATOR, "jobs.enqueue", {}),
+    ("POST", "/jobs/{id}/rerun"): (Role.OPERATOR, "jobs.rerun", {}),
+    ("POST", "/jobs/{id}/reschedule"): (Role.OPERATOR, "jobs.reschedule", {"delay": "1h"}),
+    ("POST", "/jobs/{id}/reprioritise"): (Role.OPERATOR, "jobs.reprioritise", {"priority": 1}),
+    ("POST", "/jobs/{id}/events"): (Role.OPERATOR, "jobs.cancel", {"event": "cancel"}),
+    ("POST", "/jobs/{id}/retry"): (Role.OPERATOR, "jobs.retry", None),
+    ("POST", "/jobs/{id}/cancel"): (Role.OPERATOR, "jobs.cancel", None),
+    ("DELETE", "/jobs/{id}"): (Role.ADMIN, "jobs.delete", None),
+    ("POST", "/flows/{id}/cancel"): (Role.OPERATOR, "jobs.cancel", None),
+    ("POST", "/queues/{name}/pause"): (Role.OPERATOR, "queues.pause", None),
+    ("POST", "/queues/{name}/resume"): (Role.OPERATOR, "queues.resume", None),
+    ("POST", "/queues/{name}/partitions/{partition}/pause"): (Role.OPERATOR, "queues.pause", None),
+    ("POST", "/queues/{name}/partitions/{partition}/resume"): (Role.OPERATOR, "queues.resume", None),
+    ("PATCH", "/queues/{name}/limits"): (Role.ADMIN, "queues.set_limits", {"concurrency": 3}),
+    ("PATCH", "/queues/{name}/partition-limits"): (Role.ADMIN, "queues.set_limits", {"concurrency": 3}),
+    ("PATCH", "/queues/{name}/partitions/{partition}/limits"): (Role.ADMIN, "queues.set_limits", {"concurrency": 3}),
+    ("PATCH", "/tasks/{name}/limits"): (Role.ADMIN, "queues.set_task_limits", {"concurrency": 3}),
+    ("PUT", "/schedules/{name}"): (Role.ADMIN, "schedules.put", TIMING),
+    ("POST", "/schedules/{name}/pause"): (Role.OPERATOR, "schedules.pause", None),
+    ("POST", "/schedules/{name}/resume"): (Role.OPERATOR, "schedules.resume", None),
+    ("POST", "/schedules/{name}/run"): (Role.OPERATOR, "schedules.run_now", None),
+    ("DELETE", "/schedules/{name}"): (Role.ADMIN, "schedules.remove", None),
+    ("POST", "/webhooks/{name}/test"): (Role.OPERATOR, "webhooks.test", None),
+    ("POST", "/workers/{id}/quiet"): (Role.OPERATOR, "workers.quiet", None),
+    ("POST", "/workers/{id}/stop"): (Role.OPERATOR, "workers.stop", None),
+}
+"""In an order in which each finds what it is done to."""
+
+
+async def test_each_deed_takes_its_role_and_leaves_one_entry_of_whoever_did_it(jobs: Mainspring) -> None:
+    who = [Identity("nobody", Role.VIEWER)]
+    web = create_app(jobs, auth=lambda _: who[0])
+    jobs.webhook("https://example.com/x", on="dead", secret="long enough to sign with", name="x")
+    flow = group(jobs.tasks["x"].job()).enqueue()
+    place, schema = "/api/v1", web.openapi()["paths"]
+    there = {(how.upper(), path.removeprefix(place)) for path in schema for how in schema[path] if how != "get"}
+    assert there == set(DEEDS)
+    async with asking(web) as client:
+        for (method, path), (role, action, body) in DEEDS.items():
+            id = flow.id if "flows" in path else jobs.tasks["x"].using(delay="1h").enqueue().id
+            url = place + path.replace("{id}", id).replace("{name}", "x").replace("{partition}", "p")
+            for less in Role:
+                who[0] = Identity(f"{less.name} of {path}", less)
+                before = jobs.audit.list(limit=1000)
+                if less < role:
+                    refused = await client.request(method, url, json=body)
+                    assert (refused.status_code, refused.json()["title"]) == (403, "Not allowed"), (method, path)
+                    assert len(jobs.audit.list(limit=1000)) == len(before), (method, path, less)
+            answer = await client.request(method, url, json=body)
+            assert answer.status_code < 300 or "workers" in path, (method, path, answer.text)
+            entry, *rest = jobs.audit.list(limit=1000)
+            assert [each.id for each in rest] == [each.id for each in before], (method, path)
+            assert (entry.actor, entry.action) == (who[0].name, action)
+            assert entry.count is not None or "workers" in path
 
 
 # --- mounted ---------------------------------------------------------------------------------------------------------

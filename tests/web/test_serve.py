@@ -1,4 +1,4 @@
-"""The server that the web has of its own ends when it is told to, whatever is open."""
+"""The server that the web has of its own: it ends when it is told to, whatever is open, and nobody can hold it up."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from socket import create_connection
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
 PROGRAM = """
-import asyncio, logging
+import asyncio, logging, sys
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.websockets import WebSocket
 from mainspring import Mainspring
-from mainspring.web import create_app
+from mainspring.web import create_app, serve as server
 from mainspring.web.serve import address_of, listen, serve
 
 logging.basicConfig()
+server.REQUEST_SECONDS = float(sys.argv[1])
 web = create_app(Mainspring("sqlite://"))
 
 @web.get("/endless")
@@ -30,6 +35,10 @@ async def endless():
             yield b"more"
             await asyncio.sleep(0.05)
     return StreamingResponse(pieces())
+
+@web.post("/body")
+async def body(request: Request):
+    return len(await request.body())
 
 @web.websocket("/socket")
 async def open_for_ever(websocket: WebSocket):
@@ -45,25 +54,50 @@ print("the program goes on")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_open_streams_and_sockets_do_not_hold_up_its_end(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, text=True, **streams) as process:  # type: ignore[call-overload]
-        url = process.stdout.readline().strip()
+@contextmanager
+def serving(folder: Path, request_seconds: float = 60) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    (folder / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "program.py", str(request_seconds)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
-            with (
-                httpx.stream("GET", f"{url}/endless") as stream,
-                connect(f"{url.replace('http', 'ws')}/socket") as socket,
-            ):
-                assert socket.recv() == "hello"
-                assert next(stream.iter_bytes())
-                process.send_signal(number)
-                before = time.monotonic()
-                out, err = process.communicate(timeout=20)
-                assert time.monotonic() - before < 8
+            yield process, process.stdout.readline().strip()
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_open_streams_and_sockets_do_not_hold_up_its_end(tmp_path: Path, number: signal.Signals) -> None:
+    with (
+        serving(tmp_path) as (process, url),
+        httpx.stream("GET", f"{url}/endless") as stream,
+        connect(f"{url.replace('http', 'ws')}/socket") as socket,
+    ):
+        assert socket.recv() == "hello"
+        assert next(stream.iter_bytes())
+        process.send_signal(number)
+        before = time.monotonic()
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - before < 8
     assert process.returncode == 0
     assert out == "the program goes on\n"
     assert "Traceback" not in err
+
+
+def test_whoever_sends_his_request_too_slowly_is_hung_up_on_and_nobody_else(tmp_path: Path) -> None:
+    with serving(tmp_path, request_seconds=0.5) as (_, url), ExitStack() as stack:
+        place = ("localhost", int(url.rpartition(":")[2]))
+        stream = stack.enter_context(httpx.stream("GET", f"{url}/endless"))
+        socket = stack.enter_context(connect(f"{url.replace('http', 'ws')}/socket"))
+        assert socket.recv() == "hello"
+        head = b"POST /body HTTP/1.1\r\nHost: localhost\r\n"
+        slow = []
+        for begun in (b"", head[:20], head, head + b"Content-Length: 9\r\n\r\nabc"):
+            slow.append(stack.enter_context(create_connection(place, timeout=20)))
+            slow[-1].sendall(begun)
+        assert httpx.post(f"{url}/body", content=b"abc").text == "3"
+        for each in slow:
+            with suppress(ConnectionResetError):
+                assert each.recv(100) == b""
+        assert next(stream.iter_bytes())
+        socket.ping().wait(20)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -151,6 +152,31 @@ async def test_scripts_and_other_sites_do_not_get_the_cookie(site: FastAPI, at: 
         assert (gone["max-age"], bool(gone["secure"])) == ("0", secure)
 
 
+@pytest.mark.parametrize(
+    ("at", "base", "prefix"),
+    [
+        ("https://localhost", "", "__Host-m"),
+        ("https://localhost", "/jobs", "__Secure-m"),
+        ("http://localhost", "", "m"),
+    ],
+)
+async def test_on_https_a_site_beside_this_one_cannot_plant_a_cookie(
+    jobs: Mainspring, at: str, base: str, prefix: str
+) -> None:
+    """Browsers take such names with `Secure` alone, and `__Host-` without a domain and for all paths only."""
+    outer = FastAPI()
+    outer.mount(base, probed(create_app(jobs, auth=Passwords(USERS))))
+    async with asking(outer, at=at) as client:
+        answer = await client.post(f"{base}/login", data={"name": "ann", "password": "ann's own"})
+        cookie = cookie_of(answer)
+        assert cookie.key.startswith(prefix)
+        assert (cookie["path"], bool(cookie["secure"])) == (base or "/", at.startswith("https"))
+        assert (await client.get(f"{base}/probe")).json()["name"] == "ann"
+        planted = {"Cookie": f"{cookie.key.removeprefix('__Host-').removeprefix('__Secure-')}={cookie.value}"}
+    async with asking(outer, at=at, headers=planted) as other:
+        assert (await other.get(f"{base}/probe")).status_code == (200 if prefix == "m" else 401)
+
+
 async def test_each_sign_in_has_a_session_of_its_own_and_ends_the_one_that_was_there(site: FastAPI) -> None:
     """Session fixation: whatever cookie somebody has been given beforehand is worth nothing afterwards."""
     async with asking(site) as attacker, asking(site) as client:
@@ -270,6 +296,24 @@ async def test_a_name_that_is_guessed_at_from_everywhere_waits_but_not_for_long(
         assert (await sign_in(client, "ann", "ann's own")).status_code == 303
 
 
+async def test_where_somebody_has_signed_in_before_he_is_not_kept_out_by_guesses_from_elsewhere(
+    jobs: Mainspring,
+) -> None:
+    hand = Hand()
+    by_name = Throttle(free=3, longest=15, clock=hand)
+    site = probed(create_app(jobs, auth=Passwords(USERS, by_name=by_name)))
+    async with asking(site, client="198.51.100.1") as client:
+        assert (await sign_in(client, "ann", "ann's own")).status_code == 303
+        for number in range(8):
+            async with asking(site, client=f"192.0.2.{number}") as guesser:
+                await sign_in(guesser, "ann", "wrong")
+        async with asking(site, client="192.0.2.99") as guesser:
+            assert (await sign_in(guesser, "ann", "ann's own")).status_code == 429
+        assert (await sign_in(client, "ann", "ann's own")).status_code == 303
+        # Nor does he get at others from there, or at his own without end.
+        assert [(await sign_in(client, "ann", "wrong")).status_code for _ in range(7)][-1] == 429
+
+
 async def test_names_that_are_not_there_wait_as_those_that_are(jobs: Mainspring) -> None:
     """Else the waiting would tell who is there."""
     hand = Hand()
@@ -352,14 +396,25 @@ async def test_a_name_that_is_not_there_takes_as_long_as_one_that_is(jobs: Mains
 @pytest.mark.parametrize(
     "line",
     ["ann", "ann:admin", "ann:admin:", "ann::x", ":admin:x", f"ann:root:{ANN}", "ann:admin:plain text",
-     f"ann:admin:{ANN[:-9]}!", f"a\x00n:admin:{ANN}", f"{'a' * 101}:admin:{ANN}", "ann:admin:sha256:" + "0" * 64],
-    ids=range(11),
+     f"ann:admin:{ANN[:-9]}!", f"a\x00n:admin:{ANN}", f"a  b:admin:{ANN}",
+     f"{'a' * 101}:admin:{ANN}", "ann:admin:sha256:" + "0" * 64],
+    ids=range(12),
 )  # fmt: skip
 def test_a_line_that_is_none_is_named_and_its_secret_is_not(line: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         Passwords([f"bob:viewer:{BOB}", line])
     assert "plain text" not in str(refused.value)
     assert "$argon2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("mode", "said"), [(0o600, False), (0o664, False), (0o666, True)])
+def test_a_file_that_anybody_can_write_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, said: bool
+) -> None:
+    (tmp_path / "users.txt").write_text(f"bob:viewer:{BOB}")
+    (tmp_path / "users.txt").chmod(mode)
+    Passwords.from_file(tmp_path / "users.txt")
+    assert ("can be written by anybody" in caplog.text) is said
 
 
 def test_nobody_is_there_twice(jobs: Mainspring) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from mainspring import Mainspring
 from mainspring.errors import ConfigurationError, InvalidOption
-from mainspring.web import Passwords, ProxyUser, Role, Tokens, create_app, make_token
+from mainspring.web import Identity, Passwords, ProxyUser, Role, Tokens, create_app, make_token
 from mainspring.web.auth import tokens as tokens_module
 from mainspring.web.auth.throttle import Throttle
 
@@ -211,6 +212,16 @@ async def test_the_address_of_a_client_is_believed_of_proxies_alone(
     assert answer["scheme"] == ("https" if client == PROXY else "http")
 
 
+async def test_a_proxy_that_was_forgotten_is_said_once(jobs: Mainspring, caplog: pytest.LogCaptureFixture) -> None:
+    """All that come by it would wait for whoever of them guesses."""
+    web = site(jobs, lambda _: "viewer")
+    for client, headers in (("10.1.0.1", {"X-Forwarded-For": "203.0.113.9"}), ("192.0.3.1", {"X-Forwarded-For": "x"})):
+        async with asking(web, client=client, headers=headers) as asked:
+            for _ in range(3):
+                assert (await asked.get("/probe")).status_code == 200
+    assert [record.getMessage()[:8] for record in caplog.records if "--proxy" in record.getMessage()] == ["10.1.0.1"]
+
+
 async def test_guessing_by_way_of_a_proxy_makes_the_guesser_wait_and_nobody_else(jobs: Mainspring) -> None:
     web = site(jobs, Tokens(LINES, throttle=Throttle(free=1, longest=60)), proxies=[PROXY])
     async with asking(web, client=PROXY) as client:
@@ -246,6 +257,43 @@ async def test_what_the_application_gives_must_be_a_role(jobs: Mainspring, caplo
         assert answer.status_code == 500
         assert "viewer, operator" in caplog.text
         caplog.clear()
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        (Role.OPERATOR, ("operator", "operator")),
+        (Identity("ann\nadmin@host did it\x1b", Role.VIEWER), ("ann admin@host did it\ufffd", "viewer")),
+        (Identity("a" * 5_000, Role.VIEWER), ("a" * 100, "viewer")),
+    ],
+    ids=["role", "lines", "long"],
+)
+async def test_what_the_application_gives_is_fit_for_the_log(jobs: Mainspring, given: Any, seen: Any) -> None:
+    async with asking(site(jobs, lambda _: given)) as client:
+        answer = (await client.get("/probe")).json()
+    assert (answer["name"], answer["role"]) == seen
+
+
+@pytest.mark.parametrize(("name", "role"), [("", Role.ADMIN), (" \n", Role.ADMIN), (7, Role.ADMIN), ("ann", "admin")])
+def test_an_identity_has_a_name_and_a_role(name: Any, role: Any) -> None:
+    with pytest.raises(InvalidOption):
+        Identity(name, role)
+
+
+@pytest.mark.parametrize("given", [Role.GUEST, Identity("ann", Role.GUEST)])
+async def test_whoever_is_but_a_guest_is_a_stranger(jobs: Mainspring, given: Any) -> None:
+    """Also at a route that forgets to ask about roles."""
+    async with asking(site(jobs, lambda _: given)) as client:
+        assert (await client.get("/probe")).status_code == 403
+
+
+async def test_the_application_may_answer_for_itself(jobs: Mainspring) -> None:
+    async def check(connection: HTTPConnection) -> str:
+        raise HTTPException(307, headers={"Location": "/shop/login"})
+
+    async with asking(site(jobs, check)) as client:
+        answer = await client.get("/probe")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/shop/login")
 
 
 async def test_a_check_that_fails_lets_nobody_in_and_tells_nothing(

@@ -55,6 +55,19 @@ def segfault() -> None:
 def leave(status: int) -> None:
     os._exit(status)
 
+@task
+def charge(ctx: Context, how: str, card: Secret[str]) -> int:
+    ctx.progress(10, f"charging {{card}}")
+    ctx.log(f"the card is {{card!r}}")
+    match how:
+        case "raise":
+            raise ValueError(f"bad card {{card}}")
+        case "bury":
+            raise Bury(f"no card {{card}}")
+        case "later":
+            raise RetryAfter(60) from ValueError(f"not now {{card}}")
+    return card
+
 @app.task(executor="process", memory="150MB", retry=1)
 def hog(chunks: int, chunk: int) -> int:
     held = []

@@ -239,19 +239,29 @@ def test_a_name_is_looked_up_once_and_led_elsewhere_in_vain(
     assert not receiver.received
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    Resolver(monkeypatch, here=[["127.0.0.1"], ["192.0.2.1"]])
+    Resolver(monkeypatch, here=[["127.0.0.2"], ["192.0.2.1"]])
 
     def check(address: str) -> None:
         checked.append(address)
 
     monkeypatch.setattr(posting, "why_refused", check)
-    answer = post(f"http://here.test:{receiver.port}/hook", allow_private=False)
-    assert checked == [answer.address] == ["127.0.0.1"]
+    with receiving(Receiver(), host="127.0.0.2") as receiver:
+        answer = post(f"http://here.test:{receiver.port}/hook", allow_private=False)
+    assert checked == [answer.address] == ["127.0.0.2"]
     assert receiver.received[0].headers["Host"] == f"here.test:{receiver.port}"
+
+
+def test_this_very_machine_is_refused_under_its_public_address_too(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall before it lets nobody in to what its own programs reach."""
+    monkeypatch.setattr(posting, "why_refused", lambda address: None)
+    with pytest.raises(Forbidden, match="very machine"):
+        post(f"http://127.0.0.1:{receiver.port}/", allow_private=False)
+    assert not receiver.received
+    assert post(f"http://127.0.0.1:{receiver.port}/", allow_private=True).status == 200
 
 
 def test_the_next_address_is_tried_when_one_is_dead(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

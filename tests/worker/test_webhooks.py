@@ -110,6 +110,25 @@ async def test_each_end_of_a_run_is_told(app: Mainspring, receiver: Receiver) ->
     assert told["cancel"][0]["event"] == "cancelled"
 
 
+async def test_a_cancel_by_somebody_who_knows_the_store_alone_is_told(app: Mainspring, receiver: Receiver) -> None:
+    tell(app, receiver, "cancelled", task="work")
+
+    @app.task
+    async def work() -> None: ...
+
+    @app.task
+    async def other() -> None: ...
+
+    async with working(app), Mainspring(app.url) as stranger:
+        jobs = [await task.using(delay="1h").aenqueue() for task in (work, other)]
+        assert await stranger.jobs.acancel(state="scheduled", reason="no need") == 2
+        await until(lambda: receiver.received)
+        await until(lambda: app.jobs.count(queue="webhooks", state=["queued", "running", "blocked"]) == 0)
+    (event,) = (each.event for each in receiver.received)
+    assert (event["event"], event["job"]["id"]) == ("cancelled", jobs[0].id)
+    assert event["job"]["reason"] == "cancelled: no need"
+
+
 async def test_only_what_it_is_for_is_told(app: Mainspring, receiver: Receiver) -> None:
     @app.task
     async def work() -> None: ...

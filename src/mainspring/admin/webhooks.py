@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mainspring.admin.door import Door
+from mainspring.audit import audited
 from mainspring.clock import new_id, now_ms
 from mainspring.draft import insert
 from mainspring.errors import InvalidOption, WebhookNotFound
@@ -93,9 +94,9 @@ class Webhooks(Door):
         if webhook is None:
             known = ", ".join(map(quote, sorted(self._declared))) or "none"
             raise WebhookNotFound(f"no webhook is named {quote(name)}; there are: {known}")
-        seen = Occurrence(new_id(), "ping", now_ms())
-        jobs = yield from insert(self._app, self.telling.deliveries(seen, [webhook]))
-        return jobs[0]
+        (delivery,) = self.telling.deliveries(Occurrence(new_id(), "ping", now_ms()), [webhook])
+        (job,) = yield from audited("webhooks.test", name, {"job": delivery.id}, insert(self._app, [delivery]))
+        return job
 
     test, atest = twins(_test)
 

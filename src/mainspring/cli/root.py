@@ -151,12 +151,20 @@ def root(
 
 def _operator() -> str:
     """Who sits before the command line, as the audit log has him: `user@host`."""
+    return clean(f"{_user()}@{socket.gethostname()}".strip())[:200]
+
+
+def _user() -> str:
+    """As the system knows him: what the environment says ($LOGNAME, $USER) anybody may write there."""
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):
+        import pwd
+    except ImportError:
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         # A container may run under a number that has no name.
-        user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
-    return clean(f"{user}@{socket.gethostname()}".strip())[:200]
+        return str(os.getuid())
 
 
 for _name, _part in PARTS.items():

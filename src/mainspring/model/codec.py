@@ -31,7 +31,16 @@ from mainspring.errors import (
     ValidationError,
 )
 from mainspring.model.holes import ONLY_IN_FLOWS, Gap, holds_any, take_out
-from mainspring.model.secrets import ENCRYPTED, HIDDEN, Path, encrypts, may_be_within, mentions, paths_in
+from mainspring.model.secrets import (
+    ENCRYPTED,
+    HIDDEN,
+    Path,
+    encrypts,
+    may_be_within,
+    mentions,
+    paths_in,
+    without_defaults,
+)
 from mainspring.model.text import clean, cut, quote
 
 __all__ = [
@@ -220,7 +229,8 @@ class ArgumentsCodec:
 
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema of the stored object."""
-        return self._form.json_schema()
+        schema = self._form.json_schema()
+        return without_defaults(schema) if self.secrets else schema
 
     def _make_form(self, fields: Mapping[str, Any]) -> _Form:
         make_typed_dict: Any = TypedDict
@@ -276,7 +286,13 @@ class ArgumentsCodec:
         return _refusal(error, f"task {self.task!r} cannot take these arguments", self._usage(), hidden)
 
     def _usage(self) -> str:
-        return f"it takes {cut(str(self._signature), 400)}"
+        signature, secret = self._signature, {path[0] for path in self.secrets}
+        if secret:
+            parameters = signature.parameters.values()
+            signature = signature.replace(
+                parameters=[_hidden(each) if each.name in secret else each for each in parameters]
+            )
+        return f"it takes {cut(str(signature), 400)}"
 
 
 class ResultCodec:
@@ -583,6 +599,17 @@ def _names_type(annotation: Any, wanted: type) -> bool:
     if origin in (Union, types.UnionType):
         return any(_names_type(each, wanted) for each in get_args(annotation))
     return annotation is wanted
+
+
+class _Hidden:
+    """In place of the default of a secret."""
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter if parameter.default is inspect.Parameter.empty else parameter.replace(default=_Hidden())
 
 
 def _field(parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.text import cut
+from mainspring.model.veil import Veil
 
 __all__ = ["MAX_BYTES", "describe", "from_text", "to_text"]
 
@@ -20,15 +21,20 @@ MAX_BYTES = 64 * 1024
 _OUR_MODULES = ("mainspring", "asyncio", "concurrent", "threading", "contextvars")
 
 
-def describe(exception: BaseException) -> ErrorRecord:
+def describe(exception: BaseException, veil: Veil | None = None) -> ErrorRecord:
     """The exception as text: type name, message, traceback; clean and short enough for any store. Never raises.
 
-    Frames of Mainspring (and of the event loop and threads under it) that led to the task are left out.
+    Frames of Mainspring (and of the event loop and threads under it) that led to the task are left out. `veil` hides
+    the job's secrets, also in causes and notes.
     """
+    message, traceback = _message(exception), _traceback(exception)
+    if veil is not None:
+        # Before they are cut: of a secret that was cut in two, nobody would find the half.
+        message, traceback = veil(message), veil(traceback)
     return ErrorRecord(
         type=cut(_type_name(exception), _TYPE_BYTES),
-        message=cut(_message(exception), _MESSAGE_BYTES),
-        traceback=cut(_traceback(exception), _TRACEBACK_BYTES, keep_end=True),
+        message=cut(message, _MESSAGE_BYTES),
+        traceback=cut(traceback, _TRACEBACK_BYTES, keep_end=True),
     )
 
 

@@ -29,8 +29,11 @@ __all__ = [
     "may_be_within",
     "mentions",
     "paths_in",
+    "paths_of",
     "redacted",
     "restored",
+    "values_at",
+    "without_defaults",
 ]
 
 T = TypeVar("T")
@@ -119,6 +122,13 @@ def paths_in(schema: Mapping[str, Any], word: str = WRITE_ONLY) -> tuple[Path, .
     return tuple(dict.fromkeys(path[:1] for path in found))
 
 
+def paths_of(stored: Iterable[Path], known: Iterable[Path], *, each: bool) -> tuple[Path, ...]:
+    """Where a job's secrets are: as it was stored with, and as its task says now. `each`: its arguments are those of
+    several calls, `{"items": [...]}`."""
+    paths = dict.fromkeys((*stored, *known))
+    return tuple(("items", "*", *path) for path in paths) if each else tuple(paths)
+
+
 def _paths(schema: Any, definitions: Mapping[str, Any], open: Path, word: str) -> Iterable[Path]:
     if not isinstance(schema, Mapping):
         return
@@ -157,6 +167,26 @@ def _reaches(part: Any, definitions: Mapping[str, Any], seen: set[str], word: st
     return part.get(word) is True or any(_reaches(each, definitions, seen, word) for each in part.values())
 
 
+def without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema without the defaults of secrets, which are secrets too."""
+    bare: dict[str, Any] = _bare(schema, schema.get("$defs", {}))
+    return bare
+
+
+def _bare(part: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [_bare(each, definitions) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    bare: dict[str, Any] = {}
+    for word, each in part.items():
+        if word in ("properties", "patternProperties", "$defs"):
+            bare[word] = {name: _bare(below, definitions) for name, below in each.items()}
+        elif word != "default" or not _reaches(part, definitions, set(), WRITE_ONLY):
+            bare[word] = _bare(each, definitions)
+    return bare
+
+
 def _members(schema: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield from schema.get("properties", {}).items()
     yield from ((str(number), part) for number, part in enumerate(schema.get("prefixItems", ())))
@@ -176,6 +206,13 @@ def redacted(value: Any, paths: Iterable[Path]) -> Any:
 def digested(value: Any, paths: Iterable[Path]) -> Any:
     """The same with a digest in its place, so that equal secrets are still equal."""
     return changed(value, tuple(paths), lambda value, place: _digest(value))
+
+
+def values_at(value: Any, paths: Iterable[Path]) -> list[Any]:
+    """The JSON values at these paths."""
+    found: list[Any] = []
+    changed(value, tuple(paths), lambda each, place: found.append(each))
+    return found
 
 
 def restored(value: Any, original: Any, paths: Iterable[Path]) -> Any:

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.web.auth.check import Way
 from mainspring.web.auth.proxies import Proxies
-from mainspring.web.identity import GUEST, Identity, Role
+from mainspring.web.identity import GUEST, Identity, Role, log_refusal
 from mainspring.web.origin import Hosts, Origins, comes_from_elsewhere, host_of
-from mainspring.web.problems import Forbidden, Problem, of_problem, refuse
+from mainspring.web.problems import Forbidden, Problem, of_http, of_problem, refuse
 from mainspring.web.where import inner_path
 
 __all__ = ["Guard", "Rules"]
@@ -103,6 +103,10 @@ class Guard:
         except Problem as problem:
             await refuse(connection, of_problem(problem), receive, send)
             return
+        except HTTPException as refusal:
+            # The application that this is mounted in answers for itself, say by the way to its own page for signing in.
+            await refuse(connection, of_http(refusal), receive, send)
+            return
         await self._app(scope, self._bounded(receive), send)
 
     def _origin_with_ticket(self, connection: HTTPConnection) -> str | None:
@@ -146,7 +150,7 @@ class Guard:
     async def _known(self, connection: HTTPConnection, client: str, path: str, is_read: bool) -> Identity:
         for way in self._rules.ways:
             identity = await way.identify(connection, client)
-            if identity is not None:
+            if identity is not None and identity.role > Role.GUEST:
                 break
         else:
             if SIGN_IN.fullmatch(path) or TICKETED.fullmatch(path):
@@ -154,6 +158,7 @@ class Guard:
             raise self._rules.ways[-1].missing(connection)
         changes_ours = not (is_read or ONES_OWN.fullmatch(path) or TICKETED.fullmatch(path))
         if changes_ours and identity.role < Role.OPERATOR:
+            log_refusal(identity, connection.scope)
             raise Forbidden(f"{identity.name} may look, and change nothing.")
         return identity
 

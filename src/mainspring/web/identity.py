@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import IntEnum
 
-from mainspring.errors import InvalidOption
-from mainspring.model.text import quote
+from starlette.types import Scope
 
-__all__ = ["GUEST", "Identity", "Role"]
+from mainspring.errors import InvalidOption
+from mainspring.model.text import clean, quote
+
+__all__ = ["GUEST", "MAX_NAME", "Identity", "Role", "log_refusal"]
+
+logger = logging.getLogger("mainspring.web")
+
+MAX_NAME = 100
 
 
 class Role(IntEnum):
@@ -34,12 +41,25 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Somebody who may."""
+    """Somebody who may. Raises `InvalidOption` for a name or a role that is none."""
 
     name: str
-    """As the audit log shows it."""
+    """As the audit log shows it: on one line, of up to 100 letters."""
     role: Role
+
+    def __post_init__(self) -> None:
+        name = " ".join(clean(self.name).split())[:MAX_NAME].strip() if isinstance(self.name, str) else ""
+        if not name or not isinstance(self.role, Role):
+            raise InvalidOption(f"Identity({quote(self.name)}, {quote(self.role)}): give a name, and a Role")
+        object.__setattr__(self, "name", name)
 
 
 GUEST = Identity("guest", Role.GUEST)
 """Whoever is not known. Only what takes tickets, or is open to all, ever meets him."""
+
+
+def log_refusal(identity: Identity, scope: Scope) -> None:
+    """Somebody who is known has tried what he may not: that is in the log, since nothing is done that the audit log
+    could have."""
+    what, where = scope.get("method", "WebSocket"), repr(scope["path"][:200])
+    logger.warning("%r, who is %s, may not %s %s", identity.name, identity.role.name.lower(), what, where)

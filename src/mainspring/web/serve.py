@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
+from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mainspring.errors import ConfigurationError, MainspringError
 from mainspring.model.text import quote
@@ -24,6 +29,11 @@ GRACE_SECONDS = 2
 BACKLOG = 2048
 MAX_HEAD_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 64 * 1024
+REQUEST_SECONDS = 60.0
+"""How long a request may take to come in, from the first to the last byte of it. Whoever sends nothing, or a byte now
+and then, would hold a connection for ever."""
+MANY_FILES = 65_536
+"""So many connections are enough. Most systems give a program 1,024 files until it asks for more."""
 
 
 class AddressInUse(MainspringError):
@@ -73,10 +83,10 @@ def serve(web: ASGIApp, listening: socket.socket, *, root_path: str = "") -> Non
 
     `root_path` is what a proxy has taken off the path of requests.
     """
+    _allow_many_files()
     config = uvicorn.Config(
         web,
-        # The one that bounds what it keeps of a head that never ends.
-        http="h11",
+        http=_Connection,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE_BYTES,
@@ -91,6 +101,47 @@ def serve(web: ASGIApp, listening: socket.socket, *, root_path: str = "") -> Non
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     _Server(config).run([listening])
+
+
+class _Connection(H11Protocol):
+    """The one of uvicorn's that bounds what it keeps of a head that never ends; and this one the time, too."""
+
+    _slow: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+        self._slow = self.loop.call_later(REQUEST_SECONDS, self._hang_up_on_the_slow)
+
+    def _hang_up_on_the_slow(self) -> None:
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and self.transport.get_protocol() is self:
+            self.transport.abort()
+
+
+def _allow_many_files() -> None:
+    """A connection is an open file."""
+    try:
+        import resource
+    except ImportError:
+        return  # no such limit there
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

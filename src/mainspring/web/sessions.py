@@ -71,10 +71,20 @@ class Sessions:
 
 
 def cookie_name(connection: HTTPConnection) -> str:
-    """Cookies are shared by all ports of a host and all paths below one; so each site has a name of its own for it."""
-    host = host_of(connection.headers)
-    place = f"{host[1] if host else ''}{base_path(connection.scope)}"
-    return f"mainspring_{blake2b(place.encode(), digest_size=4).hexdigest()}"
+    """Cookies are shared by all ports of a host and all paths below one; so each site has a name of its own for it.
+
+    On https it begins so that browsers take it from this very host alone, and not from one beside it or from http.
+    """
+    host, base = host_of(connection.headers), base_path(connection.scope)
+    place = f"{host[1] if host else ''}{base}"
+    name = f"mainspring_{blake2b(place.encode(), digest_size=4).hexdigest()}"
+    if not _is_secure(connection):
+        return name
+    return f"__Secure-{name}" if base else f"__Host-{name}"
+
+
+def _is_secure(connection: HTTPConnection) -> bool:
+    return connection.scope["scheme"] in ("https", "wss")
 
 
 def set_cookie(response: Response, connection: HTTPConnection, value: str) -> None:
@@ -84,7 +94,7 @@ def set_cookie(response: Response, connection: HTTPConnection, value: str) -> No
         value,
         max_age=LASTS_SECONDS,
         path=base_path(connection.scope) or "/",
-        secure=connection.url.scheme == "https",
+        secure=_is_secure(connection),
         httponly=True,
         samesite="lax",
     )
@@ -94,7 +104,7 @@ def forget_cookie(response: Response, connection: HTTPConnection) -> None:
     response.delete_cookie(
         cookie_name(connection),
         path=base_path(connection.scope) or "/",
-        secure=connection.url.scheme == "https",
+        secure=_is_secure(connection),
         httponly=True,
         samesite="lax",
     )

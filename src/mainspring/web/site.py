@@ -9,7 +9,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from mainspring.app import Mainspring
-from mainspring.web.identity import Identity, Role
+from mainspring.web.identity import Identity, Role, log_refusal
 from mainspring.web.problems import Forbidden
 from mainspring.web.sessions import Sessions
 
@@ -50,8 +50,9 @@ def nonce_of(connection: HTTPConnection) -> str:
 def may(role: Role) -> Any:
     """A dependency: refuses whoever has not that role."""
 
-    def check(identity: Annotated[Identity, Depends(identity_of)]) -> Identity:
+    def check(identity: Annotated[Identity, Depends(identity_of)], connection: HTTPConnection) -> Identity:
         if identity.role < role:
+            log_refusal(identity, connection.scope)
             raise Forbidden(f"{identity.name} is {identity.role.name.lower()}; this takes {role.name.lower()}")
         return identity
 

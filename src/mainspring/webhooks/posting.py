@@ -59,7 +59,7 @@ def post(
     began = time.monotonic()
     addresses = _addresses(target, allow_private)
     left = _Clock(time.monotonic() + timeout)
-    connection = _Connection(target, addresses, left)
+    connection = _Connection(target, addresses, left, allow_private)
     response: http.client.HTTPResponse | None = None
     try:
         connection.request("POST", target.path, body, {"Host": target.authority, **headers, "Connection": "close"})
@@ -119,11 +119,12 @@ class _Clock:
 class _Connection(http.client.HTTPConnection):
     """Connects to addresses that were looked up before."""
 
-    def __init__(self, target: Target, addresses: list[tuple[Any, ...]], left: _Clock) -> None:
+    def __init__(self, target: Target, addresses: list[tuple[Any, ...]], left: _Clock, allow_private: bool) -> None:
         super().__init__(target.host, target.port)
         self._target = target
         self._addresses = addresses
         self._left = left
+        self._allow_private = allow_private
         self.peer = ""
 
     def connect(self) -> None:
@@ -147,6 +148,7 @@ class _Connection(http.client.HTTPConnection):
             try:
                 sock.settimeout(self._left() / (len(self._addresses) - tried))
                 sock.connect(address)
+                self._refuse_this_machine(sock)
             except OSError as error:
                 sock.close()
                 failure = error
@@ -154,6 +156,14 @@ class _Connection(http.client.HTTPConnection):
                 self.peer = str(address[0])
                 return sock
         raise failure or OSError("it has no address")
+
+    def _refuse_this_machine(self, sock: socket.socket) -> None:
+        """Also under a public address: a firewall before it lets nobody in to what its own programs reach."""
+        if not self._allow_private and sock.getsockname()[0] == sock.getpeername()[0]:
+            sock.close()
+            raise Forbidden(
+                f"{self._target.host} leads to this very machine; no delivery goes there without allow_private"
+            )
 
 
 def _response_class(left: _Clock) -> type[http.client.HTTPResponse]:

@@ -10,14 +10,16 @@ from mainspring.errors import Bury, Cancel, HandBack, RateLimited, Snooze
 from mainspring.model.holes import fill
 from mainspring.model.job import Claim
 from mainspring.model.options import JobOptions
+from mainspring.model.secrets import paths_of, values_at
 from mainspring.model.text import quote
+from mainspring.model.veil import Veil
 from mainspring.worker.context import Context
 from mainspring.worker.run import Run
 
 if TYPE_CHECKING:
     from mainspring.task import Task
 
-__all__ = ["call_of", "filled", "reason_of"]
+__all__ = ["call_of", "filled", "reason_of", "veil_of"]
 
 
 def filled(claim: Claim, overrides: JobOptions) -> str:
@@ -41,10 +43,19 @@ def call_of(task: Task[..., Any], text: str, run: Run, context: Context, *, each
     return partial(_each_awaited if task.is_async else _each, calls, run)
 
 
-def reason_of(directive: Bury | Cancel | HandBack | Snooze | RateLimited) -> str:
+def veil_of(task: Task[..., Any], text: str, overrides: JobOptions) -> Veil | None:
+    """What hides the secrets of a job with these arguments; None: it has none."""
+    if (known := task.codec.secrets) or overrides.secrets:
+        # What is left out of the arguments has its default, which is no less secret.
+        defaults = values_at(task.defaults, known)
+        return Veil(text, paths_of(overrides.secrets, known, each=overrides.each), defaults)
+    return None
+
+
+def reason_of(directive: Bury | Cancel | HandBack | Snooze | RateLimited, run: Run) -> str:
     """What the task gave as the reason, which may be anything, as text."""
     reason: object = directive.reason
-    return str.__str__(reason) if isinstance(reason, str) else quote(reason)
+    return run.shown(str.__str__(reason) if isinstance(reason, str) else quote(reason))
 
 
 async def _each_awaited(calls: Sequence[Callable[[], Awaitable[Any]]], run: Run) -> list[Any]:

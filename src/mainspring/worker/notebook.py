@@ -141,10 +141,10 @@ class Notebook:
             if page := self._page(run):
                 page.percent = percent
                 if text is not None:
-                    page.text = cut(str(text), PROGRESS_TEXT_BYTES)
+                    page.text = cut(run.shown(str(text)), PROGRESS_TEXT_BYTES)
 
     def log(self, run: Run, text: str) -> None:
-        line = LogLine(self._clock.now(), cut(str(text), LINE_BYTES))
+        line = LogLine(self._clock.now(), cut(run.shown(str(text)), LINE_BYTES))
         with self._lock:
             if page := self._page(run):
                 page.lines.append(line)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from mainspring.model.durations import format_ms
 from mainspring.model.job import Claim, NewJob
 from mainspring.model.options import TASK_GRACE_MS, TaskOptions
+from mainspring.model.veil import Veil
 
 if TYPE_CHECKING:
     from mainspring.worker.output import Output
@@ -74,6 +75,7 @@ class Run:
         "stopping",
         "task",
         "timeout_ms",
+        "veil",
     )
 
     def __init__(self, claim: Claim, abandon: Callable[[Run], object] | None = None) -> None:
@@ -98,12 +100,18 @@ class Run:
         """What it has written in a transaction of its task's: that the job has completed, if that is ever committed."""
         self.timeout_ms: int | None = None
         self.grace_ms = TASK_GRACE_MS
+        self.veil: Veil | None = None
+        """Hides its secrets in what it says. None: it has none."""
         self._abandon = abandon
         self._timer: asyncio.TimerHandle | None = None
         self._asked = 0
         """How often its body was asked to end."""
         self._given_up = False
         """True once nobody waits for its body any more."""
+
+    def shown(self, text: str) -> str:
+        """What it says, as anybody may see it."""
+        return text if self.veil is None else self.veil(text)
 
     def stop(self) -> None:
         """Its worker begins to stop."""

@@ -30,7 +30,7 @@ from mainspring.model.job import Claim
 from mainspring.model.options import TASK_GRACE_MS, JobOptions, TaskOptions
 from mainspring.model.outcome import ErrorRecord, Outcome
 from mainspring.model.tracing import Tracing
-from mainspring.worker.calls import call_of, filled, reason_of
+from mainspring.worker.calls import call_of, filled, reason_of, veil_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.executors import Threads
 from mainspring.worker.processes.ends import Stored, Unfit
@@ -101,7 +101,7 @@ class Runner:
             try:
                 return _outcome_of(error, run)
             except BaseException as fault:  # noqa: BLE001 - an exception that cannot even be looked at
-                return Outcome.failed(failure.describe(fault), fault)
+                return Outcome.failed(failure.describe(fault, run.veil), fault)
 
     async def _perform(self, task: Task[..., Any], run: Run, context: Context) -> Outcome:
         claim = run.claim
@@ -112,6 +112,7 @@ class Runner:
         text = self._arguments(task, claim, overrides)
         if isinstance(text, Outcome):
             return text
+        run.veil = veil_of(task, text, overrides)
         _current.set(context)
         proceed: Callable[[], Awaitable[Any]]
         if options.executor == "process" and self._processes is not None:
@@ -138,7 +139,7 @@ class Runner:
             result = codec.encode_each(value) if overrides.each else codec.encode(value)
         except ValidationError as error:
             # Running it again would repeat its effects and end here again.
-            return Outcome.buried(f"its result cannot be stored: {error}", failure.describe(error))
+            return Outcome.buried(run.shown(f"its result cannot be stored: {error}"), failure.describe(error, run.veil))
         return Outcome.completed(result, run.follow_ups)
 
     def _arguments(self, task: Task[..., Any], claim: Claim, overrides: JobOptions) -> str | Outcome:
@@ -203,29 +204,29 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
         if run.interruption is Interruption.TIMED_OUT:
             timeout = JobTimeout(run.overtime)
             timeout.__cause__ = error
-            return Outcome.failed(failure.describe(timeout), timeout)
+            return Outcome.failed(failure.describe(timeout, run.veil), timeout)
         if run.interruption is not None:
             return Outcome.returned()
         error = MainspringError("the task raised CancelledError, though nobody had cancelled it")
     match error:
         case Bury():
-            return Outcome.buried(reason_of(error))
+            return Outcome.buried(reason_of(error, run))
         case Cancel():
-            return Outcome.cancelled(reason_of(error))
+            return Outcome.cancelled(reason_of(error, run))
         case HandBack():
-            return Outcome.handed_back(reason_of(error), 0 if run.stopping else YIELD_MS)
+            return Outcome.handed_back(reason_of(error, run), 0 if run.stopping else YIELD_MS)
         case RetryAfter() | Snooze() | RateLimited():
             try:
                 delay_ms = to_ms(error.retry_after if isinstance(error, RateLimited) else error.delay)
             except MainspringError as invalid:
-                return Outcome.failed(failure.describe(invalid), invalid)
+                return Outcome.failed(failure.describe(invalid, run.veil), invalid)
             if isinstance(error, Snooze):
-                return Outcome.snoozed(delay_ms, reason_of(error))
+                return Outcome.snoozed(delay_ms, reason_of(error, run))
             if isinstance(error, RateLimited):
-                return Outcome.rate_limited(delay_ms, reason_of(error))
-            return Outcome.failed(_described(error.__cause__ or error), error, delay_ms=delay_ms)
+                return Outcome.rate_limited(delay_ms, reason_of(error, run))
+            return Outcome.failed(_described(error.__cause__ or error, run), error, delay_ms=delay_ms)
         case TaskFailed() if run.interruption is not Interruption.RETURNED:
-            return Outcome.failed(_described(error), error, delay_ms=error.delay_ms, again=error.again)
+            return Outcome.failed(_described(error, run), error, delay_ms=error.delay_ms, again=error.again)
         case ProcessCrashed():
             return Outcome.lost(failure.describe(error))
         case Unfit():
@@ -233,10 +234,10 @@ def _outcome_of(error: BaseException, run: Run) -> Outcome:
     if run.interruption is Interruption.RETURNED:
         # What the cancellation turned into on its way out of the task: not the job's failure.
         return Outcome.returned()
-    return Outcome.failed(failure.describe(error), error)
+    return Outcome.failed(failure.describe(error, run.veil), error)
 
 
-def _described(error: BaseException) -> ErrorRecord:
+def _described(error: BaseException, run: Run) -> ErrorRecord:
     if isinstance(error, TaskFailed):
         return ErrorRecord(error.type, error.message, error.traceback)
-    return failure.describe(error)
+    return failure.describe(error, run.veil)

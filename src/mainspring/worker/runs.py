@@ -115,7 +115,7 @@ class Runs:
                 # now, and have done it. Whose it is, the store says when it is handed back.
                 outcome = Outcome.returned()
         except BaseException as error:  # noqa: BLE001 - GeneratorExit closes the runner, whatever that catches
-            outcome = Outcome.failed(failure.describe(error), error)
+            outcome = Outcome.failed(failure.describe(error, run.veil), error)
         self._end(run, outcome)
 
     async def _begin_alone(self, run: Run, quarantine: Quarantine) -> None:

@@ -6,17 +6,21 @@ deploys:operator:sha256:2bb80d537b1da3e3…      a token's, by `mainspring web -
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mainspring.errors import ConfigurationError, InvalidOption
-from mainspring.model.text import clean, quote
-from mainspring.web.identity import Identity, Role
+from mainspring.model.text import quote
+from mainspring.web.identity import MAX_NAME, Identity, Role
 
 __all__ = ["Account", "accounts_in", "accounts_of"]
 
-MAX_NAME = 100
+logger = logging.getLogger("mainspring.web")
+
 MAX_FILE_BYTES = 1024 * 1024
 
 
@@ -48,6 +52,8 @@ def accounts_in(path: Path) -> tuple[Account, ...]:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                logger.warning("%s can be written by anybody, who can then come in as anybody", quote(str(path)))
         text = data.decode("utf-8")
     except OSError as error:
         raise ConfigurationError(f"{str(path)!r} cannot be read: {error.strerror}") from None
@@ -66,9 +72,12 @@ def _account(line: str, place: str) -> Account:
     role, _, secret = rest.partition(":")
     if not name or not role or not secret:
         raise ConfigurationError(f"{place}: write name:role:hash, where role is viewer, operator or admin")
-    if clean(name) != name or name.strip() != name or len(name) > MAX_NAME:
-        raise ConfigurationError(f"{place}: a name has up to {MAX_NAME} letters, and no control characters")
     try:
-        return Account(Identity(name, Role.named(role)), secret)
+        identity = Identity(name, Role.named(role))
     except InvalidOption as error:
         raise ConfigurationError(f"{place}: {error}") from None
+    if identity.name != name:
+        raise ConfigurationError(
+            f"{place}: a name has up to {MAX_NAME} letters, no control characters, and single spaces"
+        )
+    return Account(identity, secret)

@@ -16,10 +16,11 @@ from mainspring.web.problems import Forbidden, Problem
 
 __all__ = ["AuthCheck", "HostApplication", "Unknown", "Way"]
 
-Answer = Identity | str | None
+Answer = Identity | Role | str | None
 AuthCheck = Callable[[HTTPConnection], Answer | Awaitable[Answer]]
 """A function of the application that this is mounted in: it gets the request (for a WebSocket, its handshake) and gives
-an `Identity`, the name of a role, or None for somebody who may not even look."""
+an `Identity`, a role or its name, or None for somebody who may not even look. What it raises as an `HTTPException` is
+answered as that says."""
 
 
 class Way(Protocol):
@@ -56,7 +57,9 @@ class HostApplication:
         if answer is None or isinstance(answer, Identity):
             return answer
         if isinstance(answer, str):
-            return Identity(answer, Role.named(answer))
+            answer = Role.named(answer)
+        if isinstance(answer, Role):
+            return Identity(answer.name.lower(), answer)
         raise ConfigurationError(
             f"auth gave {quote(answer)}; it is to give an Identity, a role's name (viewer, operator, admin), or None"
         )

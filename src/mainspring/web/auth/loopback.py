@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.requests import HTTPConnection
 
 from mainspring.web.identity import Identity, Role
@@ -10,7 +12,18 @@ from mainspring.web.problems import Forbidden, Problem
 
 __all__ = ["Loopback"]
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+FORWARDED = frozenset(
+    {
+        "cdn-loop",
+        "cf-connecting-ip",
+        "fastly-client-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-real-ip",
+    }
+)
 LOCAL = Identity("local", Role.ADMIN)
 WHAT_TO_DO = "Say who may: create_app(..., auth=...), or `mainspring web --user`."
 
@@ -31,6 +44,27 @@ class Loopback:
             return "Without authentication, only requests from this machine itself are answered."
         if named is None or not is_loopback_name(named[0]):
             return "Without authentication, only http://localhost and http://127.0.0.1 are answered."
-        if any(name in connection.headers for name in FORWARDED):
+        if _is_passed_on(connection):
             return "Without authentication, no request that a proxy passes on is answered."
         return ""
+
+
+def _is_passed_on(connection: HTTPConnection) -> bool:
+    """Whether a proxy says so, or it can be seen. One on this machine looks like this machine, and may give whatever
+    name it likes."""
+    if connection.scope.get("http_version") == "1.0":
+        # No browser speaks that any more; nginx does, to what is behind it, unless it is told otherwise.
+        return True
+    headers = connection.headers
+    if any(name in FORWARDED or name.startswith("x-forwarded-") for name in headers):
+        return True
+    # A page that the browser has under another name.
+    pages = (headers.get("origin"), headers.get("referer"))
+    return headers.get("sec-fetch-site") == "same-origin" and not all(map(_is_here, pages))
+
+
+def _is_here(page: str | None) -> bool:
+    try:
+        return page is None or is_loopback_name(urlsplit(page).hostname or "")
+    except ValueError:
+        return False

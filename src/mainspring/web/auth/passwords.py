@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -35,6 +36,8 @@ MAX_PASSWORD_BYTES = 1024
 AT_ONCE = 2
 """Each look at a password takes 64 MiB and some 50 ms: that is what makes guessing dear, and must not make us so."""
 MAX_WAITING = 50
+MAX_AT_HOME = 10_000
+"""Names and addresses from which they have signed in."""
 
 _hasher = PasswordHasher()
 _HASH = re.compile(r"\$argon2(id|i|d)(\$[A-Za-z0-9+/=,]+){4}")
@@ -99,6 +102,7 @@ class Passwords:
         # A name may be waited for by its owner, whom others must not keep out for long.
         self._by_client = by_client or Throttle(free=5, longest=300.0)
         self._by_name = by_name or Throttle(free=10, longest=15.0)
+        self._at_home: OrderedDict[tuple[str, str], None] = OrderedDict()
         # Made as one of theirs is, so that it takes as long.
         likewise = PasswordHasher.from_parameters(extract_parameters(accounts[0].secret)) if accounts else _hasher
         self._nobody = likewise.hash("nobody has this password")
@@ -128,7 +132,8 @@ class Passwords:
         """
         key = client_key(client)
         self._by_client.check(key)
-        self._by_name.check(name)
+        if (name, key) not in self._at_home:
+            self._by_name.check(name)
         # Counted before it is known to be wrong: those who ask at the same time do not all go free.
         self._by_client.failed(key)
         self._by_name.failed(name)
@@ -140,7 +145,15 @@ class Passwords:
         self._by_client.forgiven(key)
         self._by_name.forgiven(name)
         logger.info("%s has signed in from %s", quote(name), client)
+        self._remember(name, key)
         return Session.new(name, _mark(account))
+
+    def _remember(self, name: str, key: str) -> None:
+        """From there its owner comes: he is not kept out by those who guess from elsewhere."""
+        self._at_home[name, key] = None
+        self._at_home.move_to_end((name, key))
+        if len(self._at_home) > MAX_AT_HOME:
+            self._at_home.popitem(last=False)
 
     async def _verify(self, stored: str, password: str) -> bool:
         if self._limiter is None:

@@ -5,19 +5,24 @@ Anybody can write such headers. So they count for nothing unless the connection 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
 from starlette.requests import HTTPConnection
 
 from mainspring.errors import InvalidOption
-from mainspring.model.text import clean, quote
-from mainspring.web.auth.accounts import MAX_NAME
-from mainspring.web.identity import Identity, Role
+from mainspring.model.text import quote
+from mainspring.web.identity import MAX_NAME, Identity, Role
 from mainspring.web.origin import address
 from mainspring.web.problems import Forbidden, Problem
 
 __all__ = ["Proxies", "ProxyUser"]
+
+logger = logging.getLogger("mainspring.web")
+
+MOST_STRANGERS = 20
+"""Of so many it is said."""
 
 
 class Proxies:
@@ -28,6 +33,8 @@ class Proxies:
             self._networks = tuple(ip_network(network) for network in networks)
         except ValueError as error:
             raise InvalidOption(f"proxies: {error}; write such as 127.0.0.1 or 10.0.0.0/8") from None
+        self._strangers: set[str] = set()
+        """Addresses inside that have passed something on, and are not among these."""
 
     def include(self, client: str) -> bool:
         found = address(client)
@@ -38,12 +45,25 @@ class Proxies:
         before that, its sender may have made up."""
         client = connection.client.host if connection.client else ""
         passed_on = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
+        if passed_on != [""] and not self.include(client):
+            self._wonder_about(client)
         while self.include(client) and passed_on:
             before = address(passed_on.pop().strip())
             if before is None:
                 break
             client = str(before)
         return client
+
+    def _wonder_about(self, client: str) -> None:
+        """Say once that a proxy may have been forgotten: whoever comes by it is taken for it, also when he guesses."""
+        found = address(client)
+        if found is None or not found.is_private or client in self._strangers or len(self._strangers) >= MOST_STRANGERS:
+            return
+        self._strangers.add(client)
+        logger.warning(
+            "%s sends X-Forwarded-For, which is not heeded: if that is a proxy of yours, name it (--proxy, proxies=)",
+            client,
+        )
 
     def scheme_of(self, connection: HTTPConnection) -> str:
         """How the browser has asked, `http` or `https`, as far as a proxy of ours says so in X-Forwarded-Proto."""
@@ -91,7 +111,7 @@ class ProxyUser:
         role = self._role_of(connection)
         if len(names) != 1 or not names[0].strip() or len(names[0]) > MAX_NAME or role is None:
             return None
-        return Identity(clean(names[0].strip()), role)
+        return Identity(names[0], role)
 
     def _role_of(self, connection: HTTPConnection) -> Role | None:
         told = connection.headers.getlist(self._role_header) if self._role_header else []

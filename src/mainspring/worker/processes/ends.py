@@ -51,9 +51,9 @@ def completed(result: str, follow_ups: tuple[NewJob, ...]) -> dict[str, Any]:
     return {"end": "completed", "result": result, "follow_ups": [asdict(job) for job in follow_ups]}
 
 
-def unfit(error: BaseException) -> dict[str, Any]:
+def unfit(error: BaseException, run: Run) -> dict[str, Any]:
     """The task has returned what cannot be stored."""
-    return {"end": "unfit", "message": str(error), "error": asdict(failure.describe(error))}
+    return {"end": "unfit", "message": run.shown(str(error)), "error": asdict(failure.describe(error, run.veil))}
 
 
 def failed(error: BaseException, run: Run, retry: Retry, *, bounded: bool) -> dict[str, Any]:
@@ -67,19 +67,19 @@ def failed(error: BaseException, run: Run, retry: Retry, *, bounded: bool) -> di
             return {"end": "out of memory"}
         case RetryAfter() | Snooze() | RateLimited() | Bury() | Cancel() | HandBack():
             try:
-                return _directed(error)
+                return _directed(error, run)
             except InvalidDuration as invalid:
                 error = invalid
-    return _raised(error, run.claim.attempt, retry)
+    return _raised(error, run, retry)
 
 
-def _directed(error: RetryAfter | Snooze | RateLimited | Bury | Cancel | HandBack) -> dict[str, Any]:
+def _directed(error: RetryAfter | Snooze | RateLimited | Bury | Cancel | HandBack, run: Run) -> dict[str, Any]:
     name = next(name for kind, name in _DIRECTIVES.items() if isinstance(error, kind))
     document: dict[str, Any] = {"end": "directed", "directive": name}
     if isinstance(error, RetryAfter):
         cause = error.__cause__ or error
-        return document | {"delay_ms": to_ms(error.delay), "error": asdict(failure.describe(cause))}
-    document["reason"] = reason_of(error)
+        return document | {"delay_ms": to_ms(error.delay), "error": asdict(failure.describe(cause, run.veil))}
+    document["reason"] = reason_of(error, run)
     if isinstance(error, Snooze):
         document["delay_ms"] = to_ms(error.delay)
     if isinstance(error, RateLimited):
@@ -87,13 +87,13 @@ def _directed(error: RetryAfter | Snooze | RateLimited | Bury | Cancel | HandBac
     return document
 
 
-def _raised(error: BaseException, attempt: int, retry: Retry) -> dict[str, Any]:
+def _raised(error: BaseException, run: Run, retry: Retry) -> dict[str, Any]:
     """The retry rules are asked here, where the exception is."""
-    document: dict[str, Any] = {"end": "raised", "error": asdict(failure.describe(error))}
+    document: dict[str, Any] = {"end": "raised", "error": asdict(failure.describe(error, run.veil))}
     try:
         document["again"] = retry.allows(error)
         if callable(retry.delay):
-            document["delay_ms"] = retry.delay_ms(attempt, error, random.random())
+            document["delay_ms"] = retry.delay_ms(run.claim.attempt, error, random.random())
     except Exception:  # noqa: BLE001 - foreign code; whoever decides asks it again, and shows what it raises
         document.pop("again", None)
     return document

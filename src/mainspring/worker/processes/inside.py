@@ -31,7 +31,7 @@ from mainspring.model.options import JobOptions
 from mainspring.model.text import clean, cut
 from mainspring.store.base import LOG_LINES_KEPT
 from mainspring.worker import processes
-from mainspring.worker.calls import call_of
+from mainspring.worker.calls import call_of, veil_of
 from mainspring.worker.context import Context, _current
 from mainspring.worker.notebook import LINE_BYTES, PROGRESS_TEXT_BYTES, checked_percent
 from mainspring.worker.output import OUTPUT_KEPT
@@ -200,7 +200,9 @@ class _Desk:
                     "would go astray. The module that makes the app must make the same one wherever it is imported"
                 )
             self._wire.send({"begun": order.claim.id})
-            retry = JobOptions.from_text(order.claim.options).over(task.options).retry
+            overrides = JobOptions.from_text(order.claim.options)
+            retry = overrides.over(task.options).retry
+            work.run.veil = veil_of(task, order.text, overrides)
             notebook: Any = self._jotter
             completer: Any = _NoCompleter()
             context = Context(work.run, notebook, partial(Job.claimed, task._app), task._app.flows, completer)
@@ -212,13 +214,15 @@ class _Desk:
             try:
                 result = codec.encode_each(value) if order.each else codec.encode(value)
             except ValidationError as error:
-                return ends.unfit(error)
+                return ends.unfit(error, work.run)
             return ends.completed(result, work.run.follow_ups)
         except BaseException as error:  # noqa: BLE001 - foreign code: whatever it raises is an outcome
             try:
                 return ends.failed(error, work.run, retry, bounded=order.memory is not None)
             except BaseException as fault:  # noqa: BLE001 - an exception that cannot even be looked at
-                return ends.failed(MainspringError(failure.describe(fault).message), work.run, retry, bounded=False)
+                return ends.failed(
+                    MainspringError(failure.describe(fault, work.run.veil).message), work.run, retry, bounded=False
+                )
 
     def _call(self, work: _Work, call: Any, *, is_async: bool) -> Any:
         memory.bound(work.order.memory)
@@ -285,11 +289,11 @@ class _Jotter:
         with self._lock:
             self._percent = percent
             if text is not None:
-                self._text = cut(str(text), PROGRESS_TEXT_BYTES)
+                self._text = cut(run.shown(str(text)), PROGRESS_TEXT_BYTES)
         self._something.set()
 
     def log(self, run: Run, text: str) -> None:
-        line = cut(str(text), LINE_BYTES)
+        line = cut(run.shown(str(text)), LINE_BYTES)
         with self._lock:
             self._lines.append(line)
             del self._lines[:-LOG_LINES_KEPT]
