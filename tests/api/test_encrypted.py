@@ -228,6 +228,20 @@ def test_what_was_stored_in_plain_runs_with_a_warning(
     assert "4111" not in json.dumps(app.jobs.get(sealed.id).shown_args())
 
 
+def test_an_error_about_arguments_does_not_say_it_where_the_task_does_not_mark_it(
+    app: Mainspring, with_keys: Callable[..., Mainspring]
+) -> None:
+    job = charging(app)[0].enqueue(1, "4111-1111")
+    later = with_keys(KEY)
+
+    @later.task(retry=1)
+    def charge(order: int, card: int) -> None: ...
+
+    assert drain(later).dead == 1
+    assert "does not mark them" in str(app.jobs.get(job.id).error)
+    assert "4111-" not in stored(app)
+
+
 def test_unique_jobs_are_found_by_equal_values_while_keys_are_changed(
     app: Mainspring, with_keys: Callable[..., Mainspring]
 ) -> None:

@@ -67,7 +67,7 @@ async def test_every_error_of_ours_has_a_status_that_says_whose_fault_it_is(
     assert answer.status_code == told["status"]
     assert told["detail"] == "what was wrong"
     assert told["type"].startswith("urn:mainspring:")
-    if issubclass(kind, errors.StoreError):
+    if issubclass(kind, errors.StoreError | errors.EncryptionKeyMissing):
         assert answer.status_code in (503, 507)
     else:
         assert 400 <= answer.status_code < 500

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import Bury, Cancel, HandBack, RateLimited, Snooze
+from mainspring.errors import Bury, Cancel, HandBack, RateLimited, Snooze, ValidationError
 from mainspring.model.holes import fill
 from mainspring.model.job import Claim
 from mainspring.model.options import JobOptions
@@ -36,10 +36,13 @@ def call_of(task: Task[..., Any], text: str, run: Run, context: Context, *, each
     """The call, its arguments decoded. Raises `ValidationError` for those that do not fit the function."""
     codec = task.codec
     given = {} if codec.injected_name is None else {codec.injected_name: context}
-    if not each:
-        args, kwargs = codec.decode(text)
-        return partial(task.function, *args, **kwargs, **given)
-    calls = [partial(task.function, *args, **kwargs, **given) for args, kwargs in codec.decode_each(text)]
+    try:
+        if not each:
+            args, kwargs = codec.decode(text)
+            return partial(task.function, *args, **kwargs, **given)
+        calls = [partial(task.function, *args, **kwargs, **given) for args, kwargs in codec.decode_each(text)]
+    except ValidationError as error:
+        raise _unsaid(error, task, run) from None
     return partial(_each_awaited if task.is_async else _each, calls, run)
 
 
@@ -50,6 +53,16 @@ def veil_of(task: Task[..., Any], text: str, overrides: JobOptions) -> Veil | No
         defaults = values_at(task.defaults, known)
         return Veil(text, paths_of(overrides.secrets, known, each=overrides.each), defaults)
     return None
+
+
+def _unsaid(error: ValidationError, task: Task[..., Any], run: Run) -> ValidationError:
+    """The error, without what it says of values that the job has encrypted and the task does not know to be secret."""
+    known = {path[0] for path in task.codec.secrets}
+    if known.issuperset(path[0] for path in JobOptions.from_text(run.claim.options).sealed):
+        return error
+    return ValidationError(
+        f"task {task.name!r} cannot take these arguments: some are encrypted, and it does not mark them so any more"
+    )
 
 
 def reason_of(directive: Bury | Cancel | HandBack | Snooze | RateLimited, run: Run) -> str:
