@@ -399,7 +399,8 @@ class Task(BoundTask[P, R_co]):
             from pydantic_core import to_jsonable_python
 
             given = {name: each.default for name, each in _parameters(self).items() if each.default is not each.empty}
-            self._defaults = {name: to_jsonable_python(value, fallback=str) for name, value in given.items()}
+            jsonable = {name: to_jsonable_python(value, fallback=str) for name, value in given.items()}
+            self._defaults = self.codec.in_order(jsonable)
         return self._defaults
 
     @property

@@ -147,6 +147,24 @@ def test_every_type_comes_back_as_it_went_in(data: st.DataObject, case: tuple[Ar
     json.loads(stored, parse_constant=pytest.fail)
 
 
+class Basket(pydantic.BaseModel):
+    tags: frozenset[str] = frozenset()
+
+
+def test_equal_sets_are_equal_as_json_in_every_process() -> None:
+    """The order of a set of texts hangs on the seed of the process's hashes, and keys of unique jobs on the JSON."""
+    words = [f"word {number}" for number in range(20)]
+    for annotation, value, stored in (
+        (set[str], set(words), sorted(words)),
+        (list[frozenset[int]], [frozenset({6, -1, -2})], [[-1, -2, 6]]),
+        (Basket, Basket(tags=frozenset(words)), {"tags": sorted(words)}),
+    ):
+        codec = codec_of(annotation)
+        text = codec.encode((value,), {})
+        assert json.loads(text)["value"] == stored
+        assert codec.decode(text)[1]["value"] == value
+
+
 def test_floats_that_json_does_not_know_come_back_too() -> None:
     for value in (math.inf, -math.inf, math.nan):
         stored = codec_of(float).encode((value,), {})

@@ -13,6 +13,7 @@ import re
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import accumulate
 from typing import Annotated, Any, NewType, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
@@ -35,6 +36,7 @@ from mainspring.model.secrets import (
     ENCRYPTED,
     HIDDEN,
     Path,
+    changed,
     encrypts,
     may_be_within,
     mentions,
@@ -96,6 +98,7 @@ class ArgumentsCodec:
         "_kinds",
         "_names",
         "_secrets",
+        "_sets",
         "_signature",
         "injected_name",
         "task",
@@ -115,6 +118,7 @@ class ArgumentsCodec:
         self._forms_without: dict[frozenset[str], _Form] = {}
         self._secrets: tuple[Path, ...] | None = None
         self._encrypted: tuple[Path, ...] | None = None
+        self._sets: tuple[Path, ...] | None = None
 
     @property
     def secrets(self) -> tuple[Path, ...]:
@@ -149,6 +153,19 @@ class ArgumentsCodec:
         seen = {path[0] for path in found}
         unsure |= {name for name, field in self._fields.items() if name not in seen and encrypts(field)}
         return (*(path for path in found if path[0] not in unsure), *((name,) for name in sorted(unsure)))
+
+    def in_order(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Arguments as JSON values, their sets in an order that does not depend on the process: so equal arguments are
+        equal as JSON too."""
+        if self._sets is None:
+            self._sets = self._find_sets() if any(map(_may_hold_sets, self._fields.values())) else ()
+        return changed(args, self._sets, _sorted) if self._sets else args
+
+    def _find_sets(self) -> tuple[Path, ...]:
+        try:
+            return paths_in(self._form.json_schema(stored=True), "uniqueItems")
+        except pydantic.PydanticUserError:
+            return ()
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The arguments of one call as JSON object text; defaults that were not given are not stored.
@@ -185,6 +202,10 @@ class ArgumentsCodec:
             raise UnsafeText(
                 f"{self._form.what}: a text has a NUL character, which not every store can keep; take it out"
             )
+        if self._sets != ():
+            in_order = self.in_order(json.loads(data))
+            if self._sets:
+                return json.dumps(in_order, separators=(",", ":"), ensure_ascii=False), gaps
         return data.decode(), gaps
 
     def encode_text(self, text: str) -> str:
@@ -469,6 +490,18 @@ class _Form:
         if "invalid utf-8" in lowered:
             reason += '; in a model, set ser_json_bytes="base64" and val_json_bytes="base64" in its model_config'
         return Unserialisable(f"{self.what}: {_culprit(value)} has no JSON form: {reason}")
+
+
+def _may_hold_sets(annotation: Any) -> bool:
+    """Whether a set may be in it, be it in a class of the user's."""
+    origin = get_origin(annotation) or annotation
+    if isinstance(origin, type) and issubclass(origin, AbstractSet):
+        return True
+    return may_be_within(annotation) or any(map(_may_hold_sets, get_args(annotation)))
+
+
+def _sorted(value: Any, _: Path) -> Any:
+    return sorted(value, key=functools.partial(json.dumps, sort_keys=True)) if isinstance(value, list) else value
 
 
 def _culprit(value: Any) -> str:
