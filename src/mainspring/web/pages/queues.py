@@ -117,6 +117,7 @@ async def queue(page: AtPage, name: str = "") -> Response:
     at_work = [
         worker for worker in await reads.workers() if worker.alive and not worker.quiet and name in worker.queues
     ]
+    parts = await reads.partitions(name)
     return page.show(
         "queue.html",
         queue=view,
@@ -124,7 +125,7 @@ async def queue(page: AtPage, name: str = "") -> Response:
         limits=limits_words(view.concurrency, view.rates, view.max_queued),
         each=_of(view.per_partition),
         sequence=WORDS.get(view.sequence or ""),
-        partitions=[(part, _state(part), _of(part.limits)) for part in await reads.partitions(name)],
+        partitions=None if parts is None else [(part, _state(part), _of(part.limits)) for part in parts],
         charts=charts_of(history, Counts.over([view]).waiting),
         counts=Counts.over([view]),
         states=list(State),

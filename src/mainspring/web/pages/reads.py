@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 COUNTS_PATIENCE = 0.05
 """For so many seconds a page waits for numbers that it can do without."""
+PARTITIONS_PATIENCE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,10 @@ class Reads:
         """What each task did in that span."""
         return await self._glance.at(("totals", span), lambda: self._app.stats.atotals(span, "task"), 5.0)
 
-    async def partitions(self, queue: str) -> list[PartitionView]:
-        """The partitions of a queue that have settings of their own."""
-        return await self._glance.at(("partitions", queue), lambda: self._app.queues.apartitions(queue))
+    async def partitions(self, queue: str) -> list[PartitionView] | None:
+        """The partitions of a queue that have settings of their own; None while they are still being counted."""
+        read = self._app.queues.apartitions
+        return await self._glance.soon(("partitions", queue), lambda: read(queue), PARTITIONS_PATIENCE)
 
     async def once(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         """Whatever else is to be read once for all tabs."""
