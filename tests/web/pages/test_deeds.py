@@ -208,9 +208,12 @@ async def test_a_job_is_enqueued_by_a_form(app: Mainspring, visit: Visit) -> Non
     form = await ada.see("/enqueue?task=send_receipt")
     assert {given["name"] for given in form.of("input") if given.get("name", "").startswith("arg.")} == {
         "arg.order_id",
+        "arg.to/street",
+        "arg.to/city",
+        "arg.to/zip",
         "arg.amount",
     }
-    given = {"arg.order_id": "7", "arg.to": '{"street": "A 1"}', "arg.amount": "12.5"}
+    given = {"arg.order_id": "7", "arg.to/street": "A 1", "arg.amount": "12.5"}
     page = await ada.do("/enqueue", task="send_receipt", queue="urgent", priority="2", when="10m", **given)
     assert "The job is enqueued." in page.text
     (job,) = await app.jobs.afind()
@@ -220,13 +223,12 @@ async def test_a_job_is_enqueued_by_a_form(app: Mainspring, visit: Visit) -> Non
 
 async def test_what_does_not_fit_is_said_and_nothing_is_stored(app: Mainspring, visit: Visit) -> None:
     ada = visit(app)
-    good = {"arg.order_id": "7", "arg.to": '{"street": "A 1"}', "arg.amount": "12.5"}
+    good = {"arg.order_id": "7", "arg.to/street": "A 1", "arg.amount": "12.5"}
     for wrong in (
         {"arg.order_id": "seven"},
         {"arg.order_id": ""},
         {"arg.amount": "-1"},
-        {"arg.to": "{"},
-        {"arg.to": "[]"},
+        {"as": "json", "json": '{"order_id": 7, "to": [], "amount": 1}'},
         {"priority": "high"},
         {"priority": "99999"},
         {"queue": " \x00"},
