@@ -114,6 +114,21 @@ async def test_dead_letters_are_retried_and_deleted_by_their_error(app: Mainspri
     assert await app.jobs.acount(state="dead") == 0
 
 
+async def test_dead_letters_of_one_queue_are_retried_and_those_of_others_spared(app: Mainspring, visit: Visit) -> None:
+    """Where the page is narrowed down to a queue, so is what its buttons do."""
+    for queue in ("default", "urgent"):
+        await app.tasks["odd"].using(queue=queue).aenqueue("why")
+    await adrain(app)
+    ada = visit(app)
+    page = await ada.see("/dead?queue=urgent")
+    (retry,) = [link for link in page.links if "/dead/retry" in link]
+    question = await ada.see(retry)
+    assert "Retry 1 dead letter?" in question.text
+    hidden = {each["name"]: each["value"] for each in question.of("input", type="hidden")}
+    assert "No dead letter fits" in (await ada.do("/dead/retry", **hidden)).text
+    assert [job.queue for job in await app.jobs.afind(state="dead")] == ["default"]
+
+
 async def test_a_queue_is_paused_and_resumed_and_so_is_a_partition(app: Mainspring, visit: Visit) -> None:
     ada = visit(app)
     await app.tasks["odd"].aenqueue("x")

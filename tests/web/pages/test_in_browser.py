@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from mainspring import Mainspring, State
+from mainspring.web.pages.words import Now
 from web.browsing import Console, assert_accessible
 
 from .. import showcase
@@ -109,7 +111,7 @@ def test_a_queue_is_paused_and_resumed(shop: Mainspring, serve: Serve, page: Ope
 
 def test_a_no_changes_nothing_and_gives_the_focus_back(shop: Mainspring, serve: Serve, page: Open) -> None:
     shown = page(serve(shop) + "/queue?name=email")
-    shown.get_by_role("button", name="Pause", exact=True).click()
+    shown.get_by_role("button", name="Pause", exact=True).press("Space")
     shown.get_by_role("dialog").get_by_text("No, leave it").click()
     expect(shown.get_by_role("dialog")).to_have_count(0)
     expect(shown.get_by_role("button", name="Pause", exact=True)).to_be_focused()
@@ -239,10 +241,47 @@ def test_light_and_dark_are_switched_and_stay(shop: Mainspring, serve: Serve, pa
         assert before is None or shown.evaluate(ground) != before
 
 
-def test_what_is_hostile_does_not_run(shop: Mainspring, serve: Serve, page: Open) -> None:
-    """The console fixture hears of what the policy forbade, too: nothing even tries."""
-    shown = page(serve(shop) + "/dead?task=odd")
-    shown.on("dialog", lambda dialog: pytest.fail(f"a script said {dialog.message}"))
-    for job in shop.jobs.find(task="odd"):
-        shown.goto(shown.url.partition("/dead")[0].partition("/job")[0] + f"/job?id={job.id}")
-        expect(shown.locator("#args")).to_be_visible()
+def test_times_go_on_while_nothing_is_asked_for(shop: Mainspring, serve: Serve, page: Open) -> None:
+    """As the server would tell them."""
+    shown = page()
+    shown.clock.install()
+    shown.goto(serve(shop) + "/schedules")
+    shown.get_by_role("button", name="Live").click()
+    shown.clock.pause_at(datetime.now(UTC) + timedelta(seconds=2))
+    server = datetime.fromtimestamp(int(shown.locator("body").get_attribute("data-now") or 0) / 1000, UTC)
+    opened = shown.evaluate("performance.timeOrigin")
+    told = "all => all.map(each => [each.dateTime, each.textContent])"
+    for hours in (0.001, 0.8, 9, 48, 240):
+        shown.clock.fast_forward(int(hours * 3_600_000))
+        passed = timedelta(milliseconds=shown.evaluate("Date.now()") - opened)
+        for at, text in shown.locator("time[data-ago]").evaluate_all(told):
+            # The page was made a moment before or after its clock began.
+            near = {
+                Now(server + passed + timedelta(seconds=off)).ago(datetime.fromisoformat(at)) for off in range(-3, 4)
+            }
+            assert text in near, (at, text, near)
+
+
+def test_a_form_is_sent_once_however_often_it_is_clicked(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/enqueue?task=odd")
+    shown.locator("[name='arg.text']").fill("clicked twice")
+    shown.locator("main").get_by_role("button", name="Enqueue").dblclick()
+    expect(shown.get_by_role("status")).to_contain_text("The job is enqueued.")
+    assert shop.jobs.count(text="clicked twice") == 1
+
+
+def test_a_model_that_is_not_given_hides_its_fields(serve: Serve, page: Open, tmp_path: Path) -> None:
+    with Mainspring(f"sqlite:///{tmp_path}/jobs.db") as app:
+
+        @app.task
+        def send(to: showcase.Address | None = None, copies: list[int] = [1]) -> None: ...  # noqa: B006
+
+        shown = page(serve(app) + "/enqueue?task=send")
+        expect(shown.get_by_label("street")).to_be_hidden()
+        shown.get_by_label("give it").check()
+        shown.get_by_label("street").fill("A 1")
+        shown.get_by_label("copies").fill("2\n3")
+        assert_accessible(shown)
+        shown.locator("main").get_by_role("button", name="Enqueue").click()
+        expect(shown.get_by_role("status")).to_contain_text("The job is enqueued.")
+        assert app.jobs.find()[0].args == {"to": {"street": "A 1", "city": "Berlin", "zip": None}, "copies": [2, 3]}
