@@ -166,7 +166,9 @@ def test_without_script_everything_can_be_read(shop: Mainspring, serve: Serve, p
     expect(shown.get_by_role("heading", name="Queues")).to_be_visible()
 
 
-def test_a_list_follows_what_happens_and_keeps_the_readers_ticks(shop: Mainspring, serve: Serve, page: Open) -> None:
+def test_a_list_follows_what_happens_and_keeps_the_readers_ticks_and_focus(
+    shop: Mainspring, serve: Serve, page: Open
+) -> None:
     shown = page(serve(shop) + "/jobs?state=queued&queue=live")
     expect(shown.get_by_text("No job fits")).to_be_visible()
     first = shop.tasks["odd"].using(queue="live").enqueue("first")
@@ -179,7 +181,12 @@ def test_a_list_follows_what_happens_and_keeps_the_readers_ticks(shop: Mainsprin
     shown.locator(f"input[value='{first.id}']").uncheck()
     expect(shown.locator(f"input[value='{third.id}']")).to_have_count(1)
     expect(shown.locator(f"input[value='{first.id}']")).not_to_be_checked()
-    shop.jobs.delete([first.id, second.id, third.id])
+    link = shown.locator(f"tr[data-key='{first.id}'] a.strong")
+    link.focus()
+    shop.jobs.delete([third.id])
+    expect(shown.locator("#job-rows tr")).to_have_count(2)
+    expect(link).to_be_focused()
+    shop.jobs.delete([first.id, second.id])
 
 
 def test_a_hidden_tab_asks_for_nothing(shop: Mainspring, serve: Serve, page: Open) -> None:

@@ -25,6 +25,8 @@ T = TypeVar("T")
 COUNTS_PATIENCE = 0.05
 """For so many seconds a page waits for numbers that it can do without."""
 PARTITIONS_PATIENCE = 0.15
+JOB_SECONDS = 1.0
+"""Whoever looks at one job wants to see it move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,11 @@ class Reads:
 
     async def job(self, id: str) -> Job[Any]:
         """One job, with its log. Raises `JobNotFound`."""
-        return await self._glance.at(("job", id), lambda: self._app.jobs.aget(id), 0.5)
+        return await self._glance.at(("job", id), lambda: self._app.jobs.aget(id), JOB_SECONDS)
 
     async def why(self, job: Job[Any]) -> str:
         """Why it is not running."""
-        return await self._glance.at(("why", job.id, job.state), job.awhy, 0.5)
+        return await self._glance.at(("why", job.id, job.state), job.awhy, JOB_SECONDS)
 
     async def history(self, span: str, zone: tzinfo, queue: str | None = None) -> History:
         """What happened in that span."""

@@ -73,11 +73,14 @@ function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
   }
+  const keys = new Set([...fresh.childNodes].map(keyOf).filter(Boolean));
   let at = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     const key = keyOf(wanted);
     let found = at;
     if (key) while (found && keyOf(found) !== key) found = found.nextSibling;
+    // What is gone from before it is taken away first: to move it would take the focus from it.
+    while (found && at !== found && !keys.has(keyOf(at))) at = without(at);
     if (found && alike(found, wanted)) {
       if (found !== at) old.insertBefore(found, at);
       else at = at.nextSibling;
@@ -86,11 +89,14 @@ function morph(old, fresh) {
       old.insertBefore(document.importNode(wanted, true), at);
     }
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) at = without(at);
+}
+
+// Takes a node away, and gives the one after it.
+function without(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 // Whoever ticks or writes something is not to have it changed under his hands.
@@ -255,7 +261,7 @@ let lastTicked;
 function count() {
   const boxes = all("input[name=id]", bulk);
   const ticked = boxes.filter((box) => box.checked).length;
-  says.textContent = ticked ? `${ticked} ticked` : "Tick jobs, or choose all that fit";
+  says.textContent = ticked ? `${ticked} ticked; meanwhile the list stands still` : "Tick jobs, or choose all that fit";
   everything.checked = ticked > 0 && ticked === boxes.length;
   everything.indeterminate = ticked > 0 && ticked < boxes.length;
 }
