@@ -62,7 +62,7 @@ def json_block(text: str, limit: int = BLOCK) -> Markup:
         parts.append(f'<span class="j-{kind}">{_marked(body)}</span>{found[2] or ""}')
         at = found.end()
     parts.append(_marked(shown[at:]))
-    return Markup("<bdi>") + Markup("".join(parts)) + Markup("</bdi>")  # noqa: S704 - escaped by _marked
+    return Markup('<bdi dir="ltr">') + Markup("".join(parts)) + Markup("</bdi>")  # noqa: S704 - escaped by _marked
 
 
 def plain(text: object, limit: int = LINE) -> str:
