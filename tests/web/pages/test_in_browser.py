@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from mainspring import Mainspring, State
+from mainspring import Context, Mainspring, Retry, State
+from mainspring.testing import drain
 from mainspring.web.pages.words import Now
 from web.browsing import Console, assert_accessible
 
@@ -189,6 +190,28 @@ def test_a_list_follows_what_happens_and_keeps_the_readers_ticks_and_focus(
     shop.jobs.delete([first.id, second.id])
 
 
+def test_the_page_of_a_job_follows_it_to_its_end(serve: Serve, page: Open, tmp_path: Path) -> None:
+    """What was not there when the page was opened comes too: its tries, its log, its result."""
+    with Mainspring(f"sqlite:///{tmp_path}/jobs.db") as app:
+
+        @app.task(retry=Retry(attempts=2, delay=0))
+        def talk(ctx: Context) -> str:
+            ctx.log("a line of the log")
+            if ctx.attempt == 1:
+                raise ValueError("the first time")
+            return "what it gave"
+
+        job = talk.enqueue()
+        shown = page(f"{serve(app)}/job?id={job.id}")
+        expect(shown.locator("#job-state")).to_contain_text("queued")
+        expect(shown.locator("main")).to_contain_text("Nothing was logged")
+        drain(app)
+        expect(shown.locator("#job-state")).to_contain_text("completed")
+        expect(shown.locator("#result")).to_contain_text("what it gave")
+        expect(shown.locator("#job-tries")).to_contain_text("the first time")
+        expect(shown.locator("#log li").first).to_contain_text("a line of the log")
+
+
 def test_a_hidden_tab_asks_for_nothing(shop: Mainspring, serve: Serve, page: Open) -> None:
     shown = page(serve(shop) + "/queues")
     asked: list[str] = []
@@ -230,6 +253,15 @@ def test_it_can_be_worked_by_keys_alone(shop: Mainspring, serve: Serve, page: Op
         shown.keyboard.press("g")
         shown.keyboard.press(key)
         expect(shown.get_by_role("heading", name=title, level=1)).to_be_visible()
+    shown.keyboard.press("?")
+    shown.get_by_label("These keys work").uncheck()
+    shown.keyboard.press("Escape")
+    shown.reload()
+    shown.keyboard.press("?")
+    expect(shown.get_by_role("dialog", name="Keyboard")).to_be_hidden()
+    shown.get_by_role("button", name="Keyboard").click()
+    shown.get_by_label("These keys work").check()
+    shown.keyboard.press("Escape")
     shown.keyboard.press("/")
     shown.keyboard.type("example.com")
     shown.keyboard.press("Enter")

@@ -340,6 +340,11 @@ opener.hidden = false;
 opener.addEventListener("click", () => help.showModal());
 let going = 0;
 
+// Who speaks to his machine, or hits keys by mistake, can turn them off.
+const keysWork = one("[data-keys-on]");
+keysWork.checked = localStorage.getItem("mainspring-keys") !== "off";
+keysWork.addEventListener("change", () => localStorage.setItem("mainspring-keys", keysWork.checked ? "on" : "off"));
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]")) return;
   if (event.key === " " && event.target.matches("a[role=button]")) {
@@ -351,6 +356,7 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
+  if (!keysWork.checked) return;
   if (going && Date.now() - going < 1500) {
     going = 0;
     const link = all("[data-key]").find((each) => each.matches("nav a") && each.dataset.key === event.key);
