@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -299,6 +300,15 @@ def test_times_go_on_while_nothing_is_asked_for(shop: Mainspring, serve: Serve, 
                 Now(server + passed + timedelta(seconds=off)).ago(datetime.fromisoformat(at)) for off in range(-3, 4)
             }
             assert text in near, (at, text, near)
+
+
+def test_times_are_by_the_readers_clock_from_the_first_visit_on(shop: Mainspring, serve: Serve, page: Open) -> None:
+    (job,) = shop.jobs.find(state="dead", limit=1)
+    shown = page(f"{serve(shop)}/job?id={job.id}", timezone_id="Asia/Tokyo")
+    expect(shown.locator("#zone")).to_have_text("Times are JST")
+    expect(shown.locator("#timeline-zone")).to_have_text("JST")
+    local = job.created_at.astimezone(ZoneInfo("Asia/Tokyo"))
+    expect(shown.locator("#timeline time").first).to_contain_text(f"{local:%H:%M:%S}")
 
 
 def test_a_form_is_sent_once_however_often_it_is_clicked(shop: Mainspring, serve: Serve, page: Open) -> None:

@@ -87,6 +87,8 @@ def test_times_say_how_long_ago_and_have_the_exact_time_by_the_readers_clock() -
     assert now.ago(NOON - timedelta(minutes=4)) == f"4{THIN}min ago"
     assert now.ago(NOON + timedelta(hours=2)) == f"in 2{THIN}h"
     assert now.ago(NOON) == "now"
+    assert now.is_past(NOON - timedelta(minutes=1))
+    assert not now.is_past(NOON - timedelta(seconds=5))
     assert now.exact(NOON) == "2031-05-01 14:00:00.000 CEST"
     assert now.clock(NOON - timedelta(days=2)) == "29 Apr 14:00:00"
     shown = str(now.time(NOON - timedelta(seconds=30)))

@@ -103,6 +103,10 @@ class Now:
             return "now"
         return f"{seconds(passed)} ago" if passed > 0 else f"in {seconds(-passed)}"
 
+    def is_past(self, at: datetime, seconds: float = 30) -> bool:
+        """Whether that was more than some seconds ago."""
+        return (self.at - at).total_seconds() > seconds
+
     def exact(self, at: datetime) -> str:
         """`2026-11-28 14:30:00.123 CET`."""
         local = at.astimezone(self.zone)

@@ -24,7 +24,8 @@ function parsed(text) {
 // --- light and dark, and where the reader's clock stands ---
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone && !document.cookie.includes(`mainspring-zone=${zone}`)) keep("mainspring-zone", zone);
+const zoneIsNew = zone && !document.cookie.includes(`mainspring-zone=${zone}`);
+if (zoneIsNew) keep("mainspring-zone", zone);
 
 one("[data-theme-switch]")?.addEventListener("click", (event) => {
   event.preventDefault();
@@ -41,6 +42,7 @@ const SPREAD = 400 * Math.random();
 const LONGEST_PAUSE = 30000;
 const button = one("[data-live-switch]");
 const parts = () => all("[data-live][id]");
+const follows = () => one("main [data-live][id]") !== null;
 let following = sessionStorage.getItem("mainspring-live") !== "off";
 let pause = PAUSE;
 let timer;
@@ -108,7 +110,7 @@ function busy(part) {
 
 async function look() {
   clearTimeout(timer);
-  if (!following || document.hidden || !parts().length) return;
+  if (!following || document.hidden || !follows()) return;
   if (!one("dialog[open]") && getSelection().isCollapsed) {
     asking?.abort();
     asking = new AbortController();
@@ -150,12 +152,13 @@ function follow(wanted) {
   look();
 }
 
-if (parts().length) {
+if (follows()) {
   button.hidden = false;
   button.addEventListener("click", () => follow(!following));
   document.addEventListener("visibilitychange", look);
   say();
-  timer = setTimeout(look, untilNext());
+  // A page that was made before the reader's clock was known tells the server's.
+  timer = setTimeout(look, zoneIsNew ? 0 : untilNext());
 }
 
 // --- times that go on ---
