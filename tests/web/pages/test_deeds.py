@@ -114,6 +114,21 @@ async def test_dead_letters_are_retried_and_deleted_by_their_error(app: Mainspri
     assert await app.jobs.acount(state="dead") == 0
 
 
+async def test_dead_letters_of_one_queue_are_retried_and_those_of_others_spared(app: Mainspring, visit: Visit) -> None:
+    """Where the page is narrowed down to a queue, so is what its buttons do."""
+    for queue in ("default", "urgent"):
+        await app.tasks["odd"].using(queue=queue).aenqueue("why")
+    await adrain(app)
+    ada = visit(app)
+    page = await ada.see("/dead?queue=urgent")
+    (retry,) = [link for link in page.links if "/dead/retry" in link]
+    question = await ada.see(retry)
+    assert "Retry 1 dead letter?" in question.text
+    hidden = {each["name"]: each["value"] for each in question.of("input", type="hidden")}
+    assert "No dead letter fits" in (await ada.do("/dead/retry", **hidden)).text
+    assert [job.queue for job in await app.jobs.afind(state="dead")] == ["default"]
+
+
 async def test_a_queue_is_paused_and_resumed_and_so_is_a_partition(app: Mainspring, visit: Visit) -> None:
     ada = visit(app)
     await app.tasks["odd"].aenqueue("x")
@@ -208,9 +223,12 @@ async def test_a_job_is_enqueued_by_a_form(app: Mainspring, visit: Visit) -> Non
     form = await ada.see("/enqueue?task=send_receipt")
     assert {given["name"] for given in form.of("input") if given.get("name", "").startswith("arg.")} == {
         "arg.order_id",
+        "arg.to/street",
+        "arg.to/city",
+        "arg.to/zip",
         "arg.amount",
     }
-    given = {"arg.order_id": "7", "arg.to": '{"street": "A 1"}', "arg.amount": "12.5"}
+    given = {"arg.order_id": "7", "arg.to/street": "A 1", "arg.amount": "12.5"}
     page = await ada.do("/enqueue", task="send_receipt", queue="urgent", priority="2", when="10m", **given)
     assert "The job is enqueued." in page.text
     (job,) = await app.jobs.afind()
@@ -220,13 +238,12 @@ async def test_a_job_is_enqueued_by_a_form(app: Mainspring, visit: Visit) -> Non
 
 async def test_what_does_not_fit_is_said_and_nothing_is_stored(app: Mainspring, visit: Visit) -> None:
     ada = visit(app)
-    good = {"arg.order_id": "7", "arg.to": '{"street": "A 1"}', "arg.amount": "12.5"}
+    good = {"arg.order_id": "7", "arg.to/street": "A 1", "arg.amount": "12.5"}
     for wrong in (
         {"arg.order_id": "seven"},
         {"arg.order_id": ""},
         {"arg.amount": "-1"},
-        {"arg.to": "{"},
-        {"arg.to": "[]"},
+        {"as": "json", "json": '{"order_id": 7, "to": [], "amount": 1}'},
         {"priority": "high"},
         {"priority": "99999"},
         {"queue": " \x00"},

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from mainspring import Mainspring, State
+from mainspring import Context, Mainspring, Retry, State
+from mainspring.testing import drain
+from mainspring.web.pages.words import Now
 from web.browsing import Console, assert_accessible
 
 from .. import showcase
@@ -53,6 +57,8 @@ PAGES = {
     "tasks": "/enqueue",
     "enqueue": "/enqueue?task=send_receipt",
     "gone": "/job?id=none",
+    "time that cannot be read": "/jobs?since=yesterday",
+    "done": "/jobs?done=retried&n=12",
 }
 
 
@@ -65,20 +71,23 @@ def pages_of(shop: Mainspring) -> dict[str, str]:
     return PAGES | singles | flows | odd | edited
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_is_accessible_and_fits(
-    shop: Mainspring, serve: Serve, page: Open, console: Console, colours: str, width: int
+    shop: Mainspring, serve: Serve, page: Open, console: Console, width: int
 ) -> None:
-    """axe finds nothing serious, nothing is wider than the window, and the console has no complaint."""
-    console.expect("status of 404")
+    """axe finds nothing serious, in light and in dark, nothing is wider than the window, and the console has no
+    complaint."""
+    console.expect("status of (404|422)")
     url = serve(shop)
-    shown = page(width=width, colours=colours)
+    shown = page(width=width)
     for name, path in pages_of(shop).items():
         shown.goto(url + path)
         assert_accessible(shown)
         wider = shown.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wider <= 0, f"{name} is {wider} px too wide"
+        shown.emulate_media(color_scheme="dark")
+        assert_accessible(shown, only=("color-contrast",))
+        shown.emulate_media(color_scheme="light")
 
 
 def test_a_dead_letter_is_retried(shop: Mainspring, serve: Serve, page: Open) -> None:
@@ -109,7 +118,7 @@ def test_a_queue_is_paused_and_resumed(shop: Mainspring, serve: Serve, page: Ope
 
 def test_a_no_changes_nothing_and_gives_the_focus_back(shop: Mainspring, serve: Serve, page: Open) -> None:
     shown = page(serve(shop) + "/queue?name=email")
-    shown.get_by_role("button", name="Pause", exact=True).click()
+    shown.get_by_role("button", name="Pause", exact=True).press("Space")
     shown.get_by_role("dialog").get_by_text("No, leave it").click()
     expect(shown.get_by_role("dialog")).to_have_count(0)
     expect(shown.get_by_role("button", name="Pause", exact=True)).to_be_focused()
@@ -151,7 +160,7 @@ def test_ticked_jobs_are_retried_with_and_without_script(
 
 
 def test_without_script_everything_can_be_read(shop: Mainspring, serve: Serve, page: Open, console: Console) -> None:
-    console.expect("status of 404")
+    console.expect("status of (404|422)")
     url = serve(shop)
     shown = page(javascript=False)
     for path in pages_of(shop).values():
@@ -164,7 +173,9 @@ def test_without_script_everything_can_be_read(shop: Mainspring, serve: Serve, p
     expect(shown.get_by_role("heading", name="Queues")).to_be_visible()
 
 
-def test_a_list_follows_what_happens_and_keeps_the_readers_ticks(shop: Mainspring, serve: Serve, page: Open) -> None:
+def test_a_list_follows_what_happens_and_keeps_the_readers_ticks_and_focus(
+    shop: Mainspring, serve: Serve, page: Open
+) -> None:
     shown = page(serve(shop) + "/jobs?state=queued&queue=live")
     expect(shown.get_by_text("No job fits")).to_be_visible()
     first = shop.tasks["odd"].using(queue="live").enqueue("first")
@@ -177,7 +188,34 @@ def test_a_list_follows_what_happens_and_keeps_the_readers_ticks(shop: Mainsprin
     shown.locator(f"input[value='{first.id}']").uncheck()
     expect(shown.locator(f"input[value='{third.id}']")).to_have_count(1)
     expect(shown.locator(f"input[value='{first.id}']")).not_to_be_checked()
-    shop.jobs.delete([first.id, second.id, third.id])
+    link = shown.locator(f"tr[data-key='{first.id}'] a.strong")
+    link.focus()
+    shop.jobs.delete([third.id])
+    expect(shown.locator("#job-rows tr")).to_have_count(2)
+    expect(link).to_be_focused()
+    shop.jobs.delete([first.id, second.id])
+
+
+def test_the_page_of_a_job_follows_it_to_its_end(serve: Serve, page: Open, tmp_path: Path) -> None:
+    """What was not there when the page was opened comes too: its tries, its log, its result."""
+    with Mainspring(f"sqlite:///{tmp_path}/jobs.db") as app:
+
+        @app.task(retry=Retry(attempts=2, delay=0))
+        def talk(ctx: Context) -> str:
+            ctx.log("a line of the log")
+            if ctx.attempt == 1:
+                raise ValueError("the first time")
+            return "what it gave"
+
+        job = talk.enqueue()
+        shown = page(f"{serve(app)}/job?id={job.id}")
+        expect(shown.locator("#job-state")).to_contain_text("queued")
+        expect(shown.locator("main")).to_contain_text("Nothing was logged")
+        drain(app)
+        expect(shown.locator("#job-state")).to_contain_text("completed")
+        expect(shown.locator("#result")).to_contain_text("what it gave")
+        expect(shown.locator("#job-tries")).to_contain_text("the first time")
+        expect(shown.locator("#log li").first).to_contain_text("a line of the log")
 
 
 def test_a_hidden_tab_asks_for_nothing(shop: Mainspring, serve: Serve, page: Open) -> None:
@@ -221,6 +259,15 @@ def test_it_can_be_worked_by_keys_alone(shop: Mainspring, serve: Serve, page: Op
         shown.keyboard.press("g")
         shown.keyboard.press(key)
         expect(shown.get_by_role("heading", name=title, level=1)).to_be_visible()
+    shown.keyboard.press("?")
+    shown.get_by_label("These keys work").uncheck()
+    shown.keyboard.press("Escape")
+    shown.reload()
+    shown.keyboard.press("?")
+    expect(shown.get_by_role("dialog", name="Keyboard")).to_be_hidden()
+    shown.get_by_role("button", name="Keyboard").click()
+    shown.get_by_label("These keys work").check()
+    shown.keyboard.press("Escape")
     shown.keyboard.press("/")
     shown.keyboard.type("example.com")
     shown.keyboard.press("Enter")
@@ -239,10 +286,56 @@ def test_light_and_dark_are_switched_and_stay(shop: Mainspring, serve: Serve, pa
         assert before is None or shown.evaluate(ground) != before
 
 
-def test_what_is_hostile_does_not_run(shop: Mainspring, serve: Serve, page: Open) -> None:
-    """The console fixture hears of what the policy forbade, too: nothing even tries."""
-    shown = page(serve(shop) + "/dead?task=odd")
-    shown.on("dialog", lambda dialog: pytest.fail(f"a script said {dialog.message}"))
-    for job in shop.jobs.find(task="odd"):
-        shown.goto(shown.url.partition("/dead")[0].partition("/job")[0] + f"/job?id={job.id}")
-        expect(shown.locator("#args")).to_be_visible()
+def test_times_go_on_while_nothing_is_asked_for(shop: Mainspring, serve: Serve, page: Open) -> None:
+    """As the server would tell them."""
+    shown = page()
+    shown.clock.install()
+    shown.goto(serve(shop) + "/schedules")
+    shown.get_by_role("button", name="Live").click()
+    shown.clock.pause_at(datetime.now(UTC) + timedelta(seconds=2))
+    server = datetime.fromtimestamp(int(shown.locator("body").get_attribute("data-now") or 0) / 1000, UTC)
+    opened = shown.evaluate("performance.timeOrigin")
+    told = "all => all.map(each => [each.dateTime, each.textContent])"
+    for hours in (0.001, 0.8, 9, 48, 240):
+        shown.clock.fast_forward(int(hours * 3_600_000))
+        passed = timedelta(milliseconds=shown.evaluate("Date.now()") - opened)
+        for at, text in shown.locator("time[data-ago]").evaluate_all(told):
+            # The page was made a moment before or after its clock began.
+            near = {
+                Now(server + passed + timedelta(seconds=off)).ago(datetime.fromisoformat(at)) for off in range(-3, 4)
+            }
+            assert text in near, (at, text, near)
+
+
+def test_times_are_by_the_readers_clock_from_the_first_visit_on(shop: Mainspring, serve: Serve, page: Open) -> None:
+    (job,) = shop.jobs.find(state="dead", limit=1)
+    shown = page(f"{serve(shop)}/job?id={job.id}", timezone_id="Asia/Tokyo")
+    expect(shown.locator("#zone")).to_have_text("Times are JST")
+    expect(shown.locator("#timeline-zone")).to_have_text("JST")
+    local = job.created_at.astimezone(ZoneInfo("Asia/Tokyo"))
+    expect(shown.locator("#timeline time").first).to_contain_text(f"{local:%H:%M:%S}")
+
+
+def test_a_form_is_sent_once_however_often_it_is_clicked(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page(serve(shop) + "/enqueue?task=odd")
+    shown.locator("[name='arg.text']").fill("clicked twice")
+    shown.locator("main").get_by_role("button", name="Enqueue").dblclick()
+    expect(shown.get_by_role("status")).to_contain_text("The job is enqueued.")
+    assert shop.jobs.count(text="clicked twice") == 1
+
+
+def test_a_model_that_is_not_given_hides_its_fields(serve: Serve, page: Open, tmp_path: Path) -> None:
+    with Mainspring(f"sqlite:///{tmp_path}/jobs.db") as app:
+
+        @app.task
+        def send(to: showcase.Address | None = None, copies: list[int] = [1]) -> None: ...  # noqa: B006
+
+        shown = page(serve(app) + "/enqueue?task=send")
+        expect(shown.get_by_label("street")).to_be_hidden()
+        shown.get_by_label("give it").check()
+        shown.get_by_label("street").fill("A 1")
+        shown.get_by_label("copies").fill("2\n3")
+        assert_accessible(shown)
+        shown.locator("main").get_by_role("button", name="Enqueue").click()
+        expect(shown.get_by_role("status")).to_contain_text("The job is enqueued.")
+        assert app.jobs.find()[0].args == {"to": {"street": "A 1", "city": "Berlin", "zip": None}, "copies": [2, 3]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,11 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from mainspring import Flow, InvalidOption, Mainspring, Secret, State
-from mainspring.model.secrets import HIDDEN
+from mainspring import Flow, InvalidOption, Mainspring, State
 from mainspring.model.stats import Histogram, Point, Series
 from mainspring.testing import drain
-from mainspring.web.pages import axes, charts, forms, graph, text, words
+from mainspring.web.pages import axes, charts, graph, text, words
 from mainspring.web.pages.charts import Curve, Span
 from mainspring.web.pages.filters import Chosen
 from mainspring.web.pages.job import timeline
@@ -90,6 +89,8 @@ def test_times_say_how_long_ago_and_have_the_exact_time_by_the_readers_clock() -
     assert now.ago(NOON - timedelta(minutes=4)) == f"4{THIN}min ago"
     assert now.ago(NOON + timedelta(hours=2)) == f"in 2{THIN}h"
     assert now.ago(NOON) == "now"
+    assert now.is_past(NOON - timedelta(minutes=1))
+    assert not now.is_past(NOON - timedelta(seconds=5))
     assert now.exact(NOON) == "2031-05-01 14:00:00.000 CEST"
     assert now.clock(NOON - timedelta(days=2)) == "29 Apr 14:00:00"
     shown = str(now.time(NOON - timedelta(seconds=30)))
@@ -338,89 +339,6 @@ def test_a_timeline_tells_what_happened_in_order(app: Mainspring) -> None:
     assert [event.kind for event in told] == ["queued", "running", "completed", "completed"]
     assert told[0].passed is None
     assert all(event.passed >= 0 for event in told[1:] if event.passed is not None)
-
-
-# --- forms -----------------------------------------------------------------------------------------------------------
-
-
-def shapes(app: Mainspring) -> dict[str, forms.Argument]:
-    @app.task
-    def many(
-        count: int,
-        share: Annotated[float, "x"] = 0.5,
-        name: str = "nobody",
-        colour: Literal["red", "green"] = "red",
-        wide: bool = True,
-        at: datetime | None = None,
-        parts: list[int] | None = None,
-        anything: Any = None,
-        key: Secret[str] = "k",
-        either: int | str = 3,
-    ) -> None: ...
-
-    return {each.name: each for each in forms.arguments_of(many.codec.json_schema(), many.defaults)}
-
-
-def test_each_type_has_its_input(app: Mainspring) -> None:
-    arguments = shapes(app)
-    assert {name: (each.kind, each.label) for name, each in arguments.items()} == {
-        "count": ("number", "whole number"),
-        "share": ("number", "number"),
-        "name": ("text", "text"),
-        "colour": ("choice", "one of these"),
-        "wide": ("bool", "yes or no"),
-        "at": ("text", "date-time or null"),
-        "parts": ("json", "list, as JSON or null"),
-        "anything": ("json", "JSON"),
-        "key": ("text", "text, secret"),
-        "either": ("json", "JSON"),
-    }
-    assert [name for name, each in arguments.items() if each.needed] == ["count"]
-    assert arguments["colour"].choices == ('"red"', '"green"')
-    assert (arguments["key"].input, arguments["key"].value, arguments["key"].default) == ("password", "", "")
-    assert arguments["share"].value == "0.5"
-
-
-def test_what_is_filled_in_is_read_back_and_what_is_left_empty_is_left_out(app: Mainspring) -> None:
-    arguments = tuple(shapes(app).values())
-    form = {"arg.count": "7", "arg.name": "a\r\nb", "arg.colour": '"green"', "arg.parts": "[1, 2]", "arg.wide": "true"}
-    values, seen = forms.read(arguments, form)
-    assert values == {"count": 7, "name": "a\nb", "colour": "green", "parts": [1, 2], "wide": True}
-    assert not any(each.wrong for each in seen)
-    values, seen = forms.read(arguments, {"arg.count": "many", "arg.parts": "[1", "arg.wide": ""})
-    assert values == {"wide": False}
-    assert [each.name for each in seen if each.wrong] == ["count", "parts"]
-    assert next(each for each in seen if each.name == "parts").value == "[1"
-    _, seen = forms.read(arguments, {})
-    assert [each.name for each in seen if each.wrong] == ["count"]
-
-
-@given(
-    st.fixed_dictionaries(
-        {
-            "count": st.integers(-(2**40), 2**40),
-            "name": st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
-            "colour": st.sampled_from(["red", "green"]),
-            "wide": st.booleans(),
-            "parts": st.none() | st.lists(st.integers(-9, 9)),
-            "anything": st.recursive(st.none() | st.booleans() | st.text(max_size=5), st.lists, max_leaves=5),
-        }
-    )
-)
-def test_a_job_that_is_edited_by_nobody_stays_what_it_was(values: dict[str, Any]) -> None:
-    """The form filled with a job's arguments and sent as it is gives the same arguments."""
-    with Mainspring("sqlite://") as app:
-        arguments = tuple(each for each in shapes(app).values() if each.name in values)
-        filled = forms.filled(arguments, values)
-        sent = {each.field: each.value for each in filled}
-        read, seen = forms.read(filled, sent)
-        assert read == values
-        assert not any(each.wrong for each in seen)
-
-
-def test_what_stands_for_a_secret_can_be_seen(app: Mainspring) -> None:
-    (key,) = forms.filled((shapes(app)["key"],), {"key": HIDDEN})
-    assert (key.value, key.input) == (HIDDEN, "text")
 
 
 # --- addresses, filters, notices -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -57,36 +58,44 @@ async def _groups(page: Page, task: str = "", queue: str = "") -> ErrorGroups:
 # --- a group at once -------------------------------------------------------------------------------------------------
 
 
-def _asked(form: Mapping[str, Any]) -> tuple[str, str, str]:
-    task, type, message = (str(form.get(name, "")) for name in ("task", "type", "message"))
-    return task, type, message
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group, as its buttons name it."""
+
+    task: str
+    type: str
+    message: str
+    queue: str
+    """That the page is narrowed down to; "" for all of them."""
+
+    @classmethod
+    def of(cls, form: Mapping[str, Any]) -> _Group:
+        return cls(**{name: str(form.get(name, "")) for name in ("task", "type", "message", "queue")})
 
 
-async def _members(page: Page, form: Mapping[str, Any]) -> tuple[str, ...]:
+async def _members(page: Page, wanted: _Group) -> tuple[str, ...]:
     """The jobs of that group, as it is now."""
-    wanted = _asked(form)
-    groups = await _groups(page, wanted[0])
-    return next((group.ids for group in groups if (group.task, group.type, group.message) == wanted), ())
+    key = (wanted.task, wanted.type, wanted.message)
+    groups = await _groups(page, wanted.task, wanted.queue)
+    return next((group.ids for group in groups if (group.task, group.type, group.message) == key), ())
 
 
 @router.get("/dead/{name}", include_in_schema=False, dependencies=[may(Role.OPERATOR)])
 async def ask_about_group(page: AtPage, name: str) -> Response:
     """Say how many jobs are meant, and ask."""
-    form = page.request.query_params
     deed = deed_named(page, name)
-    task, type, message = _asked(form)
-    count = len(await _members(page, form))
+    group = _Group.of(page.request.query_params)
+    count = len(await _members(page, group))
+    died = plain(": ".join(filter(None, [group.type, group.message])), 200)
+    where = f" in queue {plain(group.queue, 60)}" if group.queue else ""
     question = Question(
         title=f"{deed.label} {counted(count, 'dead letter')}?",
-        text=(
-            f"All of {plain(task, 60)} that died of {plain(': '.join(filter(None, [type, message])), 200)}",
-            deed.means,
-        ),
+        text=(f"All of {plain(group.task, 60)}{where} that died of {died}", deed.means),
         action=page.links(f"dead/{deed.name}"),
         button=f"{deed.label} {number(count)}",
-        back=page.links("dead"),
+        back=page.links("dead", queue=group.queue),
         danger=deed.danger,
-        hidden=(("task", task), ("type", type), ("message", message)),
+        hidden=tuple(asdict(group).items()),
         fields=deed.fields,
     )
     return ask(page, question, section="dead")
@@ -97,5 +106,6 @@ async def do_to_group(page: AtPage, name: str) -> Response:
     """Do it to all that are in the group now."""
     form: FormData = await page.request.form()
     deed = deed_named(page, name)
-    count = await do(deed, page, form, ids=await _members(page, form), state=State.DEAD)
-    return after(page.links("dead", done=deed.done, n=count))
+    group = _Group.of(form)
+    count = await do(deed, page, form, ids=await _members(page, group), state=State.DEAD)
+    return after(page.links("dead", queue=group.queue, done=deed.done, n=count))

@@ -18,8 +18,9 @@ from mainspring.task import Task
 from mainspring.web.api.enqueuing import is_own, read_arguments, task_to_enqueue
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
+from mainspring.web.pages.filling import filled, read
 from mainspring.web.pages.filters import moment_of
-from mainspring.web.pages.forms import Argument, arguments_of, filled, read
+from mainspring.web.pages.forms import Argument, arguments_of
 from mainspring.web.pages.rendering import Page, after, page_of
 from mainspring.web.pages.text import pretty
 from mainspring.web.site import may
@@ -30,6 +31,8 @@ router = APIRouter(dependencies=[may(Role.OPERATOR)])
 AtPage = Annotated[Page, Depends(page_of)]
 
 _TERMS = ("queue", "priority", "when")
+LONGEST = 50_000
+"""Longer arguments are edited as JSON."""
 
 
 def _show(page: Page, task: Task[..., Any], arguments: tuple[Argument, ...], **values: Any) -> Response:
@@ -47,8 +50,14 @@ def _terms(task: Task[..., Any]) -> dict[str, str]:
     return {"queue": task.options.queue, "priority": str(task.options.priority), "when": ""}
 
 
-def _arguments(task: Task[..., Any]) -> tuple[Argument, ...]:
-    return arguments_of(task.codec.json_schema(), task.defaults)
+def _arguments(task: Task[..., Any], job: Job[Any] | None = None) -> tuple[Argument, ...]:
+    arguments = arguments_of(task.codec.json_schema(), task.defaults)
+    return arguments if job is None else filled(arguments, job.shown_args())
+
+
+def _fits(arguments: tuple[Argument, ...], job: Job[Any]) -> bool:
+    """Whether the form has an input for each of the job's arguments, and they are not too long for it."""
+    return len(job.record.args) <= LONGEST and {each.name for each in arguments} >= job.shown_args().keys()
 
 
 @router.get("/enqueue", include_in_schema=False)
@@ -71,8 +80,10 @@ async def edit(page: AtPage, id: str = "") -> Response:
     """The form with the arguments of a job."""
     job = await page.site.app.jobs.aget(id)
     task = task_to_enqueue(page.site.app, job.task)
-    as_json = len(job.record.args) > 50_000
-    arguments = _arguments(task) if as_json else filled(_arguments(task), job.shown_args())
+    arguments = _arguments(task)
+    as_json = not _fits(arguments, job)
+    if not as_json:
+        arguments = filled(arguments, job.shown_args())
     return _show(page, task, arguments, job=job, as_json=as_json, json_text=pretty(job.shown_args()))
 
 
@@ -85,12 +96,12 @@ async def enqueue(page: AtPage) -> Response:
     job = await page.site.app.jobs.aget(id) if id else None
     as_json = _text(form, "as") == "json"
     json_text = _text(form, "json")
-    values, arguments = read(_arguments(task), form)
+    values, arguments = read(_arguments(task, job), form)
     if as_json:
-        arguments = _arguments(task)
+        arguments = _arguments(task, job)
     terms = {name: _text(form, name) for name in _TERMS}
     try:
-        if not as_json and any(argument.wrong for argument in arguments):
+        if not as_json and any(argument.is_wrong for argument in arguments):
             raise InvalidOption("some arguments cannot be read; see below")
         given = _object(json_text) if as_json else values
         made = await (_enqueue(page, task, given, terms) if job is None else _again(page, job, given))

@@ -15,8 +15,9 @@ __all__ = ["Glance", "glance_of"]
 
 T = TypeVar("T")
 
-SECONDS = 1.5
-"""For how long what was read is shown to others."""
+SECONDS = 1.8
+"""For how long, from when it was asked for, what was read is shown to others. Pages that follow what happens ask every
+two seconds, all at nearly the same moment: who comes late is shown the same, and the next time it is read anew."""
 PATIENCE = 10
 """What took long is kept so many times as long as it took: it is never most of what a store does."""
 LONGEST = 60.0
@@ -79,7 +80,7 @@ class Glance:
             self._under_way.discard(task)
             failed = task.cancelled() or task.exception() is not None
             took = time.monotonic() - now
-            entry.good_until = 0.0 if failed else time.monotonic() + min(max(seconds, PATIENCE * took), LONGEST)
+            entry.good_until = 0.0 if failed else max(now + seconds, now + took + min(PATIENCE * took, LONGEST))
 
         task.add_done_callback(ended)
         return entry

@@ -106,7 +106,8 @@ def _kind(attempt: Attempt) -> str:
 
 
 def _because(attempt: Attempt) -> str:
-    return f": {_told(attempt)}" if attempt.error else ""
+    """In a word: all that the error says stands with the try."""
+    return f": {attempt.error.type}" if attempt.error and attempt.error.type else ""
 
 
 def _told(attempt: Attempt) -> str:

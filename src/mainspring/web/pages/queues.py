@@ -28,6 +28,8 @@ from mainspring.web.site import may
 
 __all__ = ["limits_words", "router"]
 
+LATELY = 100
+"""Of so many jobs, the newest, the page names the partitions."""
 WORDS = {"block": "one job at a time; a dead one holds up those behind it", "skip": "one job at a time"}
 
 router = APIRouter(dependencies=[may(Role.VIEWER)])
@@ -117,6 +119,8 @@ async def queue(page: AtPage, name: str = "") -> Response:
     at_work = [
         worker for worker in await reads.workers() if worker.alive and not worker.quiet and name in worker.queues
     ]
+    parts = await reads.partitions(name)
+    lately = await reads.jobs({"queue": name}, LATELY)
     return page.show(
         "queue.html",
         queue=view,
@@ -124,7 +128,8 @@ async def queue(page: AtPage, name: str = "") -> Response:
         limits=limits_words(view.concurrency, view.rates, view.max_queued),
         each=_of(view.per_partition),
         sequence=WORDS.get(view.sequence or ""),
-        partitions=[(part, _state(part), _of(part.limits)) for part in await reads.partitions(name)],
+        lately=sorted({job.partition for job in lately if job.partition} - {part.name for part in parts or ()}),
+        partitions=None if parts is None else [(part, _state(part), _of(part.limits)) for part in parts],
         charts=charts_of(history, Counts.over([view])),
         counts=Counts.over([view]),
         states=list(State),

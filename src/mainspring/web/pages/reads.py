@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 COUNTS_PATIENCE = 0.05
 """For so many seconds a page waits for numbers that it can do without."""
+PARTITIONS_PATIENCE = 0.15
+JOB_SECONDS = 1.0
+"""Whoever looks at one job wants to see it move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,11 @@ class Reads:
 
     async def job(self, id: str) -> Job[Any]:
         """One job, with its log. Raises `JobNotFound`."""
-        return await self._glance.at(("job", id), lambda: self._app.jobs.aget(id), 0.5)
+        return await self._glance.at(("job", id), lambda: self._app.jobs.aget(id), JOB_SECONDS)
 
     async def why(self, job: Job[Any]) -> str:
         """Why it is not running."""
-        return await self._glance.at(("why", job.id, job.state), job.awhy, 0.5)
+        return await self._glance.at(("why", job.id, job.state), job.awhy, JOB_SECONDS)
 
     async def history(self, span: str, zone: tzinfo, queue: str | None = None) -> History:
         """What happened in that span."""
@@ -125,9 +128,10 @@ class Reads:
         """What each task did in that span."""
         return await self._glance.at(("totals", span), lambda: self._app.stats.atotals(span, "task"), 5.0)
 
-    async def partitions(self, queue: str) -> list[PartitionView]:
-        """The partitions of a queue that have settings of their own."""
-        return await self._glance.at(("partitions", queue), lambda: self._app.queues.apartitions(queue))
+    async def partitions(self, queue: str) -> list[PartitionView] | None:
+        """The partitions of a queue that have settings of their own; None while they are still being counted."""
+        read = self._app.queues.apartitions
+        return await self._glance.soon(("partitions", queue), lambda: read(queue), PARTITIONS_PATIENCE)
 
     async def once(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         """Whatever else is to be read once for all tabs."""

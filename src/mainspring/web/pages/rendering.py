@@ -34,6 +34,7 @@ environment.filters |= {
     "line": text.line,
     "block": text.block,
     "json_block": text.json_block,
+    "choice": text.choice,
     "plain": text.plain,
     "short_id": text.short_id,
     "number": words.number,

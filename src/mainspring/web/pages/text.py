@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["BLOCK", "LINE", "block", "json_block", "line", "plain", "pretty", "short_id"]
+__all__ = ["BLOCK", "LINE", "block", "choice", "json_block", "line", "plain", "pretty", "short_id"]
 
 LINE = 120
 """How many characters of a text stand in a line of a table."""
@@ -62,7 +62,7 @@ def json_block(text: str, limit: int = BLOCK) -> Markup:
         parts.append(f'<span class="j-{kind}">{_marked(body)}</span>{found[2] or ""}')
         at = found.end()
     parts.append(_marked(shown[at:]))
-    return Markup("<bdi>") + Markup("".join(parts)) + Markup("</bdi>")  # noqa: S704 - escaped by _marked
+    return Markup('<bdi dir="ltr">') + Markup("".join(parts)) + Markup("</bdi>")  # noqa: S704 - escaped by _marked
 
 
 def plain(text: object, limit: int = LINE) -> str:
@@ -70,6 +70,12 @@ def plain(text: object, limit: int = LINE) -> str:
     whole = str(text)
     shown = _UNSEEN.sub(lambda found: f"<{_number(found[0])}>", whole[:limit]).replace("\n", "↵")
     return shown + ("…" if len(whole) > limit else "")
+
+
+def choice(text: str) -> str:
+    """A JSON value as one of several to choose from: a text without its quotes."""
+    value = json.loads(text)
+    return value if isinstance(value, str) and value else text
 
 
 def short_id(id: str) -> str:

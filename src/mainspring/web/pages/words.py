@@ -103,6 +103,10 @@ class Now:
             return "now"
         return f"{seconds(passed)} ago" if passed > 0 else f"in {seconds(-passed)}"
 
+    def is_past(self, at: datetime, seconds: float = 30) -> bool:
+        """Whether that was more than some seconds ago."""
+        return (self.at - at).total_seconds() > seconds
+
     def exact(self, at: datetime) -> str:
         """`2026-11-28 14:30:00.123 CET`."""
         local = at.astimezone(self.zone)
@@ -120,9 +124,14 @@ class Now:
         return f"{local:%H:%M:%S}" if today else f"{local:%d %b %H:%M:%S}"
 
     def time(self, at: datetime | None, *, clock: bool = False) -> Markup:
-        """A `<time>`: how long ago, or the time of day, with the exact time in its title."""
+        """A `<time>`: how long ago, which a script lets go on, or the time of day; with the exact time in its title."""
         if at is None:
             return Markup('<span class="none">–</span>')
         shown = self.clock(at) if clock else self.ago(at)
-        exact = self.exact(at)
-        return Markup('<time datetime="{}" title="{}">{}</time>').format(at.astimezone(UTC).isoformat(), exact, shown)
+        goes_on = Markup() if clock else Markup(" data-ago")
+        made = Markup('<time datetime="{}" title="{}"{}>{}</time>')
+        return made.format(at.astimezone(UTC).isoformat(), self.exact(at), goes_on, shown)
+
+    def both(self, at: datetime) -> Markup:
+        """How long ago, and when, for whoever cannot point at it."""
+        return Markup('{} <span class="sub">{}</span>').format(self.time(at), self.clock(at))

@@ -1,6 +1,7 @@
 // The dashboard's own script: makes what is there already nicer. Everything works without it.
 //
 //   live       parts marked data-live follow what happens: the page itself is asked for again, and what differs put in place
+//   times      "3 min ago" goes on, also while nothing is asked for
 //   questions  links and buttons that lead to a question show it as a dialog
 //   charts     what each point is, read from the table under the chart
 //   keys       / ? l, and g followed by the letter of a page
@@ -23,7 +24,8 @@ function parsed(text) {
 // --- light and dark, and where the reader's clock stands ---
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone && !document.cookie.includes(`mainspring-zone=${zone}`)) keep("mainspring-zone", zone);
+const zoneIsNew = zone && !document.cookie.includes(`mainspring-zone=${zone}`);
+if (zoneIsNew) keep("mainspring-zone", zone);
 
 one("[data-theme-switch]")?.addEventListener("click", (event) => {
   event.preventDefault();
@@ -36,13 +38,21 @@ one("[data-theme-switch]")?.addEventListener("click", (event) => {
 // --- live ---
 
 const PAUSE = 2000;
+const SPREAD = 400 * Math.random();
 const LONGEST_PAUSE = 30000;
 const button = one("[data-live-switch]");
 const parts = () => all("[data-live][id]");
+const follows = () => one("main [data-live][id]") !== null;
 let following = sessionStorage.getItem("mainspring-live") !== "off";
 let pause = PAUSE;
 let timer;
 let asking;
+
+// All tabs ask at the same moments, or nearly: they are shown what the first of them had read.
+function untilNext() {
+  const left = pause - ((Date.now() - SPREAD) % pause);
+  return left < PAUSE / 4 ? left + pause : left;
+}
 
 function keyOf(node) {
   return node.nodeType === 1 ? node.dataset?.key || node.id || null : null;
@@ -65,11 +75,14 @@ function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
   }
+  const keys = new Set([...fresh.childNodes].map(keyOf).filter(Boolean));
   let at = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     const key = keyOf(wanted);
     let found = at;
     if (key) while (found && keyOf(found) !== key) found = found.nextSibling;
+    // What is gone from before it is taken away first: to move it would take the focus from it.
+    while (found && at !== found && !keys.has(keyOf(at))) at = without(at);
     if (found && alike(found, wanted)) {
       if (found !== at) old.insertBefore(found, at);
       else at = at.nextSibling;
@@ -78,11 +91,14 @@ function morph(old, fresh) {
       old.insertBefore(document.importNode(wanted, true), at);
     }
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) at = without(at);
+}
+
+// Takes a node away, and gives the one after it.
+function without(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 // Whoever ticks or writes something is not to have it changed under his hands.
@@ -94,7 +110,7 @@ function busy(part) {
 
 async function look() {
   clearTimeout(timer);
-  if (!following || document.hidden || !parts().length) return;
+  if (!following || document.hidden || !follows()) return;
   if (!one("dialog[open]") && getSelection().isCollapsed) {
     asking?.abort();
     asking = new AbortController();
@@ -102,6 +118,7 @@ async function look() {
       const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal: asking.signal });
       if (!answer.ok || answer.redirected) throw new Error(`status ${answer.status}`);
       const fresh = parsed(await answer.text());
+      setClock(fresh.body);
       for (const part of parts()) {
         const there = fresh.getElementById(part.id);
         if (!there || busy(part)) continue;
@@ -110,13 +127,14 @@ async function look() {
         if (atEnd && "follow" in part.dataset) part.scrollTop = part.scrollHeight;
       }
       for (const tip of all("[data-plot]")) tip.pointAgain?.();
+      tellTimes();
       pause = PAUSE;
     } catch (error) {
       if (error.name !== "AbortError") pause = Math.min(2 * pause, LONGEST_PAUSE);
     }
   }
   say();
-  timer = setTimeout(look, pause);
+  timer = setTimeout(look, untilNext());
 }
 
 function say() {
@@ -134,15 +152,60 @@ function follow(wanted) {
   look();
 }
 
-if (parts().length) {
+if (follows()) {
   button.hidden = false;
   button.addEventListener("click", () => follow(!following));
   document.addEventListener("visibilitychange", look);
   say();
-  timer = setTimeout(look, pause);
+  // A page that was made before the reader's clock was known tells the server's.
+  timer = setTimeout(look, zoneIsNew ? 0 : untilNext());
 }
 
-// --- questions ---
+// --- times that go on ---
+
+// How far this machine's clock is ahead of the server's.
+let ahead = 0;
+function setClock(body) {
+  ahead = Date.now() - Number(body.dataset.now);
+}
+
+// As `span` in mainspring.model.durations says it.
+function span(seconds) {
+  if (seconds < 0.9995) return `${(seconds * 1000).toFixed(0)}\u202fms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}\u202fs`;
+  if (seconds < 59.5) return `${seconds.toFixed(0)}\u202fs`;
+  const minutes = Math.max(1, Math.floor(seconds / 60));
+  if (minutes < 60) return `${minutes}\u202fmin`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return minutes % 60 && hours < 10 ? `${hours}\u00a0h\u00a0${minutes % 60}\u00a0min` : `${hours}\u202fh`;
+  const days = Math.floor(hours / 24);
+  return hours % 24 && days < 3 ? `${days}\u00a0d\u00a0${hours % 24}\u00a0h` : `${days}\u202fd`;
+}
+
+function tellTimes() {
+  for (const time of all("time[data-ago]")) {
+    const passed = (Date.now() - ahead - Date.parse(time.dateTime)) / 1000;
+    const told = Math.abs(passed) < 1 ? "now" : passed > 0 ? `${span(passed)} ago` : `in ${span(-passed)}`;
+    if (time.textContent !== told) time.textContent = told;
+  }
+}
+
+setClock(document.body);
+setInterval(() => document.hidden || tellTimes(), 1000);
+
+// --- forms, and questions before them ---
+
+// A second click must not do it twice.
+let sent = false;
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post" || event.defaultPrevented) return;
+  if (sent) event.preventDefault();
+  sent = true;
+  setTimeout(() => (sent = false), 10000);
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) sent = false;
+});
 
 const dialog = one("[data-asking]");
 
@@ -201,7 +264,7 @@ let lastTicked;
 function count() {
   const boxes = all("input[name=id]", bulk);
   const ticked = boxes.filter((box) => box.checked).length;
-  says.textContent = ticked ? `${ticked} ticked` : "Tick jobs, or choose all that fit";
+  says.textContent = ticked ? `${ticked} ticked; meanwhile the list stands still` : "Tick jobs, or choose all that fit";
   everything.checked = ticked > 0 && ticked === boxes.length;
   everything.indeterminate = ticked > 0 && ticked < boxes.length;
 }
@@ -280,12 +343,23 @@ opener.hidden = false;
 opener.addEventListener("click", () => help.showModal());
 let going = 0;
 
+// Who speaks to his machine, or hits keys by mistake, can turn them off.
+const keysWork = one("[data-keys-on]");
+keysWork.checked = localStorage.getItem("mainspring-keys") !== "off";
+keysWork.addEventListener("change", () => localStorage.setItem("mainspring-keys", keysWork.checked ? "on" : "off"));
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || one("dialog[open]")) return;
+  if (event.key === " " && event.target.matches("a[role=button]")) {
+    event.preventDefault();
+    event.target.click();
+    return;
+  }
   if (event.target.closest(WRITTEN)) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
+  if (!keysWork.checked) return;
   if (going && Date.now() - going < 1500) {
     going = 0;
     const link = all("[data-key]").find((each) => each.matches("nav a") && each.dataset.key === event.key);
