@@ -440,6 +440,8 @@ class ReferenceStore(Configured):
         yield from ()
         if request.stats is not None:
             return self._sums(request.filter, request.stats, clock(request.now))
+        if request.ahead_of is not None:
+            return CountReply(self._ahead(self.jobs.get(request.ahead_of)), clock(request.now))
         plain = replace(request.filter, states=(), queue=None) == Filter()
         groups: defaultdict[tuple[str, State], list[JobRecord]] = defaultdict(list)
         for job in self._found(request.filter):
@@ -449,6 +451,14 @@ class ReferenceStore(Configured):
             for (queue, state), jobs in groups.items()
         )
         return CountReply(tuple(tallies), clock(request.now))
+
+    def _ahead(self, job: JobRecord | None) -> tuple[Tally, ...]:
+        if job is None or job.state is not State.QUEUED:
+            return ()
+        place, turn = (job.queue, job.partition), (job.priority, job.run_at, job.id)
+        queued = self.select(lambda each: each.state is State.QUEUED and (each.queue, each.partition) == place)
+        ahead = sum((each.priority, each.run_at, each.id) < turn for each in queued)
+        return (Tally(job.queue, State.QUEUED, ahead),) if ahead else ()
 
     def _sums(self, filter: Filter, window: Window, now: int) -> CountReply:
         since = starts(now, window.span_ms, window.step_ms)[0]

@@ -574,6 +574,9 @@ class CountRequest(Request[CountReply]):
     Where `stats`, no jobs are counted: it is what was counted as it happened. Of `filter` only `queue` and `task` count
     then. What is enqueued is there at once, and so is what is cancelled without a worker; what workers do comes with
     their beats.
+
+    Where `ahead_of`, it is how many queued jobs of that job's partition are served before it, no further than about
+    `each`; nothing where it is not queued itself. Of `filter` nothing counts then.
     """
 
     operation: ClassVar[str] = "count"
@@ -582,6 +585,7 @@ class CountRequest(Request[CountReply]):
     most: int | None = None
     each: int | None = None
     cursor: str | None = None
+    ahead_of: str | None = None
     now: int | None = None
 
 

@@ -94,7 +94,8 @@ class Selections:
         cursor = request.cursor
         while True:
             some = min(left, COUNTED_BY_SCRIPT)
-            now, cursor, tallies = yield Call("count", document(**chosen, cursor=cursor, reach=some, now=request.now))
+            asked = document(**chosen, cursor=cursor, reach=some, ahead_of=request.ahead_of, now=request.now)
+            now, cursor, tallies = yield Call("count", asked)
             left -= some
             for queue, state, count, since in tallies:
                 counts[queue, State(state)] += count

@@ -276,6 +276,10 @@ def count(request: CountRequest) -> Operation[CountReply]:
         return (yield from stats.read(request, request.stats))
     yield READ
     filter = request.filter
+    if request.ahead_of is not None:
+        rows = yield sql("jobs_ahead", id=request.ahead_of, each=request.each)
+        ahead = tuple(Tally(queue, State.QUEUED, count, more=count == request.each) for queue, count in rows if count)
+        return CountReply(ahead, (yield from time_of(request.now)))
     if request.each is not None:
         tallies, cut = yield from _depths(filter, request.each)
         return CountReply(_sorted(tallies), (yield from time_of(request.now)), cut=cut)

@@ -15,7 +15,7 @@ local function before(time, id, other_time, other_id)
 end
 
 -- How many members of a sorted set stand at (time, id) or after it: the rank, from the newest, at which to go on.
-local function rank_after(key, time, id)
+function Selection.rank_after(key, time, id)
   local low, high = 0, call('ZCARD', key)
   while low < high do
     local middle = math.floor((low + high) / 2)
@@ -157,7 +157,7 @@ function Selection.walk(filter, states, limit, cursor, reach)
       end
       local heap = {}
       for _, key in ipairs(keys_of(filter, some)) do
-        local source = { key = key, buffer = {}, at = 1, rank = from and rank_after(key, from.time, from.id) or 0 }
+        local source = { key = key, buffer = {}, at = 1, rank = from and Selection.rank_after(key, from.time, from.id) or 0 }
         if advance(source) then heap[#heap + 1] = source end
       end
       for place = math.floor(#heap / 2), 1, -1 do sink(heap, place) end
