@@ -139,7 +139,8 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
     rejected job raises `DuplicateJob`, one for which there is no room raises `QueueFull`, and nothing is stored.
 
     A queue or partition with `max_queued` takes a job only while fewer are waiting in it (scheduled or queued); that
-    goes for `jobs`, not for ticks.
+    goes for `jobs`, not for ticks. One that takes a waiting job's place (`Conflict.REPLACE`) wants room only where that
+    job is not yet.
 
     A job with parents is blocked until they have ended, as their edges say; parents that have ended already count at
     once. A job of a flow becomes a parent of the flow's callbacks, and of those of the flows that it is a part of, as

@@ -157,7 +157,8 @@ function Selection.walk(filter, states, limit, cursor, reach)
       end
       local heap = {}
       for _, key in ipairs(keys_of(filter, some)) do
-        local source = { key = key, buffer = {}, at = 1, rank = from and Selection.rank_after(key, from.time, from.id) or 0 }
+        local rank = from and Selection.rank_after(key, from.time, from.id) or 0
+        local source = { key = key, buffer = {}, at = 1, rank = rank }
         if advance(source) then heap[#heap + 1] = source end
       end
       for place = math.floor(#heap / 2), 1, -1 do sink(heap, place) end
