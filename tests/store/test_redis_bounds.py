@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 from servers.valkey import running_valkey
 
+from mainspring.model.job import NewJob
 from mainspring.model.states import State
 from mainspring.store.base import (
     AlterRequest,
@@ -21,6 +22,7 @@ from mainspring.store.base import (
     CountRequest,
     Filter,
     FindRequest,
+    InsertRequest,
     PruneRequest,
     Reply,
     Request,
@@ -160,3 +162,13 @@ def test_pages_and_counts_among_a_million_are_quick(place: Place) -> None:
             assert page.jobs == ()
             cursor, looked = page.cursor, looked + 1
             assert place.count(State.QUEUED, "backlog") == BACKLOG
+
+
+def test_of_jobs_that_are_large_a_script_reads_fewer(place: Place) -> None:
+    args = f'{{"text":"{"x" * 20_000}"}}'
+    place.driver.run(InsertRequest(tuple(NewJob(f"large {n:03}", "task", "large", args) for n in range(300))))
+    before = place.commands()
+    page = place.driver.run(FindRequest(Filter(queue="large", text="nowhere")))
+    assert page.cursor is not None
+    assert page.jobs == ()
+    assert place.commands() - before < 200
