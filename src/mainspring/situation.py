@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from mainspring.counting import counted
 from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, State
-from mainspring.model.why import NAMED, Gate, Situation, WorkerSeen
+from mainspring.model.why import NAMED, Ahead, Gate, Situation, WorkerSeen
 from mainspring.store.base import (
     ConfigureRequest,
+    CountRequest,
     Filter,
     FindRequest,
     PartitionRecord,
@@ -23,6 +24,9 @@ from mainspring.store.base import (
 from mainspring.twin import Steps, ask
 
 __all__ = ["find_out"]
+
+AHEAD_TOLD = 10_000
+"""How far the jobs ahead are counted, where that takes time."""
 
 _RUNNING = (State.RUNNING,)
 _SETTINGS: frozenset[Readable] = frozenset({"queues", "partitions", "tasks", "workers"})
@@ -92,13 +96,12 @@ def _running() -> Steps[Mapping[str, int]]:
     return {queue: count for (queue, _), count in (yield from counted(Filter(states=_RUNNING))).items()}
 
 
-def _ahead(job: JobRecord) -> Steps[int]:
-    """How many queued jobs of its partition are no younger than it. Not quite those that are served before it, as
-    priorities and delays count for that too; but those could only be told by reading them all."""
+def _ahead(job: JobRecord) -> Steps[Ahead]:
+    """The queued jobs of its partition that are served before it. Other partitions have their turns meanwhile."""
     if job.state is not State.QUEUED:
-        return 0
-    queued = Filter(queue=job.queue, partition=job.partition or None, states=(State.QUEUED,), until=job.created_at)
-    return max(0, (yield from _count(queued)) - 1)
+        return Ahead()
+    reply = yield from ask(CountRequest(Filter(), ahead_of=job.id, each=AHEAD_TOLD))
+    return Ahead(sum(tally.count for tally in reply.tallies), any(tally.more for tally in reply.tallies))
 
 
 def _count(filter: Filter) -> Steps[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mainspring import InvalidOption, JobCount, Mainspring, State
+from mainspring import InvalidOption, JobCount, JobNotFound, Mainspring, State
 from mainspring.admin import jobs as door
 from mainspring.task import SyncTask
 
@@ -91,3 +91,20 @@ def test_a_quick_list_of_queues_says_of_which_states_there_may_be_more(
     assert (many.counts, many.more) == ({State.QUEUED: 10}, {State.QUEUED})
     assert (few.counts, few.more) == ({State.SCHEDULED: 1}, frozenset())
     assert many.oldest_waiting is not None
+
+
+@pytest.mark.parametrize("odd", ["\0", "a\0b", "\ud800", "\x1b[2J", 5, b"x"])
+def test_what_no_job_can_have_is_refused_alike_by_every_store(app: Mainspring, odd: Any) -> None:
+    for condition in ("queue", "partition", "task", "flow", "tag", "text"):
+        where: Any = {condition: odd}
+        with pytest.raises(InvalidOption, match=f"{condition}="):
+            app.jobs.find(**where)
+        with pytest.raises(InvalidOption, match=f"{condition}="):
+            app.jobs.cancel(**where)
+
+
+def test_no_job_has_an_id_that_no_store_could_keep(app: Mainspring) -> None:
+    odd = ["\0", "a\0b", "\ud800"]
+    assert app.jobs.count(odd) == app.jobs.cancel(odd) == len(app.jobs.find(odd)) == 0
+    with pytest.raises(JobNotFound):
+        app.jobs.get("\0")

@@ -55,7 +55,7 @@ from mainspring.store.base import (
 
 from .reference_contents import Hold
 from .reference_drivers import AsyncReferenceDriver, Bell, ReferenceDriver
-from .reference_gates import Look
+from .reference_gates import Look, sequence_key
 from .reference_rules import WAITING, altered, as_claim, clock, created, due_state, fits, place, settled
 from .reference_settings import Configured
 
@@ -127,19 +127,20 @@ class ReferenceStore(Configured):
         """Insert a job if there is room for one more. Who is there already, or meets its key, takes none."""
         known = new.id in self.jobs or not isinstance(self._seats(new, now), dict)
         full = None if known else self._full(new.queue, new.partition)
-        return self._insert(new, now) if full is None else Inserted(new.id, existed=False, full=full)
+        if full is None:
+            return self._insert(new, now, limited=True)
+        return Inserted(new.id, existed=False, full=full)
 
-    def _insert(self, new: NewJob, now: int) -> Inserted:
+    def _insert(self, new: NewJob, now: int, limited: bool = False) -> Inserted:
         if new.id in self.jobs:
             return Inserted(new.id, existed=True)
         seats = self._seats(new, now)
         if isinstance(seats, Key):
-            return self._refuse(new, seats, now)
+            return self._refuse(new, seats, now, limited)
         self.keys |= seats
         self._count(now, new, "enqueued")
         self.jobs[new.id] = created(new, now, blocked=bool(new.parents) or self._is_callback(new.id))
-        if new.partition:
-            self.gates.setdefault(partition := ("partition", new.queue, new.partition), self._gate(partition))
+        self._part(new)
         return Inserted(new.id, existed=False)
 
     def _seats(self, new: NewJob, now: int) -> dict[str, Hold] | Key:
@@ -155,13 +156,16 @@ class ReferenceStore(Configured):
             taken[free[0]] = Hold(new.id, key.until, expires_at)
         return taken
 
-    def _refuse(self, new: NewJob, key: Key, now: int) -> Inserted:
+    def _refuse(self, new: NewJob, key: Key, now: int, limited: bool) -> Inserted:
         held = [self.keys[name] for name in reversed(key.held_as()) if self._holder(name, now) is not None]
         holder = max(held, key=lambda hold: inf if hold.expires_at is None else hold.expires_at).job
         if key.on_conflict is Conflict.REJECT:
             return Inserted(holder, existed=True, rejected=key.name)
         job = self.jobs.get(holder)
         if key.on_conflict is Conflict.REPLACE and job is not None and job.state in WAITING:
+            full = self._full(new.queue, new.partition, job) if limited and job.state is not State.BLOCKED else None
+            if full is not None:
+                return Inserted(new.id, existed=False, full=full)
             run_at = now + new.delay_ms if new.run_at is None else new.run_at
             if key.max_delay_ms is not None:
                 run_at = min(run_at, job.created_at + key.max_delay_ms)
@@ -169,13 +173,29 @@ class ReferenceStore(Configured):
             self.jobs[holder] = replace(
                 job,
                 args=new.args,
+                queue=new.queue,
+                partition=new.partition,
+                cost=new.cost,
                 priority=new.priority,
                 options=new.options,
                 run_at=run_at,
                 state=state,
                 checkpoint=None,
             )
+            if (job.queue, job.partition) != (new.queue, new.partition):
+                self._move(job, new)
         return Inserted(holder, existed=True)
+
+    def _move(self, job: JobRecord, new: NewJob) -> None:
+        """A waiting job is where the new one was to be."""
+        left = sequence_key(job.queue, job.partition)
+        if left in self.keys and self.keys[left].job == job.id:
+            self.keys = {name: hold for name, hold in self.keys.items() if name != left}
+        self._part(new)
+
+    def _part(self, new: NewJob) -> None:
+        if new.partition:
+            self.gates.setdefault(partition := ("partition", new.queue, new.partition), self._gate(partition))
 
     # --- claim, reap -------------------------------------------------------------------------------------------------
 
@@ -441,6 +461,8 @@ class ReferenceStore(Configured):
         yield from ()
         if request.stats is not None:
             return self._sums(request.filter, request.stats, clock(request.now))
+        if request.ahead_of is not None:
+            return CountReply(self._ahead(self.jobs.get(request.ahead_of)), clock(request.now))
         plain = replace(request.filter, states=(), queue=None) == Filter()
         groups: defaultdict[tuple[str, State], list[JobRecord]] = defaultdict(list)
         for job in self._found(request.filter):
@@ -450,6 +472,14 @@ class ReferenceStore(Configured):
             for (queue, state), jobs in groups.items()
         )
         return CountReply(tuple(tallies), clock(request.now))
+
+    def _ahead(self, job: JobRecord | None) -> tuple[Tally, ...]:
+        if job is None or job.state is not State.QUEUED:
+            return ()
+        place, turn = (job.queue, job.partition), (job.priority, job.run_at, job.id)
+        queued = self.select(lambda each: each.state is State.QUEUED and (each.queue, each.partition) == place)
+        ahead = sum((each.priority, each.run_at, each.id) < turn for each in queued)
+        return (Tally(job.queue, State.QUEUED, ahead),) if ahead else ()
 
     def _sums(self, filter: Filter, window: Window, now: int) -> CountReply:
         since = starts(now, window.span_ms, window.step_ms)[0]

@@ -66,11 +66,12 @@ class Gates(Contents):
             return len(self.jobs)
         return concurrency - len(self.select(lambda job: job.queue == name and job.state is State.RUNNING))
 
-    def _full(self, queue: str, partition: str) -> Full | None:
-        """Why one more waiting job has no room."""
+    def _full(self, queue: str, partition: str, mover: JobRecord | None = None) -> Full | None:
+        """Why one more waiting job has no room; the mover, wherever it waits now, needs none there."""
         for name, place in ((("queue", queue), None), (("partition", queue, partition), partition)):
             limit = self._limits(name).max_queued
-            if limit is not None:
+            there = mover and mover.queue == queue and place in (None, mover.partition)
+            if limit is not None and not there:
                 waiting = self.select(lambda job: job.queue == queue and job.state in (State.SCHEDULED, State.QUEUED))
                 if sum(place is None or job.partition == place for job in waiting) >= limit:
                     return Full(queue, place, limit)

@@ -353,6 +353,8 @@ class Operations(SideBySide):
         found, expected = pages(self.driver.run, request), pages(self.expected.run, request)
         assert found == expected, f"{request}\n  expected {ids(expected)}\n  got      {ids(found)}"
         self.ask(CountRequest(filter, now=self.now), lambda reply: (reply.now, set(reply.tallies)))
+        for job in found[-1:]:
+            self.ask(CountRequest(Filter(), ahead_of=job.id, each=1000, now=self.now), lambda reply: reply.tallies)
 
     @rule(changes=st.lists(changes, min_size=1, max_size=3))
     def configure(self, changes: list[Callable[[int], Change]]) -> None:

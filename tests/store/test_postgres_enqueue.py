@@ -369,6 +369,27 @@ def test_a_waiting_job_is_replaced_and_a_running_one_is_not(app: Mainspring, cal
     assert caller.row(first)["args"] == {"a": 1, "b": 2}
 
 
+def test_who_takes_anothers_place_brings_its_own(app: Mainspring, caller: Caller) -> None:
+    """As from Python: queue, partition and cost are the new ones, and what was saved is forgotten."""
+    app.queues.set_limits("full", max_queued=1)
+    caller.enqueue("add", {"a": 2}, queue="full")
+    options = {"unique": {"by": ["a"], "until": "settled", "on_conflict": "replace"}}
+    first = caller.enqueue("add", {"a": 1}, **options, queue="s", partition="p")
+    caller.rows("UPDATE {}.jobs SET checkpoint = '1'")
+    caller.rows("INSERT INTO {}.keys (name, job, until) VALUES ('sequence:s:\"p\"', %s, 'resolved')", first)
+    with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+        caller.enqueue("add", {"a": 1}, **options, queue="full", partition="")
+    row = caller.row(first)
+    assert (row["queue"], row["partition"], row["cost"], row["checkpoint"]) == ("s", "p", 1, "1")
+    assert caller.enqueue("add", {"a": 1}, **options, queue="t", partition="q", cost=3) == first
+    row = caller.row(first)
+    assert (row["queue"], row["partition"], row["cost"], row["checkpoint"]) == ("t", "q", 3, None)
+    assert caller.rows("SELECT name FROM {}.keys WHERE name LIKE 'sequence%%'") == []
+    assert {("s", "p"), ("t", "q")} <= {
+        tuple(place) for place in caller.rows("SELECT queue, partition FROM {}.arrivals")
+    }
+
+
 def test_a_key_whose_time_is_over_or_whose_job_is_gone_is_free(caller: Caller) -> None:
     first = caller.enqueue("add", {"a": 1}, idempotency_key="k", unique={"by": ["a"], "until": "started"})
     caller.rows("UPDATE {}.keys SET expires_at = 1 WHERE until = 'expiry'")

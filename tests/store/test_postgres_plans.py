@@ -458,6 +458,10 @@ REQUESTS: dict[str, Sequence[Request[Any] | str]] = {
     "count quickly": [
         CountRequest(Filter(), each=1000, now=T0),
         CountRequest(Filter(queue="bulk"), each=1000, now=T0),
+        *(
+            CountRequest(Filter(), ahead_of=id, each=1000, now=T0)
+            for id in (*named("bulk", 699_999, 1), *named("parted", 1, 1), *named("lanes", 9, 1))
+        ),
         *(CountRequest(filter, most=10_000, now=T0) for filter in FILTERS),
     ],
     "configure": [ConfigureRequest(CHANGES, EVERYTHING, partition=("parted", "p9"), audit=AUDITED, now=T0)],

@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 from servers.valkey import running_valkey
 
+from mainspring.model.job import NewJob
 from mainspring.model.states import State
 from mainspring.model.stats import HOUR_MS, MINUTE_MS, Cell, Report
 from mainspring.store.base import (
@@ -22,6 +23,7 @@ from mainspring.store.base import (
     CountRequest,
     Filter,
     FindRequest,
+    InsertRequest,
     PruneRequest,
     Reply,
     Request,
@@ -176,3 +178,13 @@ def test_statistics_of_many_queues_in_one_minute_are_read_bit_by_bit(place: Plac
     assert {sum.name: sum.numbers["started"] for sum in sums} == dict.fromkeys(queues, 1)
     assert calls["cmdstat_hgetall"] == len(queues)
     assert calls["cmdstat_evalsha"] > 5, "no script reads a thousand of them"
+
+
+def test_of_jobs_that_are_large_a_script_reads_fewer(place: Place) -> None:
+    args = f'{{"text":"{"x" * 20_000}"}}'
+    place.driver.run(InsertRequest(tuple(NewJob(f"large {n:03}", "task", "large", args) for n in range(300))))
+    before = place.commands()
+    page = place.driver.run(FindRequest(Filter(queue="large", text="nowhere")))
+    assert page.cursor is not None
+    assert page.jobs == ()
+    assert place.commands() - before < 200

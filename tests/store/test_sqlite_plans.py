@@ -305,6 +305,22 @@ class TestSelections:
         assert len(by_queue) >= 4
         assert all(BY_QUEUE.match(read) or INDEX_RANGES.match(read) for read in self.reads_of(plans)), plans
 
+    def test_what_is_ahead_of_a_job_is_read_in_the_order_in_which_it_is_served(self, machine: Machine) -> None:
+        plans = machine.plans(CountRequest(Filter(), ahead_of="1", each=10))
+        by_id, *others = self.reads_of(plans)
+        assert by_id.endswith("(id=?)")
+        assert len(others) == 5, plans
+        place = "mainspring_jobs_queued (queue=? AND partition=?"
+        turns = (
+            ")",
+            " AND gate>?)",
+            *(
+                f" AND gate=? AND {turn})"
+                for turn in ("priority<?", "priority=? AND run_at<?", "priority=? AND run_at=? AND id<?")
+            ),
+        )
+        assert sorted(read.split("INDEX ")[-1] for read in others) == sorted(f"{place}{turn}" for turn in turns)
+
     @pytest.mark.parametrize("verb", Verb)
     def test_an_alteration_walks_like_a_page(self, machine: Machine, verb: Verb) -> None:
         for filter in FILTERS:
@@ -431,6 +447,7 @@ def prepared(scene: Scene) -> dict[str, Request[Any]]:
         "count by id": CountRequest(by_id, now=now),
         "count quickly by queue": CountRequest(Filter(), each=10, now=now),
         "count quickly by task": CountRequest(Filter(task="task 1"), most=100, now=now),
+        "count what is ahead": CountRequest(Filter(), ahead_of="first queued 1", each=10, now=now),
         "count a piece": CountRequest(Filter(text="nowhere"), now=now),
         **{f"{verb} by id": AlterRequest(verb, by_id, value, now=now) for verb, value in ALTERATIONS.items()},
         **{

@@ -67,9 +67,9 @@ class WithoutRenewedLease(ReferenceStore):
 class WithoutIdentity(ReferenceStore):
     """An insert sent twice replaces the job."""
 
-    def _insert(self, new: NewJob, now: int) -> Inserted:
+    def _insert(self, new: NewJob, now: int, limited: bool = False) -> Inserted:
         self.jobs.pop(new.id, None)
-        return super()._insert(new, now)
+        return super()._insert(new, now, limited)
 
 
 class WithoutLimits(ReferenceStore):
@@ -111,9 +111,9 @@ class WithoutGivingBack(ReferenceStore):
 class WithoutTheLastOnes(ReferenceStore):
     """Who comes last replaces nothing."""
 
-    def _refuse(self, new: NewJob, key: Key, now: int) -> Inserted:
+    def _refuse(self, new: NewJob, key: Key, now: int, limited: bool) -> Inserted:
         milder = Conflict.EXISTING if key.on_conflict is Conflict.REPLACE else key.on_conflict
-        return super()._refuse(new, replace(key, on_conflict=milder), now)
+        return super()._refuse(new, replace(key, on_conflict=milder), now, limited)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ class WithoutTheLastOnes(ReferenceStore):
         (WithoutGivingBack, keys.TestGivingBack().test_until_started_means_the_first_claim),
         (WithoutGivingBack, keys.TestTogether().test_a_follow_up_gets_the_key_that_its_parent_gives_back),
         (WithoutTheLastOnes, keys.TestReplacing().test_the_last_of_one_request_wins),
-        (WithoutTheLastOnes, keys.TestReplacing().test_arguments_priority_options_and_time_are_the_new_ones),
+        (WithoutTheLastOnes, keys.TestReplacing().test_what_the_new_job_was_to_be_it_is),
         (WithoutWords, beat.TestBeat().test_a_beat_tells_of_jobs_to_cancel),
     ],
     ids=lambda value: value.__name__,

@@ -8,7 +8,7 @@ import pytest
 
 from mainspring.errors import InvalidOption
 from mainspring.model.audit import AuditEntry, cursor_at, place_in
-from mainspring.model.cursors import read_cursor
+from mainspring.model.cursors import read_cursor, some_of
 from mainspring.model.job import Piece
 from mainspring.model.options import JobOptions, check_tags
 from mainspring.model.text import small
@@ -36,6 +36,17 @@ def test_a_cursor_is_read_as_it_was_written() -> None:
 def test_a_cursor_that_no_page_gave_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidOption, match="cursor"):
         read_cursor(cursor, ("live", "final"))
+
+
+def test_many_ids_are_gone_through_in_pieces_each_once() -> None:
+    ids = ("b", "d", "a", "d", "c", "e")
+    assert some_of(ids, 6, None) == (ids, None)
+    first, cursor = some_of(ids, 2, None)
+    second, further = some_of(ids, 2, cursor)
+    assert (first, second, some_of(ids, 2, further)) == (("e", "d"), ("c", "b"), (("a",), None))
+    for made_up in ("5", "live:2:", "ids:x:"):
+        with pytest.raises(InvalidOption, match="cursor"):
+            some_of(ids, 2, made_up)
 
 
 def test_a_piece_knows_its_run() -> None:

@@ -63,6 +63,18 @@ def test_a_drain_runs_what_is_due_and_reports_it(app: Mainspring) -> None:
     assert drain(app).ran == 0
 
 
+def test_what_a_drain_runs_is_counted_as_a_workers_runs_are(app: Mainspring) -> None:
+    @app.task(retry=Retry(attempts=1))
+    def divide(n: int) -> float:
+        return 1 / n
+
+    app.enqueue_many([divide.job(n) for n in range(3)])
+    drain(app)
+    counted = app.stats.totals(by="task")["divide"]
+    assert (counted.enqueued, counted.started, counted.completed, counted.failed, counted.dead) == (3, 3, 2, 1, 1)
+    assert counted.wait.count == counted.run.count == 3
+
+
 def test_a_drain_goes_on_with_what_the_jobs_enqueue(app: Mainspring) -> None:
     @app.task
     def count_down(n: int) -> None:

@@ -13,7 +13,7 @@ from mainspring.model.job import JobRecord, Parent, Policy
 from mainspring.model.limits import Rate
 from mainspring.model.outcome import ErrorRecord, Outcome
 from mainspring.model.states import LIVE, State
-from mainspring.model.why import Gate, Situation, WorkerSeen, explain
+from mainspring.model.why import Ahead, Gate, Situation, WorkerSeen, explain
 
 
 def at(text: str) -> int:
@@ -248,9 +248,10 @@ def test_a_cost_that_may_not_fit() -> None:
 
 
 def test_others_before_it() -> None:
-    assert told(ahead=1) == "is queued behind about 1 other"
-    assert told(ahead=1_000_000) == "is queued behind about 1,000,000 others"
-    assert told(queue=Gate(concurrency=5, running=5), ahead=40) == (
+    assert told(ahead=Ahead(1)) == "is queued behind about 1 other"
+    assert told(ahead=Ahead(1_000_000)) == "is queued behind about 1,000,000 others"
+    assert told(ahead=Ahead(10_000, more=True)) == "is queued behind at least 10,000 others"
+    assert told(queue=Gate(concurrency=5, running=5), ahead=Ahead(40)) == (
         "queue 'api' has 5 of 5 running, and it is queued behind about 40 others"
     )
 
@@ -270,7 +271,7 @@ PASSING = [
     ("partition '' of queue 'api' has 1 of 1", {"partition": {"concurrency": 1, "running": 1}}),
     ("queue 'api' has 1 of 1", {"queue": {"concurrency": 1, "running": 1}}),
     ("the worker that takes queue 'api' is busy", {"running": {"api": 10}}),
-    ("is queued behind about 7", {"ahead": 7}),
+    ("is queued behind about 7", {"ahead": Ahead(7)}),
 ]
 
 

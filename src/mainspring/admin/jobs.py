@@ -276,12 +276,12 @@ def _select(
     return Filter(
         ids=() if ids is None else _ids(ids),
         states=() if state is None else _states(state),
-        queue=queue,
-        partition=partition,
-        task=task,
-        flow=flow,
+        queue=_name("queue", queue),
+        partition=_name("partition", partition),
+        task=_name("task", task),
+        flow=_name("flow", flow),
         text=None if text is None else _text(text),
-        tag=tag,
+        tag=_name("tag", tag),
         since=None if since is None else _when_ms("since", since),
         until=None if until is None else _when_ms("until", until),
     )
@@ -300,8 +300,15 @@ def _ids(ids: Ids) -> tuple[str, ...]:
     for id in given:
         if not isinstance(id, str):
             raise InvalidOption(f"job id {quote(id)} is of type {type(id).__name__}; give text")
-    # A filter without ids fits every job, but who asks for none of them wants none: no job has an empty id.
-    return given or ("",)
+    # A filter without ids fits every job, but who asks for none of them wants none: no job has an empty id, or one that
+    # no store could keep.
+    return tuple(id for id in given if clean(id) == id) or ("",)
+
+
+def _name(condition: str, name: str | None) -> str | None:
+    if name is not None and (not isinstance(name, str) or clean(name) != name):
+        raise InvalidOption(f"{condition}={quote(name)} is nothing that a job can have; give text")
+    return name
 
 
 def _text(text: str) -> str:

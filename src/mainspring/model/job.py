@@ -49,7 +49,8 @@ class Conflict(StrEnum):
     REJECT = "reject"
     """It is not stored; whoever enqueued it gets an error."""
     REPLACE = "replace"
-    """It takes the holder's place, if that still waits: its arguments, priority, options and time; else EXISTING."""
+    """It takes the holder's place, if that still waits: all that it was to be the holder is then, but for its id, task,
+    flow and parents, the time at which it was made, and its past. Else EXISTING."""
 
 
 @dataclass(frozen=True, slots=True)

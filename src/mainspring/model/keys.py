@@ -36,7 +36,8 @@ class Unique:
 
     It counts until the job has "settled" (the default) or "started", or `for_` so long at most. `on_conflict` says what
     enqueuing another one gives: the "existing" job (the default), an error ("reject": `DuplicateJob`), or the existing
-    one with the new arguments and time ("replace"), as long as that one waits. Raises `InvalidOption`.
+    one with all that the new one was to be ("replace": arguments, queue, partition, time …), as long as that one waits.
+    Raises `InvalidOption`.
     """
 
     by: By = "all"
@@ -60,7 +61,7 @@ class Unique:
 
 @dataclass(frozen=True, slots=True)
 class Debounce:
-    """One job, once nothing has been enqueued for `wait`; the last arguments win.
+    """One job, once nothing has been enqueued for `wait`; the last arguments win, and the last options.
 
         @app.task(debounce=Debounce("5s", max_delay="1m", by=("document_id",)))
 

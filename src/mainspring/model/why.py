@@ -17,7 +17,7 @@ from mainspring.model.outcome import Outcome
 from mainspring.model.states import LIVE, State
 from mainspring.model.text import cut, quote
 
-__all__ = ["NAMED", "Gate", "Situation", "WorkerSeen", "explain"]
+__all__ = ["NAMED", "Ahead", "Gate", "Situation", "WorkerSeen", "explain"]
 
 NAMED = 3
 """How many of the parents that a job waits for, or of the queues that workers take, are named."""
@@ -54,6 +54,15 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """About how many queued jobs are served before one."""
+
+    count: int = 0
+    more: bool = False
+    """There may be more of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """A job, and all that can hold it back, as of `now`. What is left out holds nothing back."""
 
@@ -70,8 +79,7 @@ class Situation:
     workers: tuple[WorkerSeen, ...] = ()
     running: Mapping[str, int] = field(default_factory=dict)
     """How many jobs run, by queue."""
-    ahead: int = 0
-    """About how many queued jobs are served before it."""
+    ahead: Ahead = field(default_factory=Ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +139,10 @@ def _causes(situation: Situation) -> Iterator[_Cause]:
         yield from _full(situation)
         yield from _busy(situation)
         yield from _cost(situation)
-        if situation.ahead > 0:
-            yield _Cause(f"is queued behind about {_counted(situation.ahead, 'other')}", passes=True, of_job=True)
+        ahead = situation.ahead
+        if ahead.count > 0:
+            about = "at least" if ahead.more else "about"
+            yield _Cause(f"is queued behind {about} {_counted(ahead.count, 'other')}", passes=True, of_job=True)
 
 
 # --- 1. its own ------------------------------------------------------------------------------------------------------

@@ -139,7 +139,8 @@ class InsertRequest(Request[tuple[Inserted, ...]]):
     rejected job raises `DuplicateJob`, one for which there is no room raises `QueueFull`, and nothing is stored.
 
     A queue or partition with `max_queued` takes a job only while fewer are waiting in it (scheduled or queued); that
-    goes for `jobs`, not for ticks.
+    goes for `jobs`, not for ticks. One that takes a waiting job's place (`Conflict.REPLACE`) wants room only where that
+    job is not yet.
 
     A job with parents is blocked until they have ended, as their edges say; parents that have ended already count at
     once. A job of a flow becomes a parent of the flow's callbacks, and of those of the flows that it is a part of, as
@@ -576,6 +577,9 @@ class CountRequest(Request[CountReply]):
     Where `stats`, no jobs are counted: it is what was counted as it happened. Of `filter` only `queue` and `task` count
     then; "" is as good a name as any there, that of cells which belong to no queue, or no task. What is enqueued is
     there at once, and so is what is cancelled without a worker; what workers do comes with their beats.
+
+    Where `ahead_of`, it is how many queued jobs of that job's partition are served before it, no further than about
+    `each`; nothing where it is not queued itself. Of `filter` nothing counts then.
     """
 
     operation: ClassVar[str] = "count"
@@ -584,6 +588,7 @@ class CountRequest(Request[CountReply]):
     most: int | None = None
     each: int | None = None
     cursor: str | None = None
+    ahead_of: str | None = None
     now: int | None = None
 
 

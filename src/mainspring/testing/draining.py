@@ -24,6 +24,7 @@ from mainspring.clock import now_ms
 from mainspring.errors import Directive, JobFailed, MainspringError
 from mainspring.job import Job
 from mainspring.model.clock import StoreClock
+from mainspring.model.job import Claim
 from mainspring.model.outcome import ErrorRecord, Outcome
 from mainspring.model.states import State
 from mainspring.store.base import (
@@ -39,6 +40,7 @@ from mainspring.webhooks.webhook import QUEUE as DELIVERIES
 from mainspring.worker.chores import Tend
 from mainspring.worker.completer import Completer
 from mainspring.worker.context import Context
+from mainspring.worker.counters import Counters
 from mainspring.worker.executors import Threads
 from mainspring.worker.notebook import Notebook
 from mainspring.worker.observers import Observers, event_name
@@ -208,11 +210,21 @@ class _Drain(Worker):
         clock = StoreClock(lambda: now_ms() / 1000, settings.now)
         notebook = Notebook(driver, clock)
         observers = Observers(_on_threads(app.observers, threads), self._event)
+        counters = Counters(self.id)
+
+        def settled(batch: Sequence[Settled]) -> None:
+            counters.settled(batch)
+            self._note_settled(observers, batch)
+
+        def started(claim: Claim) -> None:
+            counters.started(claim)
+            observers.started(claim)
+
         settler = Settler(
             driver,
             clock,
             notebook,
-            partial(self._note_settled, observers),
+            settled,
             self._retry_of,
             chance=lambda: 1.0,
             told=app.webhooks.told,
@@ -223,7 +235,7 @@ class _Drain(Worker):
             settler,
             self._concurrency,
             context=lambda run: Context(run, notebook, partial(Job.claimed, app), app.flows, completer),
-            started=observers.started,
+            started=started,
         )
         telling = asyncio.create_task(observers.keep_telling(), name="mainspring observers")
         try:
@@ -235,7 +247,7 @@ class _Drain(Worker):
             await settler.drain()
             await observers.drain()
             telling.cancel()
-            await driver.run(BeatRequest(self._presence(), "leave"))
+            await driver.run(BeatRequest(self._presence(), "leave", counters.rest()))
 
     async def _run_all(self, driver: AsyncDriver, settler: Settler, observers: Observers) -> None:
         left = self._limit

@@ -18,7 +18,7 @@ from .checkpoints import TestCheckpoints, TestCheckpointsEnd
 from .claim import TestClaim, TestConcurrency, TestLostReplies, TestNextDue, TestPaused
 from .coming_back import TestComingBack
 from .configure import TestQueues, TestSchedules, TestWorkers
-from .count import TestCount, TestQuickCount
+from .count import TestAhead, TestCount, TestQuickCount
 from .drivers import TestAsync, TestAtomicity, TestClock, TestDrivers
 from .edges import TestDuplicates, TestFollowUpEdges, TestParentsInserted, TestParentsSeen, TestWaiting
 from .find import TestFilter, TestFind
@@ -52,6 +52,7 @@ from .watch import TestAsyncWatch, TestWatch
 
 __all__ = [
     "TestAddedToLater",
+    "TestAhead",
     "TestAllOrNone",
     "TestAlter",
     "TestAsync",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mainspring.model.job import NewJob
 from mainspring.model.states import State
-from mainspring.store.base import CountRequest, Filter, Tally
+from mainspring.store.base import CountRequest, DefineTask, Filter, Tally
 
 from .scene import T0, Scene
 
@@ -108,3 +108,41 @@ class TestQuickCount:
                     break
                 request = replace(request, cursor=reply.cursor)
             assert counts == scene.count(filter), filter
+
+
+class TestAhead:
+    """How many are served before a job."""
+
+    def ahead(self, scene: Scene, id: str, each: int = 100) -> int:
+        """The number, of which there is none where it is 0."""
+        reply = scene.ask(CountRequest(Filter(), ahead_of=id, each=each, now=scene.now))
+        assert all(tally.state is State.QUEUED and tally.count and not tally.more for tally in reply.tallies)
+        return sum(tally.count for tally in reply.tallies)
+
+    def test_it_is_those_that_go_before_it_by_priority_time_and_id(self, scene: Scene) -> None:
+        first = NewJob("z", "task", priority=4)
+        scene.insert(first, NewJob("b", "task"), NewJob("a", "task"), NewJob("c", "task", run_at=T0 - 5))
+        scene.insert(NewJob("later", "task", priority=1, delay_ms=5), NewJob("y", "task", "other", priority=1))
+        assert [self.ahead(scene, id) for id in "zcaby"] == [0, 1, 2, 3, 0]
+
+    def test_only_its_own_partition_counts(self, scene: Scene) -> None:
+        scene.insert(*(NewJob(f"{n}", "task", partition="pq"[n % 2]) for n in range(9)), NewJob("9", "task"))
+        assert [self.ahead(scene, id) for id in "789"] == [3, 4, 0]
+
+    def test_at_whichever_gate_they_wait(self, scene: Scene) -> None:
+        scene.insert(NewJob("before", "slow"))
+        scene.configure(DefineTask("slow", 1), DefineTask("dear", 1))
+        scene.insert(*(NewJob(f"{n}", ("slow", "mail", "dear")[n % 3]) for n in range(9)))
+        assert [self.ahead(scene, id) for id in "08"] == [0, 8]
+        assert self.ahead(scene, "before") == 9
+
+    def test_nothing_is_ahead_of_what_is_not_queued(self, scene: Scene) -> None:
+        scene.join()
+        scene.insert("a", "b", NewJob("later", "task", delay_ms=5))
+        scene.claim_one()
+        assert [self.ahead(scene, id) for id in ("a", "b", "later", "nobody")] == [0, 0, 0, 0]
+
+    def test_it_need_not_be_counted_further_than_asked(self, scene: Scene) -> None:
+        scene.insert(*(NewJob(f"{n:02}", "task", priority=n % 3) for n in range(30)))
+        (tally,) = scene.ask(CountRequest(Filter(), ahead_of="29", each=10, now=T0)).tallies
+        assert (tally.count, tally.more) in ((10, True), (29, False))

@@ -394,7 +394,7 @@ class TestDuplicates:
         assert {reply.id: reply.existed for reply in inserted} == {"holder": True, "c": False}
         still_waits(scene, "c")
         assert [parent.id for parent in scene.parents("c")] == ["holder"]
-        (claim,) = scene.claim("worker", Room("holder", 1))
+        (claim,) = scene.claim("worker", Room("p" if conflict is Conflict.REPLACE else "holder", 1))
         scene.settle(settlement(claim, result="7"))
         (claim,) = scene.start("c")
         assert claim.parents == (Parent("holder", FAIL, COMPLETED, "7"),)

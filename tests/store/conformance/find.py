@@ -13,7 +13,7 @@ from mainspring.model.job import NewJob
 from mainspring.model.options import TEXT_SEARCHED
 from mainspring.model.outcome import ErrorRecord
 from mainspring.model.states import State
-from mainspring.store.base import BRIEF_MESSAGE, Filter, FindRequest, Verb
+from mainspring.store.base import BRIEF_MESSAGE, AlterRequest, Filter, FindRequest, Verb
 
 from .scene import T0, Scene, settlement
 
@@ -114,10 +114,24 @@ class TestFilter:
         assert scene.ids(Filter(ids=("4", "1", "gone", "2"))) == ["4", "2", "1"]
         assert scene.ids(Filter(ids=("gone",))) == []
 
-    def test_by_many_ids(self, scene: Scene) -> None:
-        ids = [f"{number:04}" for number in range(2000)]
-        scene.insert(*ids)
-        assert scene.ids(Filter(ids=tuple(ids[::2]))) == ids[::2][::-1]
+    def test_more_ids_than_one_page_or_batch_has(self, scene: Scene) -> None:
+        """A store looks up so many at once, in whatever order; who reads pages sees none of that."""
+        scene.join()
+        scene.finish("final 1", "final 2")
+        ids = [f"{number:04}" for number in range(1200)]
+        scene.insert(*ids[::2])
+        scene.later(1)
+        scene.insert(*ids[1::2])
+        named = Filter(ids=("nobody", *ids[:1100], "final 2", *ids[:9], "final 1"))
+        order = [*sorted(ids[1:1100:2], reverse=True), *sorted(ids[:1100:2], reverse=True), "final 2", "final 1"]
+        assert scene.ids(named, limit=400) == order
+        assert scene.ids(named, limit=2000) == order
+        assert scene.count(named) == {("default", State.QUEUED): 1100, ("finish", State.COMPLETED): 2}
+        request = AlterRequest(Verb.CANCEL, named, limit=300, now=scene.now)
+        replies = scene.batches(request)
+        assert sum(reply.count for reply in replies) == 1100
+        assert max(reply.count for reply in replies) <= 300
+        assert scene.count(Filter(states=(State.CANCELLED,))) == {("default", State.CANCELLED): 1100}
 
     def test_by_states(self, scene: Scene) -> None:
         scene.join()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
 
 from mainspring.errors import DuplicateJob
-from mainspring.model.job import Claim, Conflict, Key, NewJob, Until
+from mainspring.model.job import Claim, Conflict, Edge, Key, NewJob, Until
+from mainspring.model.limits import Limits
 from mainspring.model.states import FINAL, State
-from mainspring.store.base import Inserted, PutSchedule, Tick, Verb
+from mainspring.store.base import DefineQueue, Full, Inserted, PutSchedule, Room, Tick, Verb
 
 from .scene import ALL_COMPLETED, ALL_ENDED, T0, Scene, settlement
 from .texts import any_text
@@ -42,6 +44,11 @@ def holder(scene: Scene, key: Key = KEY) -> str | None:
         return reply.id
     assert scene.alter(Verb.DELETE, "who?") == 1
     return None
+
+
+def claimed(scene: Scene, queue: str = "default") -> list[str]:
+    """The ids of what is claimed there now."""
+    return [claim.id for claim in scene.claim("worker", Room(queue, 10))]
 
 
 def started(scene: Scene, *jobs: NewJob) -> Claim:
@@ -182,14 +189,70 @@ class TestReplacing:
 
     REPLACING = Key("k", STARTED, on_conflict=REPLACE)
 
-    def test_arguments_priority_options_and_time_are_the_new_ones(self, scene: Scene) -> None:
+    def test_what_the_new_job_was_to_be_it_is(self, scene: Scene) -> None:
+        """All but the id, the time at which it came, and its task, which whoever makes keys has in their names."""
         scene.insert(keyed("a", self.REPLACING, args='{"n":1}', priority=3, options='{"timeout_ms":5}', delay_ms=100))
         before = scene.job("a")
         scene.later(10)
         new = NewJob("b", "other", "other", '{"n":2}', 7, delay_ms=300, options="{}", keys=(self.REPLACING,))
-        assert scene.insert(new) == (held_by("a"),)
-        assert scene.job("a") == replace(before, args='{"n":2}', priority=7, options="{}", run_at=T0 + 310)
+        assert scene.insert(replace(new, partition="p", cost=4)) == (held_by("a"),)
+        place = {"queue": "other", "partition": "p", "cost": 4}
+        assert scene.job("a") == replace(before, args='{"n":2}', priority=7, options="{}", run_at=T0 + 310, **place)
         assert scene.ids() == ["a"]
+        assert scene.insert(replace(new, queue="default")) == (held_by("a"),)
+        assert (scene.job("a").queue, scene.job("a").partition, scene.job("a").cost) == ("default", "", 1)
+
+    @pytest.mark.parametrize(("now", "then"), list(product(["", "p"], repeat=2)))
+    def test_it_is_claimed_where_it_is_and_no_more_where_it_was(self, scene: Scene, now: str, then: str) -> None:
+        scene.join()
+        scene.insert(keyed("a", self.REPLACING, partition=now), NewJob("stays", "task", partition=now))
+        scene.insert(keyed("b", self.REPLACING, queue="other", partition=then))
+        assert claimed(scene, "default") == ["stays"]
+        assert claimed(scene, "other") == ["a"]
+
+    def test_it_runs_through_the_gates_of_its_new_place(self, scene: Scene) -> None:
+        scene.join()
+        scene.configure(DefineQueue("other", each=Limits(concurrency=1)))
+        scene.insert(NewJob("first", "task", "other", partition="p"))
+        assert claimed(scene, "other") == ["first"]
+        scene.insert(keyed("a", self.REPLACING))
+        scene.insert(keyed("b", self.REPLACING, queue="other", partition="p"))
+        assert claimed(scene, "default") == claimed(scene, "other") == []
+
+    def test_the_sequence_that_it_leaves_goes_on_without_it(self, scene: Scene) -> None:
+        scene.join()
+        scene.configure(DefineQueue("default", sequence="block"))
+        key = Key("k", SETTLED, on_conflict=REPLACE)
+        scene.insert(keyed("a", key, partition="p"), NewJob("behind", "task", partition="p"))
+        scene.settle(settlement(scene.claim_one(), State.SCHEDULED, delay_ms=50))
+        assert claimed(scene) == []
+        scene.insert(keyed("b", key, partition="q", delay_ms=60))
+        assert claimed(scene) == ["behind"]
+
+    def test_who_is_put_where_there_is_no_room_is_turned_away(self, scene: Scene) -> None:
+        scene.configure(DefineQueue("other", max_queued=2, each=Limits(max_queued=1)))
+        scene.insert(keyed("a", self.REPLACING), NewJob("x", "task", "other", partition="p"))
+        before = scene.job("a")
+        elsewhere = {"queue": "other", "args": '{"n":2}'}
+        no_room = keyed("b", self.REPLACING, **elsewhere, partition="p")
+        assert scene.insert(no_room) == (Inserted("b", existed=False, full=Full("other", "p", 1)),)
+        assert scene.job("a") == before
+        # It takes up one place in all, wherever it goes to; and what it leaves is free.
+        moves = [keyed(f"to {name}", self.REPLACING, **elsewhere, partition=name) for name in "qqr"]
+        last = NewJob("y", "task", "other", partition="q")
+        assert scene.insert(*moves, last) == (
+            *3 * [held_by("a")],
+            Inserted("y", existed=False, full=Full("other", None, 2)),
+        )
+        assert (scene.job("a").partition, scene.job("a").args) == ("r", '{"n":2}')
+        back = keyed("back", self.REPLACING)
+        assert scene.insert(back, last) == (held_by("a"), stored("y"))
+
+    def test_a_blocked_one_needs_no_room_yet(self, scene: Scene) -> None:
+        scene.configure(DefineQueue("other", max_queued=1))
+        scene.insert("parent", keyed("a", self.REPLACING, parents=(Edge("parent"),)), NewJob("x", "task", "other"))
+        assert scene.insert(keyed("b", self.REPLACING, queue="other")) == (held_by("a"),)
+        assert (scene.job("a").queue, scene.state("a")) == ("other", State.BLOCKED)
 
     def test_options_may_go(self, scene: Scene) -> None:
         scene.insert(keyed("a", options='{"timeout_ms":5}'))

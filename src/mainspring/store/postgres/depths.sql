@@ -68,3 +68,30 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS jobs
     FROM (SELECT 1 FROM mainspring_jobs AS j WHERE j.state = 'running' AND j.queue = q.name LIMIT :each) AS few
 ) AS count;
+
+-- name: jobs_ahead
+-- Takes :id, :each. Gives the queue of a queued job, and how many of its partition are served before it, at any gate.
+SELECT me.queue, ahead.jobs
+FROM (SELECT j.queue, j.partition, j.priority, j.run_at, j.id FROM mainspring_jobs AS j
+      WHERE j.id = :id AND (j.state = 'queued') IS TRUE) AS me
+CROSS JOIN LATERAL (
+    WITH RECURSIVE lane (gate) AS (
+        (SELECT j.gate FROM mainspring_jobs AS j
+         WHERE j.state = 'queued' AND j.queue = me.queue AND j.partition = me.partition ORDER BY j.gate LIMIT 1)
+        UNION ALL
+        SELECT next.gate FROM lane CROSS JOIN LATERAL (
+            SELECT j.gate FROM mainspring_jobs AS j
+            WHERE j.state = 'queued' AND j.queue = me.queue AND j.partition = me.partition AND j.gate > lane.gate
+            ORDER BY j.gate LIMIT 1
+        ) AS next
+    )
+    SELECT count(*) AS jobs FROM (
+        SELECT 1 FROM lane CROSS JOIN LATERAL (
+            SELECT 1 FROM mainspring_jobs AS j
+            WHERE j.state = 'queued' AND j.queue = me.queue AND j.partition = me.partition AND j.gate = lane.gate
+              AND (j.priority, j.run_at, j.id) < (me.priority, me.run_at, me.id)
+            ORDER BY j.priority, j.run_at, j.id LIMIT :each
+        ) AS first
+        LIMIT :each
+    ) AS few
+) AS ahead;

@@ -433,6 +433,10 @@ FROM (SELECT v ->> 0 AS queue, v ->> 1 AS name FROM json_array_elements(:doc) AS
 -- Takes :doc (ids of jobs that are gone).
 DELETE FROM mainspring_keys WHERE until = 'resolved' AND job = ANY(ARRAY(SELECT json_array_elements_text(:doc)));
 
+-- name: give_back_named
+-- Takes :doc ([key, job]). Those of these keys that are held by that job.
+DELETE FROM mainspring_keys AS k USING json_array_elements(:doc) AS v WHERE k.name = v ->> 0 AND k.job = v ->> 1;
+
 -- name: forget_partitions
 -- Takes :now, :limit. Those of which nothing is left: no settings, nothing that waits or runs, no start that counts.
 DELETE FROM mainspring_partitions AS p

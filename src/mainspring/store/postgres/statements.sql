@@ -132,8 +132,10 @@ WHERE EXISTS (SELECT 1 FROM mainspring_jobs WHERE id = value)
 SELECT pg_advisory_xact_lock(hashtextextended(name, 7)) FROM json_array_elements_text(:doc) AS name;
 
 -- name: key_holders
--- Takes :doc (names), :now. Gives name, job, waiting?, created_at, expires_at of the keys among them that are held.
-SELECT k.name, k.job, coalesce(j.state <> 'running', false), coalesce(j.created_at, 0), k.expires_at
+-- Takes :doc (names), :now. Gives of the keys among them that are held: name, job, waiting?, created_at, expires_at, its
+-- queue and partition, blocked?.
+SELECT k.name, k.job, coalesce(j.state <> 'running', false), coalesce(j.created_at, 0), k.expires_at,
+       coalesce(j.queue, ''), coalesce(j.partition, ''), coalesce(j.state = 'blocked', false)
 FROM mainspring_keys AS k LEFT JOIN mainspring_jobs AS j ON j.id = k.job
 WHERE k.name = ANY(ARRAY(SELECT json_array_elements_text(:doc)))
   AND (k.expires_at IS NULL OR k.expires_at > :now)
@@ -151,12 +153,15 @@ ORDER BY name
 ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, expires_at = excluded.expires_at;
 
 -- name: replace_jobs
--- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later, and
--- lose what they have saved. Gives the ids of those that wait still.
+-- Takes :doc (Replacement), :now. Waiting jobs get the arguments, place, cost, priority, options and time of those that came
+-- later, and lose what they have saved. Gives the ids of those that wait still.
 UPDATE mainspring_jobs AS j
 SET args = r.args, priority = r.priority, options = r.options, run_at = r.run_at, checkpoint = NULL,
+    queue = r.queue, partition = r.partition, cost = r.cost,
     state = CASE WHEN j.state = 'blocked' THEN j.state WHEN r.run_at > :now THEN 'scheduled' ELSE 'queued' END
-FROM json_to_recordset(:doc) AS r (id text, args text, priority integer, options text, run_at bigint)
+FROM json_to_recordset(:doc) AS r (
+    id text, args text, priority integer, options text, run_at bigint, queue text, partition text, cost integer
+)
 WHERE j.id = r.id AND (j.state <> 'running') IS NOT FALSE
 RETURNING j.id;
 

@@ -12,8 +12,8 @@ from mainspring.model.job import NewJob
 from mainspring.model.settlement import Settlement
 from mainspring.store.base import Operation
 from mainspring.store.sql.documents import document
-from mainspring.store.sql.plans.keys import Capacity
-from mainspring.store.sql.plans.turns import limits_of
+from mainspring.store.sql.plans.keys import Capacity, Place
+from mainspring.store.sql.plans.turns import limits_of, sequence_key
 from mainspring.store.sql.statements import sql
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "leave",
     "lock",
     "lock_tasks",
+    "move",
     "prune",
     "wake",
     "wake_places",
@@ -34,13 +35,8 @@ ADMITTED_AT_ONCE = 5000
 """How many arrivals at one queue a claim takes note of."""
 
 
-Place = tuple[str, str]
-"""Queue and partition."""
-
-
-def enter(jobs: Sequence[NewJob]) -> Operation[None]:
-    """New jobs are there: the partitions that they are in may have one to claim."""
-    places = {(job.queue, job.partition) for job in jobs}
+def enter(places: Collection[Place]) -> Operation[None]:
+    """Jobs have come to these partitions, which may have one to claim."""
     parted = sorted({queue for queue, partition in places if partition})
     if parted:
         yield sql("part_queues", doc=document(parted))
@@ -60,6 +56,15 @@ def leave(live: Sequence[int] = (), finished: Sequence[int] = ()) -> Operation[N
         places = (yield sql("places_of_live", doc=document(live))) if live else []
         places += (yield sql("places_of_finished", doc=document(finished))) if finished else []
         yield from wake_places(places)
+
+
+def move(left: Sequence[tuple[str, str, str]]) -> Operation[None]:
+    """Jobs that wait (id, queue, partition) have left that partition: its sequence goes on without them, and others may
+    be claimed there."""
+    if (yield from _partitioned()):
+        keys = [[sequence_key(queue, partition), id] for id, queue, partition in left]
+        yield sql("give_back_named", doc=document(keys))
+        yield from wake_places([(queue, partition) for _, queue, partition in left])
 
 
 def _partitioned() -> Operation[bool]:

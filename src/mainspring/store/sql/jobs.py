@@ -68,7 +68,10 @@ def _insert(
     while True:
         known = yield sql("known_jobs", doc=document([job.id for job in jobs]))
         held = (yield sql("key_holders", doc=document(names), now=now)) if names else ()
-        holders = {name: Holder(job, bool(waiting), *times) for name, job, waiting, *times in held}
+        holders = {
+            name: Holder(job, bool(waiting), created_at, expires_at, (queue, partition), bool(blocked))
+            for name, job, waiting, created_at, expires_at, queue, partition, blocked in held
+        }
         planned = plan(jobs, {row[0] for row in known}, holders, now, deepcopy(capacities), limited)
         if all_or_none:
             _all_or_none(planned.replies)
@@ -82,6 +85,7 @@ def _insert(
         yield sql("take_keys", doc=document(taken))
     yield from _replace([each for each in planned.replacements.values() if each.id in new], now)
     yield from gates.wake(planned.replacements)
+    yield from _move([each for each in planned.replacements.values() if each.left is not None])
     return tuple(replace(reply, existed=True) if reply.id in crossed else reply for reply in planned.replies)
 
 
@@ -91,6 +95,14 @@ def _replace(replacements: Sequence[Replacement], now: int) -> Operation[bool]:
         return True
     doc = document(sorted(replacements, key=lambda each: each.id))
     return len((yield sql("replace_jobs", doc=doc, now=now))) == len(replacements)
+
+
+def _move(moved: Sequence[Replacement]) -> Operation[None]:
+    """These are in another queue or partition than before."""
+    if moved:
+        yield sql("insert_queues", doc=document(sorted({each.queue for each in moved})))
+        yield from gates.enter({(each.queue, each.partition) for each in moved})
+        yield from gates.move([(each.id, *each.left) for each in moved if each.left is not None])
 
 
 def _all_or_none(replies: Sequence[Inserted]) -> None:
@@ -114,7 +126,7 @@ def _add(jobs: Sequence[NewJob], now: int) -> Operation[tuple[Inserted, ...]]:
     else:
         rows = yield sql("insert_jobs", doc=document(distinct), now=now)
     yield sql("insert_queues", doc=document(sorted({job.queue for job in jobs})))
-    yield from gates.enter(jobs)
+    yield from gates.enter({(job.queue, job.partition) for job in jobs})
     new = {row[0] for row in rows}
     if new:
         new.difference_update(row[0] for row in (yield sql("undo_finished", doc=document(sorted(new)))))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from mainspring.model.cursors import read_cursor
+from mainspring.model.cursors import read_cursor, some_of
 from mainspring.model.job import JobRecord
 from mainspring.model.states import FINAL, LIVE, State
 from mainspring.model.text import small
@@ -38,6 +38,8 @@ __all__ = ["alter", "count", "find", "prune"]
 SCANNED_AT_ONCE = 20_000
 READ_AT_ONCE = 2000
 """Where it is the row that says whether a job fits, which may be large."""
+NAMED_AT_ONCE = 5000
+"""How many ids one request looks up, where it need not be all of them."""
 COUNTED_AT_ONCE = 200_000
 COUNTED_BY_STATE = 10_000
 """How far jobs are counted queue by queue that stand in no index by queue."""
@@ -276,11 +278,19 @@ def count(request: CountRequest) -> Operation[CountReply]:
         return (yield from stats.read(request, request.stats))
     yield READ
     filter = request.filter
+    if request.ahead_of is not None:
+        rows = yield sql("jobs_ahead", id=request.ahead_of, each=request.each)
+        ahead = tuple(Tally(queue, State.QUEUED, count, more=count == request.each) for queue, count in rows if count)
+        return CountReply(ahead, (yield from time_of(request.now)))
     if request.each is not None:
         tallies, cut = yield from _depths(filter, request.each)
         return CountReply(_sorted(tallies), (yield from time_of(request.now)), cut=cut)
     parts = (yield from flows.parts_of(filter.flow)) if filter.flow is not None else ()
-    if filter.reads_rows or request.most is not None or request.cursor is not None:
+    cursor = None
+    if filter.ids:
+        ids, cursor = some_of(filter.ids, NAMED_AT_ONCE, request.cursor)
+        filter = replace(filter, ids=ids)
+    elif filter.reads_rows or request.most is not None or request.cursor is not None:
         tallies, cursor = yield from _piece(request, parts)
         return CountReply(_sorted(tallies), (yield from time_of(request.now)), cursor=cursor)
     tallies = []
@@ -297,7 +307,7 @@ def count(request: CountRequest) -> Operation[CountReply]:
             text = f"SELECT queue, count(*), {oldest} FROM {side.table} {index} WHERE {where} GROUP BY queue"
             rows = yield Query(text, parameters | more)
             tallies += [Tally(row[0], state, row[1], row[2]) for row in rows]
-    return CountReply(_sorted(tallies), (yield from time_of(request.now)))
+    return CountReply(_sorted(tallies), (yield from time_of(request.now)), cursor=cursor)
 
 
 def _is_plain(filter: Filter) -> bool:
@@ -367,24 +377,17 @@ def _depths(filter: Filter, each: int) -> Operation[tuple[list[Tally], frozenset
     return tallies, frozenset(cut)
 
 
-_CONCERNS = {
-    Verb.CANCEL: LIVE,
-    Verb.REVIVE: FINAL | {State.SCHEDULED},
-    Verb.RESCHEDULE: frozenset({State.SCHEDULED, State.QUEUED}),
-    Verb.REPRIORITISE: LIVE - {State.RUNNING},
-    Verb.DELETE: (LIVE | FINAL) - {State.RUNNING},
-}
-"""The states that each verb does anything to: the others are not even walked."""
-
-
 def alter(request: AlterRequest) -> Operation[AlterReply]:
-    states = _CONCERNS[request.verb] & set(request.filter.states or State)
+    states = set(request.verb.changes) & set(request.filter.states or State)
     if not states:
         return AlterReply(0, None)
     yield WRITE
     now = yield from time_of(request.now)
-    chosen = replace(request.filter, states=tuple(sorted(states)))
-    walk: _Walk = yield from _walk(chosen, request.limit, request.cursor)
+    chosen, cursor, more = replace(request.filter, states=tuple(sorted(states))), request.cursor, None
+    if chosen.ids:
+        ids, more = some_of(chosen.ids, min(request.limit, READ_AT_ONCE), cursor)
+        chosen, cursor = replace(chosen, ids=ids), None
+    walk: _Walk = yield from _walk(chosen, request.limit, cursor)
     live, finished = document(walk.live), document(walk.finished)
     if walk.live:
         # A claim or a settle may have been faster, and is waited for.
@@ -417,7 +420,7 @@ def alter(request: AlterRequest) -> Operation[AlterReply]:
             yield sql("delete_log", doc=_ids(changed))
             yield from endings.ended([row[0] for row in changed], now, deleted=True)
     yield from gates.wake([row[0] for row in changed])
-    return AlterReply(len(changed), walk.cursor)
+    return AlterReply(len(changed), more if chosen.ids else walk.cursor)
 
 
 def _ids(rows: Sequence[Row]) -> str:

@@ -46,3 +46,36 @@ SELECT q.value,
        (SELECT count(*) FROM (SELECT 1 FROM mainspring_jobs INDEXED BY mainspring_jobs_running
                               WHERE state = 'running' AND queue = q.value LIMIT :each)), NULL
 FROM json_each(:doc) AS q;
+
+-- name: jobs_ahead
+-- Takes :id, :each. Gives the queue of a queued job, and how many of its partition are served before it, at any gate.
+WITH RECURSIVE me AS MATERIALIZED (
+    SELECT queue, partition, priority, run_at, id FROM mainspring_jobs WHERE id = :id AND +state = 'queued'
+), lane (queue, partition, gate, priority, run_at, id) AS (
+    SELECT queue, partition,
+           (SELECT min(j.gate) FROM mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
+            WHERE j.state = 'queued' AND j.queue = me.queue AND j.partition = me.partition), priority, run_at, id
+    FROM me
+    UNION ALL
+    SELECT queue, partition,
+           (SELECT min(j.gate) FROM mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
+            WHERE j.state = 'queued' AND j.queue = lane.queue AND j.partition = lane.partition AND j.gate > lane.gate),
+           priority, run_at, id
+    FROM lane WHERE gate IS NOT NULL
+)
+SELECT queue, (SELECT count(*) FROM (
+    -- Not as one comparison of rows: of that SQLite takes the first column alone to the index.
+    SELECT 1 FROM lane CROSS JOIN mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
+    WHERE j.state = 'queued' AND j.queue = lane.queue AND j.partition = lane.partition AND j.gate = lane.gate
+      AND j.priority < lane.priority
+    UNION ALL
+    SELECT 1 FROM lane CROSS JOIN mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
+    WHERE j.state = 'queued' AND j.queue = lane.queue AND j.partition = lane.partition AND j.gate = lane.gate
+      AND j.priority = lane.priority AND j.run_at < lane.run_at
+    UNION ALL
+    SELECT 1 FROM lane CROSS JOIN mainspring_jobs AS j INDEXED BY mainspring_jobs_queued
+    WHERE j.state = 'queued' AND j.queue = lane.queue AND j.partition = lane.partition AND j.gate = lane.gate
+      AND j.priority = lane.priority AND j.run_at = lane.run_at AND j.id < lane.id
+    LIMIT :each
+))
+FROM me;

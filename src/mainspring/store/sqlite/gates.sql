@@ -304,6 +304,11 @@ FROM (SELECT json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') A
 -- Takes :doc (ids of jobs that are gone).
 DELETE FROM mainspring_keys WHERE +until = 'resolved' AND job IN (SELECT value FROM json_each(:doc));
 
+-- name: give_back_named
+-- Takes :doc ([key, job]). Those of these keys that are held by that job.
+DELETE FROM mainspring_keys
+WHERE (name, job) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:doc));
+
 -- name: forget_partitions
 -- Takes :now, :limit. Those of which nothing is left: no settings, nothing that waits or runs, no start that counts, no
 -- turn that it has had too early.

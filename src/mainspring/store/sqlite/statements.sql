@@ -56,8 +56,10 @@ WHERE EXISTS (SELECT 1 FROM mainspring_jobs WHERE id = value)
    OR EXISTS (SELECT 1 FROM mainspring_finished WHERE id = value);
 
 -- name: key_holders
--- Takes :doc (names), :now. Gives name, job, waiting?, created_at, expires_at of the keys among them that are held.
-SELECT k.name, k.job, coalesce(j.state <> 'running', 0), coalesce(j.created_at, 0), k.expires_at
+-- Takes :doc (names), :now. Gives of the keys among them that are held: name, job, waiting?, created_at, expires_at, its
+-- queue and partition, blocked?.
+SELECT k.name, k.job, coalesce(j.state <> 'running', 0), coalesce(j.created_at, 0), k.expires_at,
+       coalesce(j.queue, ''), coalesce(j.partition, ''), coalesce(j.state = 'blocked', 0)
 FROM json_each(:doc) AS n CROSS JOIN mainspring_keys AS k ON k.name = n.value
 LEFT JOIN mainspring_jobs AS j ON j.id = k.job
 WHERE (k.expires_at IS NULL OR k.expires_at > :now)
@@ -75,11 +77,13 @@ FROM json_each(:doc) WHERE true
 ON CONFLICT (name) DO UPDATE SET job = excluded.job, until = excluded.until, expires_at = excluded.expires_at;
 
 -- name: replace_jobs
--- Takes :doc (Replacement), :now. Waiting jobs get the arguments, priority, options and time of those that came later, and
--- lose what they have saved. Gives the ids of those that wait still.
+-- Takes :doc (Replacement), :now. Waiting jobs get the arguments, place, cost, priority, options and time of those that came
+-- later, and lose what they have saved. Gives the ids of those that wait still.
 UPDATE mainspring_jobs
 SET args = json_extract(r.value, '$.args'), priority = json_extract(r.value, '$.priority'),
     options = json_extract(r.value, '$.options'), run_at = json_extract(r.value, '$.run_at'), checkpoint = NULL,
+    queue = json_extract(r.value, '$.queue'), partition = json_extract(r.value, '$.partition'),
+    cost = json_extract(r.value, '$.cost'),
     state = CASE WHEN state = 'blocked' THEN state
                  WHEN json_extract(r.value, '$.run_at') > :now THEN 'scheduled' ELSE 'queued' END
 FROM json_each(:doc) AS r

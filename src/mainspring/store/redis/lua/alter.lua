@@ -2,15 +2,13 @@
 -- Takes verb, filter, states, value, reason, limit, cursor, now. Gives {count, cursor or nil, 1 where children have
 -- still to be told}.
 
-local AT_ONCE = 100 -- how many jobs one script changes
-local REACH = 2000 -- and looks at
+local REACH = 2000 -- how many jobs one script looks at
 
 local request = cjson.decode(ARGV[1])
 local told = Once.told(request)
 if told then return told end
 local now, verb, value = clock(request.now), request.verb, request.value
-local limit = math.min(request.limit, AT_ONCE)
-local ids, cursor = Selection.walk(request.filter, request.states, limit, request.cursor, REACH)
+local ids, cursor = Selection.walk(request.filter, request.states, request.limit, request.cursor, REACH)
 
 local count, ended, revived = 0, {}, {}
 

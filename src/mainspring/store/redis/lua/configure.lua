@@ -55,7 +55,7 @@ local function partition(queue, name)
     'closed_until', 'spent')
   local limits = {}
   for number = 1, 4 do limits[number] = set[number] or each[number] or false end
-  local held = Keys.holder(Turns.sequence_key(queue, name), now)
+  local held = Keys.holder(Keys.of_sequence(queue, name), now)
   return { queue, name, set[5], limits, opens_at(limits[2], set[6], set[7]), held and held.job or false }
 end
 

@@ -1,7 +1,7 @@
 -- needs: names index jobs gates edges flows selection
 -- Takes filter, states, cursor, reach (how many jobs are looked at, where it is one by one), now. Gives {now, cursor or
 -- nil, tallies: queue, state, count, oldest or false}. What the sorted sets do not say by themselves is counted bit by
--- bit.
+-- bit. Where ahead_of, the one tally is how many queued jobs of that job's partition are served before it.
 
 local ORDER = 2 ^ 43
 
@@ -25,6 +25,23 @@ local function oldest(queue)
   local elsewhere = call('ZRANGE', Names.by_time(queue), 0, 0, 'WITHSCORES')
   if elsewhere[2] then first = math.min(first or math.huge, tonumber(elsewhere[2])) end
   return first
+end
+
+-- How many are served before a queued job, in whichever lane of its partition they are.
+local function ahead_of(job)
+  local lanes, count = Gates.tasks(), 0
+  lanes[#lanes + 1] = ''
+  for _, gate in ipairs(lanes) do
+    local key = Names.order(job.queue, job.partition, gate)
+    count = count + call('ZCARD', key) - Selection.rank_after(key, job.priority * ORDER + job.run_at, job.id)
+  end
+  return count
+end
+
+if request.ahead_of then
+  local job = Jobs.load(request.ahead_of)
+  local count = job and job.state == 'queued' and ahead_of(job) or 0
+  return { now, false, count > 0 and { { job.queue, 'queued', count, false } } or {} }
 end
 
 if filter.ids or filter.task or filter.partition or filter.flow or filter.text or filter.tag then

@@ -7,6 +7,7 @@ local Insertion = {}
 local new_jobs, replies, steps = {}, {}, {}
 local known = {} -- new jobs of this request, by id
 local instead = {} -- by id of a job that was turned away: the job that is there in its place
+local places = {} -- where jobs are, or will be, whose place others take or may take: queue, partition, blocked
 local taken = {} -- keys, by name, as they will be held
 
 local function holder(name, now) return taken[name] or Keys.holder(name, now) end
@@ -51,18 +52,44 @@ local function last_holder(key, now)
   return longest
 end
 
--- The new job's arguments, priority, options and time take the place of a waiting holder's, and of what it has saved.
+-- The new job's arguments, place, cost, priority, options and time take the place of a waiting holder's, and of what it
+-- has saved.
 local function replace(new, key, holder_id, now)
   table.insert(steps, function()
     local job = Jobs.load(holder_id)
+    local queue, partition = new.queue, new.partition or ''
+    if job.queue ~= queue or job.partition ~= partition then
+      -- The sequence that it was in goes on without it.
+      local name = Keys.of_sequence(job.queue, job.partition)
+      if job.keys and call('HGET', Names.key(name), 'job') == job.id then Keys.forget(name, job.id) end
+      call('SADD', Names.queues, queue)
+      Gates.part(new)
+    end
     local at = run_at(new, now)
     if key.max_delay_ms then at = math.min(at, job.created_at + key.max_delay_ms) end
     local state = job.state == 'blocked' and 'blocked' or Jobs.due_state(at, now)
     Jobs.move(job, state, {
-      args = new.args or false, priority = new.priority or false, options = new.options or false, run_at = at,
+      args = new.args or false, queue = queue, partition = partition ~= '' and partition or false,
+      cost = new.cost or false, priority = new.priority or false, options = new.options or false, run_at = at,
       checkpoint = false,
     })
   end)
+end
+
+-- The holder is to go to where the new job was to be. Gives why it may not; nil: it may.
+local function move(new, holder_id, limited)
+  local place = places[holder_id]
+  if not place then
+    local job = known[holder_id] or Jobs.load(holder_id)
+    local blocked = job.blocked
+    if not known[holder_id] then blocked = job.state == 'blocked' end
+    place = { queue = job.queue, partition = job.partition or '', blocked = blocked }
+    places[holder_id] = place
+  end
+  local full = limited and not place.blocked and Gates.full(new, place)
+  if full then return full end
+  if not place.blocked then Gates.moves(new, place) end
+  place.queue, place.partition = new.queue, new.partition or ''
 end
 
 local function reply(new, id, existed, rejected, full)
@@ -79,6 +106,8 @@ function Insertion.judge(new, now, limited)
     if key.on_conflict == 'reject' then return reply(new, held.job, 1, key.name) end
     local job = not known[held.job] and Jobs.load(held.job)
     if key.on_conflict == 'replace' and (known[held.job] or (job and WAITING[job.state])) then
+      local full = move(new, held.job, limited)
+      if full then return reply(new, new.id, 0, false, full) end
       replace(new, key, held.job, now)
     end
     return reply(new, held.job, 1)
@@ -93,6 +122,7 @@ function Insertion.judge(new, now, limited)
   local blocked = Edges.blocks(new)
   Gates.waits(new, blocked)
   known[new.id] = new
+  new.blocked = blocked
   new_jobs[#new_jobs + 1] = new
   replies[#replies + 1] = limited and 0 or { new.id, 0, false }
   table.insert(steps, function()

@@ -49,3 +49,16 @@ function Keys.job_started(job) if job.keys then give_back(job, STARTED) end end
 function Keys.job_ended(job) if job.keys then give_back(job, job.state == 'dead' and DEAD or ENDED) end end
 function Keys.job_pruned(job) if job.keys then give_back(job, RESOLVED) end end
 function Keys.job_deleted(job) give_back(job, ALL) end
+
+local ESCAPES = {
+  ['"'] = '\\"', ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t', ['\f'] = '\\f', ['\b'] = '\\b',
+}
+
+-- The key that the job of a sequence holds which has started and not ended for good.
+function Keys.of_sequence(queue, partition)
+  local quoted = string.gsub(partition, '[%c"\\]', function(char)
+    if char == '\127' then return char end
+    return ESCAPES[char] or string.format('\\u%04x', string.byte(char))
+  end)
+  return 'sequence:' .. queue .. ':"' .. quoted .. '"'
+end

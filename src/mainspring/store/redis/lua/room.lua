@@ -40,27 +40,37 @@ local function is_partition(queue, partition)
   return partition ~= '' or partings[queue] or Gates.parted(queue)
 end
 
--- Why there is no room for one more waiting job: queue, partition or false, limit; nil: there is.
-function Gates.full(new)
+-- Why there is no room for one more waiting job: queue, partition or false, limit; nil: there is. Where it comes `from`
+-- another place, it needs none where it is already.
+function Gates.full(new, from)
   if not Gates.is('room ' .. new.queue) then return nil end
   local queue, partition = new.queue, new.partition or ''
-  local room = room_of(queue)
-  if room.limit and room.waiting >= room.limit then return { queue, false, room.limit } end
-  if is_partition(queue, partition) then
+  local room, there = room_of(queue), from and from.queue == queue
+  if room.limit and room.waiting >= room.limit and not there then return { queue, false, room.limit } end
+  if is_partition(queue, partition) and not (there and from.partition == partition) then
     local place = place_of(room, queue, partition)
     if place.limit and place.waiting >= place.limit then return { queue, partition, place.limit } end
   end
   return nil
 end
 
+local function count(queue, partition, change)
+  if not Gates.is('room ' .. queue) then return end
+  local room = room_of(queue)
+  if room.limit then room.waiting = room.waiting + change end
+  local place = place_of(room, queue, partition)
+  if place.limit then place.waiting = place.waiting + change end
+end
+
 -- One more is there; it waits unless it is blocked.
 function Gates.waits(new, blocked)
-  local queue, partition = new.queue, new.partition or ''
-  if not Gates.is('room ' .. queue) then return end
-  if partition ~= '' then partings[queue] = true end
-  if blocked then return end
-  local room = room_of(queue)
-  if room.limit then room.waiting = room.waiting + 1 end
-  local place = place_of(room, queue, partition)
-  if place.limit then place.waiting = place.waiting + 1 end
+  local partition = new.partition or ''
+  if partition ~= '' then partings[new.queue] = true end
+  if not blocked then count(new.queue, partition, 1) end
+end
+
+-- One that waits goes from one place to where a new one was to be.
+function Gates.moves(new, from)
+  count(from.queue, from.partition, -1)
+  Gates.waits(new, false)
 end

@@ -9,13 +9,14 @@ Selection.SIDES = {
   { name = 'final', states = { 'completed', 'dead', 'cancelled' } },
 }
 local CHUNK = 64
+local PER_JOB = 1024 -- so many bytes that are read of jobs count for one job that is looked at
 
 local function before(time, id, other_time, other_id)
   return time < other_time or (time == other_time and bytes_before(id, other_id))
 end
 
 -- How many members of a sorted set stand at (time, id) or after it: the rank, from the newest, at which to go on.
-local function rank_after(key, time, id)
+function Selection.rank_after(key, time, id)
   local low, high = 0, call('ZCARD', key)
   while low < high do
     local middle = math.floor((low + high) / 2)
@@ -65,9 +66,12 @@ local function keys_of(filter, states)
   return keys
 end
 
+local read = 0 -- bytes of jobs
+
 -- Whether the text of its arguments has the filter's, and its options the tag.
 local function says(filter, id)
-  local values = call('HMGET', Names.job(id), 'args', 'options')
+  local values = call('HMGET', Names.job(id), filter.text and 'args' or '', filter.tag and 'options' or '')
+  read = read + #(values[1] or '') + #(values[2] or '')
   if filter.text then
     local args = string.lower(string.sub(values[1] or '{}', 1, filter.searched))
     if not string.find(args, filter.text, 1, true) then return false end
@@ -95,9 +99,10 @@ local function fits(filter, id)
   return not (filter.text or filter.tag) or says(filter, id)
 end
 
--- Those of the filter's ids that fit, in the order of a walk.
-local function named(filter, wanted)
-  local found, seen = {}, {}
+-- Those of the filter's ids that fit, in no order: id, side, time.
+function Selection.named(filter, states)
+  local wanted, found, seen = {}, {}, {}
+  for _, state in ipairs(states) do wanted[state] = true end
   for _, id in ipairs(filter.ids) do
     local job = not seen[id] and Jobs.load(id)
     seen[id] = true
@@ -114,11 +119,12 @@ local function named(filter, wanted)
       end
     end
   end
-  table.sort(found, function(one, two)
-    if one.side ~= two.side then return one.side == 'live' end
-    return before(two.time, two.id, one.time, one.id)
-  end)
   return found
+end
+
+local function newer(one, two)
+  if one.side ~= two.side then return one.side == 'live' end
+  return before(two.time, two.id, one.time, one.id)
 end
 
 local function parse(cursor)
@@ -128,21 +134,17 @@ end
 
 local function text(place) return string.format('%s:%.0f:%s', place.side, place.time, place.id) end
 
--- Up to `limit` ids that fit, in one of the `states`, from the cursor on, of at most about `reach` that are looked at;
--- and where to go on, nil at the end.
+-- Up to `limit` ids that fit, in one of the `states`, from the cursor on, of at most about `reach` that are looked at,
+-- fewer where they are large; and where to go on, nil at the end. Where the filter names ids, all of them: whoever asks
+-- names no more.
 function Selection.walk(filter, states, limit, cursor, reach)
   local wanted, ids, last = {}, {}, nil
   for _, state in ipairs(states) do wanted[state] = true end
   local start = cursor and parse(cursor)
   if filter.ids then
-    for _, place in ipairs(named(filter, wanted)) do
-      local passed = start and (start.side == place.side and not before(place.time, place.id, start.time, start.id)
-        or start.side == 'final' and place.side == 'live')
-      if not passed then
-        if #ids == limit then return ids, text(last) end
-        ids[#ids + 1], last = place.id, place
-      end
-    end
+    local found = Selection.named(filter, states)
+    if not filter.loose then table.sort(found, newer) end
+    for number, place in ipairs(found) do ids[number] = place.id end
     return ids, nil
   end
   for _, side in ipairs(Selection.SIDES) do
@@ -157,7 +159,8 @@ function Selection.walk(filter, states, limit, cursor, reach)
       end
       local heap = {}
       for _, key in ipairs(keys_of(filter, some)) do
-        local source = { key = key, buffer = {}, at = 1, rank = from and rank_after(key, from.time, from.id) or 0 }
+        local rank = from and Selection.rank_after(key, from.time, from.id) or 0
+        local source = { key = key, buffer = {}, at = 1, rank = rank }
         if advance(source) then heap[#heap + 1] = source end
       end
       for place = math.floor(#heap / 2), 1, -1 do sink(heap, place) end
@@ -170,7 +173,7 @@ function Selection.walk(filter, states, limit, cursor, reach)
           ids[#ids + 1], last = place.id, place
         end
         reach = reach - 1
-        if reach <= 0 then return ids, text(place) end
+        if reach <= read / PER_JOB then return ids, text(place) end
         if not advance(source) then
           heap[1] = heap[#heap]
           heap[#heap] = nil

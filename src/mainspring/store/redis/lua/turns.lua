@@ -25,19 +25,6 @@ local function before(one, other)
   return bytes_before(one.id, other.id)
 end
 
-local ESCAPES = {
-  ['"'] = '\\"', ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r', ['\t'] = '\\t', ['\f'] = '\\f', ['\b'] = '\\b',
-}
-
--- The key that the job of a sequence holds which has started and not ended for good.
-function Turns.sequence_key(queue, partition)
-  local quoted = string.gsub(partition, '[%c"\\]', function(char)
-    if char == '\127' then return char end
-    return ESCAPES[char] or string.format('\\u%04x', string.byte(char))
-  end)
-  return 'sequence:' .. queue .. ':"' .. quoted .. '"'
-end
-
 -- --- lanes ---
 
 local function lane_of(queue, partition, gate)
@@ -161,7 +148,7 @@ local function turn_of(serving, name, reached)
   end
   if turn.paused or turn.gate.slots == 0 then return turn end
   if serving.sequence then
-    local held = Keys.holder(Turns.sequence_key(serving.queue, name), serving.now)
+    local held = Keys.holder(Keys.of_sequence(serving.queue, name), serving.now)
     turn.held = held and held.job
   end
   read_lanes(serving, turn)
@@ -215,7 +202,7 @@ local function start(serving, turn, lane, job, give)
   if serving.sequence then
     local ends = serving.sequence == 'block' and 'resolved' or 'settled'
     local holder = { id = job.id, keys = call('HGET', Names.job(job.id), 'keys') }
-    Keys.take(holder, Turns.sequence_key(serving.queue, turn.name), ends)
+    Keys.take(holder, Keys.of_sequence(serving.queue, turn.name), ends)
     turn.held, turn.waits = job.id, nil
     leave(serving, turn)
   elseif exhausted(turn) then

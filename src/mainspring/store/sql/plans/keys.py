@@ -7,13 +7,17 @@ comes out are sets to write: jobs to insert, keys to take, waiting jobs to chang
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 from mainspring.model.job import Conflict, Key, NewJob
 from mainspring.store.base import Full, Inserted
 
-__all__ = ["Capacity", "Holder", "Plan", "Replacement", "Taken", "plan"]
+__all__ = ["Capacity", "Holder", "Place", "Plan", "Replacement", "Taken", "plan"]
+
+
+Place = tuple[str, str]
+"""Queue and partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class Holder:
     """Not running, so that another may take its place."""
     created_at: int
     expires_at: int | None
+    place: Place
+    blocked: bool = False
+    """By parents, so that it takes up no room where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,11 @@ class Replacement:
     priority: int
     options: str | None
     run_at: int
+    queue: str
+    partition: str
+    cost: int
+    left: Place | None
+    """Where it was, if that is elsewhere."""
 
 
 @dataclass(slots=True)
@@ -86,40 +98,52 @@ def plan(
             continue
         seats, refused = _seats(job.keys, held)
         if refused is not None:
-            made.replies.append(_refuse(job, refused, held, made, now))
+            made.replies.append(_refuse(job, refused, held, made, now, capacities, limited=number < limited))
             continue
-        full = _full(job, capacities) if number < limited else None
+        full = _full(_places(job.queue, job.partition), capacities) if number < limited else None
         if full is not None:
             made.replies.append(Inserted(job.id, existed=False, full=full))
             continue
         for name, key in seats.items():
             expires_at = None if key.expires_ms is None else now + key.expires_ms
-            held[name] = Holder(job.id, waiting=True, created_at=now, expires_at=expires_at)
+            held[name] = Holder(job.id, True, now, expires_at, (job.queue, job.partition), bool(job.parents))
             made.taken.append(Taken(name, job.id, key.until, expires_at))
         if job.id in holding:
             # It holds a key since an earlier life of this id, which was pruned since: now it waits again.
-            held = {name: _waiting(holder, now) if holder.job == job.id else holder for name, holder in held.items()}
+            held = {name: _again(holder, job, now) if holder.job == job.id else holder for name, holder in held.items()}
         ids.add(job.id)
         made.jobs.append(job)
         if not job.parents:
-            for place in (None, job.partition):
-                if (job.queue, place) in capacities:
-                    capacities[job.queue, place].waiting += 1
+            _count(_places(job.queue, job.partition), capacities, 1)
         made.replies.append(Inserted(job.id, existed=False))
     return made
 
 
-def _full(job: NewJob, capacities: Mapping[tuple[str, str | None], Capacity]) -> Full | None:
-    """Where there is no room for a job."""
-    for place in (None, job.partition):
-        capacity = capacities.get((job.queue, place))
+Places = tuple[tuple[str, str | None], ...]
+"""What may be full: a queue (None), a partition of it."""
+
+
+def _places(queue: str, partition: str) -> Places:
+    return (queue, None), (queue, partition)
+
+
+def _full(places: Places, capacities: Mapping[tuple[str, str | None], Capacity]) -> Full | None:
+    """In which of these places there is no room for a job."""
+    for place in places:
+        capacity = capacities.get(place)
         if capacity is not None and capacity.waiting >= capacity.limit:
-            return Full(job.queue, place, capacity.limit)
+            return Full(*place, capacity.limit)
     return None
 
 
-def _waiting(holder: Holder, now: int) -> Holder:
-    return replace(holder, waiting=True, created_at=now)
+def _count(places: Places, capacities: Mapping[tuple[str, str | None], Capacity], change: int) -> None:
+    for place in places:
+        if place in capacities:
+            capacities[place].waiting += change
+
+
+def _again(holder: Holder, job: NewJob, now: int) -> Holder:
+    return Holder(job.id, True, now, holder.expires_at, (job.queue, job.partition), bool(job.parents))
 
 
 def _seats(keys: Sequence[Key], held: Mapping[str, Holder]) -> tuple[dict[str, Key], Key | None]:
@@ -136,16 +160,57 @@ def _seats(keys: Sequence[Key], held: Mapping[str, Holder]) -> tuple[dict[str, K
     return seats, None
 
 
-def _refuse(job: NewJob, key: Key, held: Mapping[str, Holder], made: Plan, now: int) -> Inserted:
+def _refuse(
+    job: NewJob,
+    key: Key,
+    held: Mapping[str, Holder],
+    made: Plan,
+    now: int,
+    capacities: Mapping[tuple[str, str | None], Capacity],
+    *,
+    limited: bool,
+) -> Inserted:
     """What becomes of a job that does not get its key."""
     # Of several holders it is the one that will hold longest: the latest, and among equals the one on the last seat.
     holders = (held[name] for name in reversed(key.held_as()) if name in held)
     holder = max(holders, key=lambda each: inf if each.expires_at is None else each.expires_at)
     if key.on_conflict is Conflict.REJECT:
         return Inserted(holder.job, existed=True, rejected=key.name)
-    if key.on_conflict is Conflict.REPLACE and holder.waiting:
-        run_at = now + job.delay_ms if job.run_at is None else job.run_at
-        if key.max_delay_ms is not None:
-            run_at = min(run_at, holder.created_at + key.max_delay_ms)
-        made.replacements[holder.job] = Replacement(holder.job, job.args, job.priority, job.options, run_at)
+    if key.on_conflict is not Conflict.REPLACE or not holder.waiting:
+        return Inserted(holder.job, existed=True)
+    full = _move(job, holder, made, capacities, limited=limited)
+    if full is not None:
+        return Inserted(job.id, existed=False, full=full)
+    run_at = now + job.delay_ms if job.run_at is None else job.run_at
+    if key.max_delay_ms is not None:
+        run_at = min(run_at, holder.created_at + key.max_delay_ms)
+    made.replacements[holder.job] = Replacement(
+        holder.job,
+        job.args,
+        job.priority,
+        job.options,
+        run_at,
+        job.queue,
+        job.partition,
+        job.cost,
+        None if holder.place == (job.queue, job.partition) else holder.place,
+    )
     return Inserted(holder.job, existed=True)
+
+
+def _move(
+    job: NewJob, holder: Holder, made: Plan, capacities: Mapping[tuple[str, str | None], Capacity], *, limited: bool
+) -> Full | None:
+    """The holder goes to where the new job is to be, unless there is no room."""
+    earlier = made.replacements.get(holder.job)
+    before = _places(*holder.place) if earlier is None else _places(earlier.queue, earlier.partition)
+    after = _places(job.queue, job.partition)
+    left = tuple(place for place in before if place not in after)
+    come = tuple(place for place in after if place not in before)
+    if holder.blocked:
+        return None
+    full = _full(come, capacities) if limited else None
+    if full is None:
+        _count(left, capacities, -1)
+        _count(come, capacities, 1)
+    return full
