@@ -79,6 +79,23 @@ class TestEvents:
         assert listener.output == "Good evening"
         assert listener.lines == ["first", "second"]
 
+    async def test_whoever_has_missed_what_is_kept_no_more_begins_with_what_is(
+        self, app: Mainspring, teller: Teller, base: str
+    ) -> None:
+        """A page never shows a text with a hole in it."""
+        job = app.tasks["work"].enqueue(1)
+        teller.claim()
+        teller.say(job.id, pieces=("a", "b"))
+        async with listening(job_url(job, base)) as listener:
+            assert (await listener.heard("output"))["text"] == "ab"
+        teller.say(job.id, pieces=("c", "d"))
+        teller.say(job.id, pieces=("e",), kept_from=3)
+        async with listening(job_url(job, base), after=listener.last_id) as listener:
+            assert await listener.heard("output") == {"text": "de", "anew": True}
+            teller.say(job.id, pieces=("f",), kept_from=3)
+            assert await listener.heard("output", 2) == {"text": "f", "anew": False}
+        assert app.jobs.get(job.id).output == "def"
+
     async def test_a_deleted_job_ends_its_streams(self, app: Mainspring, base: str) -> None:
         job = app.tasks["work"].enqueue(1)
         async with listening(job_url(job, base)) as listener:
@@ -219,6 +236,20 @@ class TestComingBack:
         assert [event.name for event in other.events] == ["log", "output"]
 
 
+@pytest.mark.parametrize("id", ["reports/2026/11", "a b?c#d%2Fe&ü", "../events", "x/events"])
+async def test_an_id_of_ones_own_may_have_any_letters(
+    app: Mainspring, teller: Teller, serve: Callable[..., str], id: str
+) -> None:
+    stranger = serve(app, auth=lambda request: None)
+    job = app.tasks["work"].using(id=id).enqueue(1)
+    async with listening(job_url(job, stranger, cancel=True)) as listener, httpx.AsyncClient() as client:
+        assert (await listener.heard("snapshot"))["id"] == id
+        told = await client.get(job_url(job, stranger), headers={"Accept": "application/json"})
+        assert told.json()["id"] == id
+        await client.post(job_url(job, stranger, cancel=True), content='{"event": "cancel"}')
+        await listener.heard("done")
+
+
 @pytest.mark.parametrize("id", ["\x00", "x" * 256, "..\x1b[0m"])
 async def test_what_cannot_be_an_id_is_no_job(app: Mainspring, base: str, id: str) -> None:
     """No store is asked for it, and other streams go on."""
@@ -265,6 +296,17 @@ class TestTheWay:
             missing = await client.get(job_url("nobody", base))
         assert missing.status_code == 404
         assert missing.headers["content-type"] == "application/problem+json"
+
+    async def test_a_result_that_has_no_utf_8_is_told_all_the_same(
+        self, app: Mainspring, teller: Teller, base: str
+    ) -> None:
+        job = app.tasks["work"].enqueue(1)
+        teller.claim()
+        teller.end(job.id, result=r'"half \ud800"')
+        async with listening(job_url(job, base)) as listener:
+            assert (await listener.heard("done"))["result"] == "half \ud800"
+        async with httpx.AsyncClient(headers={"Accept": "application/json"}) as client:
+            assert (await client.get(job_url(job, base))).json()["result"] == "half \ud800"
 
     async def test_streams_outlive_a_store_that_does_not_answer_for_a_while(
         self, app: Mainspring, teller: Teller, base: str, monkeypatch: pytest.MonkeyPatch

@@ -253,7 +253,9 @@ class Hub:
         if self._all_doubtful:
             self._all_doubtful = False
             await self._compare_stamps()
-        wanted = [self._subjects[id] for id in self._changed if self._subjects[id].hungry]
+        # Who came while topics were added is for the next reading, or what changes before that is not heard of.
+        ready = self._changed - self._new
+        wanted = [self._subjects[id] for id in ready if self._subjects[id].hungry]
         for first in range(0, len(wanted), READ_AT_ONCE):
             await self._read_some(wanted[first : first + READ_AT_ONCE])
 

@@ -13,6 +13,7 @@ from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from mainspring.audit import acting
+from mainspring.web.api.route import AsciiJson
 from mainspring.web.identity import Identity
 from mainspring.web.live.access import pass_for
 from mainspring.web.live.desk import AtDesk, Desk
@@ -40,7 +41,7 @@ After = Annotated[str | None, Query(description="The id of the last event that w
 
 
 @router.get(
-    "/jobs/{id}/events",
+    "/jobs/{id:name}/events",
     summary="Follow a job",
     response_class=Response,
     responses={
@@ -68,7 +69,7 @@ async def follow(
     allowed = pass_for(request, id, ticket or ticket_header, desk.secret)
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/event-stream" not in accepted:
-        return JSONResponse(await snapshot(desk, id, allowed), headers=HEADERS)
+        return AsciiJson(await snapshot(desk, id, allowed), headers=HEADERS)
     known = last_event_id or after or ""
     if known == END:
         # A browser that is told so connects no more.
@@ -81,7 +82,7 @@ async def snapshot(desk: Desk, id: str, allowed: Pass) -> dict[str, Any]:
     return snapshot_of(await desk.app.jobs.aget(id), allowed.sight)
 
 
-@router.post("/jobs/{id}/events", summary="Cancel a job by its ticket", status_code=202)
+@router.post("/jobs/{id:name}/events", summary="Cancel a job by its ticket", status_code=202)
 async def tell(
     request: Request, id: str, desk: AtDesk, ticket: Ticket = None, ticket_header: TicketHeader = None
 ) -> JSONResponse:
