@@ -199,6 +199,7 @@ class Hub:
             self._new = set(self._subjects)
             self._gone.clear()
             self._all_doubtful = True
+            self._work.set()
             polled_at = time.monotonic()
             while self._subjects:
                 await self._until_work(polled_at + POLL_SECONDS)
