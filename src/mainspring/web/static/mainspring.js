@@ -8,7 +8,7 @@
    A lost connection is made anew, and goes on after the last event that arrived: none is lost, none comes twice. */
 
 const FIRST_PAUSE = 1000; // ms from a lost connection to the next attempt; doubled each time
-const LONGEST_PAUSE = 30_000;
+const LONGEST_PAUSE = 8000; // a server that is started anew is not to be waited for much longer than it takes
 const LONGEST_SILENCE = 40_000; // the server says something every 15 s; after so long the connection is dead
 const LONGEST_OPENING = 10_000; // of a socket
 const WITHOUT = 60_000; // how long streams do where no socket came through, before another is tried
@@ -119,12 +119,15 @@ function backOff() {
       await new Promise((resolve) => {
         // Not all at once, when many have lost the same server.
         const timer = setTimeout(() => wake(), pause * (0.5 + Math.random()));
+        const seen = () => document.hidden || wake(); // somebody comes back to the page, and looks
         wake = () => {
           clearTimeout(timer);
           removeEventListener("online", wake);
+          document.removeEventListener("visibilitychange", seen);
           resolve();
         };
         addEventListener("online", wake);
+        document.addEventListener("visibilitychange", seen);
       });
     },
   };
