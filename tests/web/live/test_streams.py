@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +16,7 @@ from mainspring import Mainspring, StoreUnavailable
 from mainspring.model.states import State
 from mainspring.web import job_url, ticket
 from mainspring.web.live import hub, streams
+from mainspring.web.live.events import Event
 
 from .scene import Teller, listening, until
 
@@ -357,6 +360,28 @@ class TestTheWay:
             for listener in listeners:
                 await listener.heard("progress")
         assert len(made) <= 3  # one for them all; another look or two may find nothing new
+
+    async def test_what_has_been_told_is_kept_no_longer(
+        self, app: Mainspring, teller: Teller, base: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A mebibyte of output for each of thousands of streams that wait for more would be gigabytes."""
+        made: list[weakref.ref[Event]] = []
+        events_of = hub.events_of
+
+        def noted(*what: Any) -> tuple[Event, ...]:
+            events = events_of(*what)
+            made.extend(weakref.ref(event) for event in events)
+            return events
+
+        monkeypatch.setattr(hub, "events_of", noted)
+        job = app.tasks["work"].enqueue(1)
+        teller.claim()
+        teller.say(job.id, pieces=("x" * 8000,) * 20)
+        async with listening(job_url(job, base)) as listener:
+            await until(lambda: len(listener.output) == 160_000)
+            async with asyncio.timeout(streams.HEARTBEAT_SECONDS / 2):
+                await until(lambda: not any(event() for event in made))
+        assert len(made) >= 4
 
 
 class TestTickets:

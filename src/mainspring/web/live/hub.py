@@ -37,7 +37,8 @@ POLL_SECONDS = 5.0
 """How often jobs are looked at of which no hint has come."""
 PATIENCE_SECONDS = 10.0
 """How long a job is waited for that is not there yet: it may be on its way through an outbox."""
-READ_AT_ONCE = 500
+READ_AT_ONCE = 100
+"""Of how many jobs: a job may have a mebibyte to say that nobody has seen yet."""
 OUTAGE_SECONDS = 1.0
 """How long to wait after the store has failed."""
 
@@ -45,13 +46,15 @@ OUTAGE_SECONDS = 1.0
 class Stream:
     """Follows one job for one listener. `ready` is called when there is something to `take`."""
 
-    __slots__ = ("_events", "_hub", "_ready", "at_version", "hungry", "job", "opened_at", "seen", "sight")
+    __slots__ = ("_events", "_hub", "_ready", "at_version", "hungry", "is_over", "job", "opened_at", "seen", "sight")
 
     def __init__(self, hub: Hub, job: str, seen: Seen | None, sight: Sight, ready: Callable[[Stream], object]) -> None:
         self.job = job
         self.seen = seen
         self.sight = sight
         self.hungry = False
+        self.is_over = False
+        """Whether nothing comes after what it has been given."""
         self.at_version = -1
         """The reading of its job from which it was last told, or found that it knew all."""
         self.opened_at = time.monotonic()
@@ -72,6 +75,7 @@ class Stream:
         """The hub's: here is something to tell."""
         self.hungry = False
         self.seen = events[-1].seen
+        self.is_over = events[-1].is_last
         self._events = events
         self._ready(self)
 

@@ -183,14 +183,16 @@ class _Conversation:
         return anything
 
     async def _pass_on(self, stream: Stream) -> None:
-        for event in stream.take():
+        events = deque(stream.take())
+        while events:
             # Whoever it was for may have said otherwise while the last one was sent.
             if self._stream_of(stream.job) is not stream:
                 return
-            await self._send_event(event)
-            if event.is_last and self._stream_of(stream.job) is stream:
-                self._unsubscribe(stream.job)
-        stream.go_on()
+            await self._send_event(events.popleft())
+        if not stream.is_over:
+            stream.go_on()
+        elif self._stream_of(stream.job) is stream:
+            self._unsubscribe(stream.job)
 
     def _stream_of(self, job: str) -> Stream | None:
         subscribed = self._subscribed.get(job)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -152,12 +153,22 @@ async def _frames(desk: Desk, id: str, seen: Seen | None, allowed: Pass, bell: _
             bell.rung.clear()
             if bell.is_last:
                 return  # clients come back, to whoever is there then
-            events = stream.take()
-            yield b"".join(event.sse for event in events) or b":\n\n"
-            if events and events[-1].is_last:
+            for frame in _frames_of(stream):
+                yield frame
+            if stream.is_over:
                 return
-            if events:
-                stream.go_on()
         yield expired(id).sse
     finally:
         stream.close()
+
+
+def _frames_of(stream: Stream) -> Iterator[bytes]:
+    """What there is to tell, or that there is nothing. What has been told is not kept while the next is waited for."""
+    events = deque(stream.take())
+    if not events:
+        yield b":\n\n"
+        return
+    while events:
+        yield events.popleft().sse
+    if not stream.is_over:
+        stream.go_on()
