@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["APP", "ROOT", "Trouble", "Worker", "run_worker"]
@@ -53,6 +54,15 @@ class Worker:
             raise
 
 
+PR_SET_PDEATHSIG = 1
+
+
+def _end_with_the_demo() -> None:
+    """Also one that is killed leaves no worker behind: Linux sends it this when its parent dies, however that dies."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 @contextmanager
 def run_worker(
     log: Path, settings: Mapping[str, str], concurrency: int, app: str = APP, options: Sequence[str] = ()
@@ -69,6 +79,7 @@ def run_worker(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_the_demo,  # no thread runs yet
         )
     worker = Worker(process, log)
     try:

@@ -269,6 +269,15 @@ def stop(site: PhotoSite, number: signal.Signals) -> None:
     assert not any(each.is_running() for each in family)
 
 
+def test_one_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> None:
+    """Or there were two after the next start, and three after the one that follows."""
+    with photo_site(tmp_path / "out") as site:
+        family = site.family
+        site.process.kill()
+        site.process.wait()
+        wait_for(lambda: not any(each.is_running() for each in family))
+
+
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -128,7 +128,11 @@ def test_photos_are_dropped(site: PhotoSite, page: Callable[..., Page], photos: 
         content,
     )
     expect(shown.locator(".tile.done")).to_contain_text("dropped.jpg")
-    expect(shown.locator(".tile.wrong")).to_contain_text("Not sent: it is too large")
+    refused = shown.locator(".tile.wrong")
+    expect(refused).to_contain_text("Not sent: it has more than 30 MB")
+    expect(refused.get_by_role("button", name="Send it again")).to_be_hidden()
+    refused.get_by_role("button", name="Take it away").click()
+    expect(shown.get_by_role("listitem")).to_have_count(1)
 
 
 def test_a_file_that_is_no_photo_says_so(
@@ -179,6 +183,27 @@ def test_the_tab_is_closed_and_opened_again(
     third.goto(address)
     expect(third.locator(".tile.done")).to_have_count(2)
     expect(third.get_by_role("link", name="Contact sheet, PDF")).to_be_visible()
+
+
+def test_two_tabs_show_the_same_album(
+    site: PhotoSite, context: Callable[..., BrowserContext], photos: list[Path], paused: Mainspring
+) -> None:
+    """What is dropped into one of them is seen in the other as well."""
+    browser = context()
+    one, other = browser.new_page(), browser.new_page()
+    one.goto(site.url)
+    choose(one, photos[:1])
+    expect(one.locator(".tile.working")).to_have_count(1)
+    other.goto(one.url)
+    choose(one, photos[1:3])
+    expect(one.locator(".tile.working")).to_have_count(3)
+    expect(other.get_by_role("listitem")).to_have_count(1)
+    paused.queues.resume("albums")
+    for tab in (one, other):
+        expect(tab.locator(".tile.done")).to_have_count(3)
+        expect(tab.get_by_role("link", name="Contact sheet, PDF")).to_be_visible()
+    ids = "[...document.querySelectorAll('[data-tile]')].map((tile) => tile.id).sort()"
+    assert one.evaluate(ids) == other.evaluate(ids)
 
 
 def test_an_album_can_be_read_without_a_script(site: PhotoSite, page: Callable[..., Page]) -> None:

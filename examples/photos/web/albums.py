@@ -18,7 +18,7 @@ __all__ = ["MAX_BYTES", "MAX_PHOTOS", "SIGNATURE_BYTES", "Album", "Albums", "is_
 
 MAX_BYTES = 30_000_000
 """Of one photo."""
-MAX_PHOTOS = 100
+MAX_PHOTOS = 300
 """In one album."""
 
 SIGNATURES = (re.compile(rb"\xff\xd8\xff"), re.compile(rb"\x89PNG\r\n\x1a\n"), re.compile(rb"RIFF....WEBP", re.DOTALL))

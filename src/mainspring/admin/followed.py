@@ -27,7 +27,7 @@ class Followed(Door):
         marks = tuple(bookmarks)
         where, cursor = Filter(ids=tuple(mark.job for mark in marks)), None
         found: dict[str, Job[Any]] = {}
-        while marks:
+        while len(found) < len(marks):
             page = yield from ask(FindRequest(where, len(marks), cursor, with_log=True, bookmarks=marks))
             found |= {record.id: Job(self._app, record) for record in page.jobs}
             cursor = page.cursor

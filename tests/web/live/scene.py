@@ -66,6 +66,7 @@ class Teller:
         text: str | None = None,
         lines: tuple[str, ...] = (),
         pieces: tuple[str, ...] = (),
+        kept_from: int = 0,
     ) -> None:
         """Note the same of each of these jobs, in one request."""
         notes = []
@@ -74,9 +75,8 @@ class Teller:
             self._lines[job] += len(lines)
             self._pieces[job] += len(pieces)
             logged = tuple(LogLine(1_700_000_000_000, line) for line in lines)
-            notes.append(
-                Note(job, self.leases[job], progress, text, logged, first, pieces=pieces, first_piece=first_piece)
-            )
+            said = {"pieces": pieces, "first_piece": first_piece, "kept_from": kept_from}
+            notes.append(Note(job, self.leases[job], progress, text, logged, first, **said))  # type: ignore[arg-type]
         assert self._driver.run(NoteRequest(tuple(notes))) == set(jobs)
 
     def end(self, job: str, state: State = State.COMPLETED, **changes: Any) -> None:

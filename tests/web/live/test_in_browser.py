@@ -16,6 +16,7 @@ from servers.proxy import Proxy, proxy_to
 from mainspring import Mainspring
 from mainspring.model.states import State
 from mainspring.web import create_app, job_url
+from mainspring.web.live import hub
 from web.browsing import Console, assert_accessible
 
 from .scene import PATIENCE, Teller
@@ -31,9 +32,7 @@ SCRIPT = """
 import { watch } from "/jobs/static/mainspring.js";
 const job = new URLSearchParams(location.search).get("job");
 const heard = (window.heard = { states: [], progress: [], lines: [], added: "", output: "", errors: [], done: null });
-const bar = () => document.getElementById("bar").setAttribute("job", job);
-// Of two that follow the same job the second has a stream of its own; the first is on the page's socket.
-if (location.hash === "#stream") bar();
+if (location.hash === "#stream") delete window.WebSocket; // as where a proxy lets none through
 window.following = watch(job, {
   onState: ({ state }) => heard.states.push(state),
   onProgress: ({ progress }) => heard.progress.push(progress),
@@ -42,8 +41,11 @@ window.following = watch(job, {
   onDone: (job) => { heard.done = { state: job.state, result: job.result }; },
   onError: (error) => heard.errors.push(error),
 });
-if (location.hash !== "#stream") bar();
+document.getElementById("bar").setAttribute("job", job);
 """
+
+BARS = PAGE.replace("/page.js", "/jobs/static/mainspring.js")
+"""A page that follows nothing yet."""
 
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'none'; base-uri 'none'"
 """As strict as can be: the bar needs no style of the page's own to be allowed."""
@@ -57,6 +59,10 @@ def shop(app: Mainspring) -> FastAPI:
     @shop.get("/")
     def page() -> Response:
         return Response(PAGE, media_type="text/html", headers={"Content-Security-Policy": POLICY})
+
+    @shop.get("/bars")
+    def bars() -> Response:
+        return Response(BARS, media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
     @shop.get("/page.js")
     def script() -> Response:
@@ -219,12 +225,16 @@ def test_a_ticket_that_is_refused_ends_it(
 
 
 def test_a_page_follows_more_jobs_than_it_may_have_connections(
-    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page]
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], console: Console
 ) -> None:
-    """A browser has six to a server. The last of twenty bars moves, and there is room for the next page."""
+    """A browser has six to a server. The last of twenty bars moves, and there is room for the next page; also where two
+    show the same job, and where the server was not there when they began."""
+    console.expect("net::ERR_|^WebSocket connection")
     jobs = app.enqueue_many([app.tasks["work"].job(n) for n in range(20)])
-    tab = page(followed(network, jobs[0].id))
-    urls = [job_url(job, "/jobs", secret=SECRET) for job in jobs]
+    tab = page(f"http://127.0.0.1:{network.port}/bars")
+    urls = [job_url(job, "/jobs", secret=SECRET) for job in [*jobs, *jobs[:7]]]
+    network.refuses = True
+    network.cut()
     tab.evaluate(
         """(urls) => document.querySelector("main").append(...urls.map((url, n) => {
             const bar = document.createElement("mainspring-progress");
@@ -234,14 +244,64 @@ def test_a_page_follows_more_jobs_than_it_may_have_connections(
         }))""",
         urls,
     )
+    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=lost]').length == 27")
+    network.refuses = False
     teller.claim(20)
     for job in jobs:
         teller.say(job.id, progress=50)
-    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=running]').length == 21")
+    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=running]').length == 27")
+    assert tab.evaluate("fetch('/').then((answer) => answer.status)") == 200
     for job in jobs:
         teller.end(job.id)
-    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=completed]').length == 21")
-    assert tab.evaluate("fetch('/').then((answer) => answer.status)") == 200
+    wait_until(tab, "document.querySelectorAll('mainspring-progress[state=completed]').length == 27")
+
+
+def test_a_bar_follows_whatever_job_it_is_given_last(
+    app: Mainspring, teller: Teller, network: Proxy, page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken off the page it follows none; what it has shown of one job is not shown of the next."""
+    monkeypatch.setattr(hub, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(hub, "PATIENCE_SECONDS", 0)
+    one, other, missing = app.tasks["work"].enqueue(1).id, app.tasks["work"].enqueue(2).id, "00000000-none"
+    teller.claim(2)
+    teller.end(one)
+    teller.say(other, progress=30, text="kneading")
+    tab = page(f"http://127.0.0.1:{network.port}/bars")
+    tab.evaluate(
+        """() => {
+            window.bar = document.querySelector("mainspring-progress");
+            window.heard = [];
+            for (const name of ["job-progress", "job-done"])
+              document.addEventListener(name, ({ type, detail }) => heard.push([type, detail.id]));
+        }"""
+    )
+    bar = tab.get_by_role("progressbar", name="Baking")
+
+    def given(job: str) -> str:
+        return f"bar.setAttribute('job', {job_url(job, '/jobs', secret=SECRET)!r})"
+
+    tab.evaluate(given(one))
+    wait_until(tab, "bar.getAttribute('state') == 'completed'")
+    shown = "['[role=progressbar]', '[role=status]'].map((each) => bar.shadowRoot.querySelector(each))"
+    now, said = tab.evaluate(f"{given(other)}; {shown}.map((each) => each.ariaValueNow ?? each.textContent)")
+    assert (now, said) == ("", "")
+    wait_until(tab, "bar.getAttribute('state') == 'running'")
+    assert bar.get_attribute("aria-valuetext") == "30 %, kneading"
+    tab.evaluate("bar.remove()")
+    teller.say(other, progress=60)
+    tab.evaluate("window.before = heard.length; document.querySelector('main').append(bar)")
+    wait_until(tab, "bar.value.progress == 60")
+    assert tab.evaluate("heard.slice(before)") == [["job-progress", other]]
+    # Moved about at once, it follows the last.
+    tab.evaluate(f"{given(one)}; {given(other)}; bar.remove(); document.body.append(bar); document.body.prepend(bar)")
+    teller.end(other)
+    wait_until(tab, "bar.getAttribute('state') == 'completed'")
+    assert tab.evaluate("heard.filter(([name]) => name == 'job-done')") == [["job-done", one], ["job-done", other]]
+    tab.evaluate(given(missing))
+    wait_until(tab, "bar.getAttribute('state') == 'refused'")
+    tab.evaluate("bar.removeAttribute('job')")
+    assert tab.evaluate("bar.value") is None
+    assert tab.evaluate("bar.getAttribute('state')") is None
 
 
 def test_who_has_a_ticket_for_that_cancels_from_the_page(

@@ -154,15 +154,23 @@ async def test_no_more_jobs_than_so_many_at_a_time(app: Mainspring, base: str, m
         await client.hear(jobs[4], "snapshot")
 
 
-async def test_a_subscription_ends_with_its_ticket(
-    app: Mainspring, stranger: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sockets, "HEARTBEAT_SECONDS", 0.1)
-    job = app.tasks["work"].enqueue(1).id
+async def test_a_subscription_ends_with_its_ticket(app: Mainspring, teller: Teller, stranger: str) -> None:
+    """At once, and no other with it."""
+    one, other, third = (app.tasks["work"].enqueue(n).id for n in range(3))
+    teller.claim(3)
     async with connected(stranger) as client:
-        await client.say(subscribe=job, ticket=ticket(job, "500ms"))
-        await client.hear(job, "snapshot")
-        await client.hear(job, "expired")
+        await client.say(subscribe=other, ticket=ticket(other, "1s"))
+        await client.say(subscribe=one, ticket=ticket(one, "500ms"))
+        await client.say(subscribe=third, ticket=ticket(third))
+        for job in (one, other, third):
+            await client.hear(job, "snapshot")
+        async with asyncio.timeout(sockets.HEARTBEAT_SECONDS / 2):
+            await client.hear(one, "expired")
+            await client.hear(other, "expired")
+        teller.say(one, other, third, progress=50)
+        await client.hear(third, "progress")
+    events = [(said["job"], said["event"]) for said in client.heard]
+    assert events[-3:] == [(one, "expired"), (other, "expired"), (third, "progress")]
 
 
 async def test_a_silent_connection_is_pinged_and_one_that_follows_nothing_ended(

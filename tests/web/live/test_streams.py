@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +16,7 @@ from mainspring import Mainspring, StoreUnavailable
 from mainspring.model.states import State
 from mainspring.web import job_url, ticket
 from mainspring.web.live import hub, streams
+from mainspring.web.live.events import Event
 
 from .scene import Teller, listening, until
 
@@ -78,6 +81,23 @@ class TestEvents:
             await listener.heard("output", 3)
         assert listener.output == "Good evening"
         assert listener.lines == ["first", "second"]
+
+    async def test_whoever_has_missed_what_is_kept_no_more_begins_with_what_is(
+        self, app: Mainspring, teller: Teller, base: str
+    ) -> None:
+        """A page never shows a text with a hole in it."""
+        job = app.tasks["work"].enqueue(1)
+        teller.claim()
+        teller.say(job.id, pieces=("a", "b"))
+        async with listening(job_url(job, base)) as listener:
+            assert (await listener.heard("output"))["text"] == "ab"
+        teller.say(job.id, pieces=("c", "d"))
+        teller.say(job.id, pieces=("e",), kept_from=3)
+        async with listening(job_url(job, base), after=listener.last_id) as listener:
+            assert await listener.heard("output") == {"text": "de", "anew": True}
+            teller.say(job.id, pieces=("f",), kept_from=3)
+            assert await listener.heard("output", 2) == {"text": "f", "anew": False}
+        assert app.jobs.get(job.id).output == "def"
 
     async def test_a_deleted_job_ends_its_streams(self, app: Mainspring, base: str) -> None:
         job = app.tasks["work"].enqueue(1)
@@ -219,6 +239,20 @@ class TestComingBack:
         assert [event.name for event in other.events] == ["log", "output"]
 
 
+@pytest.mark.parametrize("id", ["reports/2026/11", "a b?c#d%2Fe&ü", "../events", "x/events"])
+async def test_an_id_of_ones_own_may_have_any_letters(
+    app: Mainspring, teller: Teller, serve: Callable[..., str], id: str
+) -> None:
+    stranger = serve(app, auth=lambda request: None)
+    job = app.tasks["work"].using(id=id).enqueue(1)
+    async with listening(job_url(job, stranger, cancel=True)) as listener, httpx.AsyncClient() as client:
+        assert (await listener.heard("snapshot"))["id"] == id
+        told = await client.get(job_url(job, stranger), headers={"Accept": "application/json"})
+        assert told.json()["id"] == id
+        await client.post(job_url(job, stranger, cancel=True), content='{"event": "cancel"}')
+        await listener.heard("done")
+
+
 @pytest.mark.parametrize("id", ["\x00", "x" * 256, "..\x1b[0m"])
 async def test_what_cannot_be_an_id_is_no_job(app: Mainspring, base: str, id: str) -> None:
     """No store is asked for it, and other streams go on."""
@@ -266,10 +300,21 @@ class TestTheWay:
         assert missing.status_code == 404
         assert missing.headers["content-type"] == "application/problem+json"
 
+    async def test_a_result_that_has_no_utf_8_is_told_all_the_same(
+        self, app: Mainspring, teller: Teller, base: str
+    ) -> None:
+        job = app.tasks["work"].enqueue(1)
+        teller.claim()
+        teller.end(job.id, result=r'"half \ud800"')
+        async with listening(job_url(job, base)) as listener:
+            assert (await listener.heard("done"))["result"] == "half \ud800"
+        async with httpx.AsyncClient(headers={"Accept": "application/json"}) as client:
+            assert (await client.get(job_url(job, base))).json()["result"] == "half \ud800"
+
     async def test_streams_outlive_a_store_that_does_not_answer_for_a_while(
         self, app: Mainspring, teller: Teller, base: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """They wait, and are told what has happened meanwhile."""
+        """They wait, and are told what has happened meanwhile as soon as it answers."""
         monkeypatch.setattr(hub, "OUTAGE_SECONDS", 0.05)
         job = app.tasks["work"].enqueue(1)
         driver = type(app.store.async_driver())
@@ -287,7 +332,8 @@ class TestTheWay:
                 app.jobs.cancel(job.id)
                 await until(lambda: failures > 3)
             assert driver.run is run
-            assert (await listener.heard("done"))["state"] == "cancelled"
+            async with asyncio.timeout(hub.POLL_SECONDS / 2):
+                assert (await listener.heard("done"))["state"] == "cancelled"
         assert [event.name for event in listener.events] == ["snapshot", "done"]
 
     async def test_many_streams_of_one_job_are_one_to_the_store(
@@ -314,6 +360,28 @@ class TestTheWay:
             for listener in listeners:
                 await listener.heard("progress")
         assert len(made) <= 3  # one for them all; another look or two may find nothing new
+
+    async def test_what_has_been_told_is_kept_no_longer(
+        self, app: Mainspring, teller: Teller, base: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A mebibyte of output for each of thousands of streams that wait for more would be gigabytes."""
+        made: list[weakref.ref[Event]] = []
+        events_of = hub.events_of
+
+        def noted(*what: Any) -> tuple[Event, ...]:
+            events = events_of(*what)
+            made.extend(weakref.ref(event) for event in events)
+            return events
+
+        monkeypatch.setattr(hub, "events_of", noted)
+        job = app.tasks["work"].enqueue(1)
+        teller.claim()
+        teller.say(job.id, pieces=("x" * 8000,) * 20)
+        async with listening(job_url(job, base)) as listener:
+            await until(lambda: len(listener.output) == 160_000)
+            async with asyncio.timeout(streams.HEARTBEAT_SECONDS / 2):
+                await until(lambda: not any(event() for event in made))
+        assert len(made) >= 4
 
 
 class TestTickets:

@@ -11,6 +11,7 @@ const find = (selector, within = document) => within.querySelector(selector);
 const main = find("main");
 const tiles = find("[data-tiles]");
 const summary = find("[data-summary]");
+const intake = find("[data-intake]");
 
 const say = (text) => { find("[data-said]").textContent = text; };
 
@@ -24,7 +25,7 @@ const fragment = (html) => {
 
 // The network may be away just when something has happened: asked until there is an answer.
 async function ask(url) {
-  for (let pause = 500; ; pause = Math.min(2 * pause, 15000)) {
+  for (let pause = 500; ; pause = Math.min(2 * pause, 5000)) {
     try {
       const answer = await fetch(url);
       if (answer.status < 500) return answer;
@@ -63,11 +64,27 @@ async function sumUp() {
       sumAgain = false;
       const answer = await ask(`${main.dataset.album}/summary`);
       if (answer.ok) summary.innerHTML = await answer.text();
+      const there = document.querySelectorAll("[data-tile]").length;
+      if (sending + waiting.length === 0 && find("[data-count]", summary)?.dataset.count > there) await addMissing();
     }
   } finally {
     summing = false;
   }
 }
+
+// Photos that were dropped into another tab.
+async function addMissing() {
+  const answer = await ask(main.dataset.album);
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const tile of page.querySelectorAll("[data-tile]")) {
+    if (document.getElementById(tile.id)) continue;
+    const next = [...document.querySelectorAll("[data-tile]")].find((each) => each.id > tile.id);
+    next ? next.before(tile) : tiles.append(tile);
+  }
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden && main.dataset.album) sumUp(); });
 
 function ended(bar) {
   const tile = bar.closest("[data-tile]");
@@ -96,11 +113,18 @@ async function begin() {
   history.replaceState(null, "", main.dataset.album);
 }
 
+// What will not do whenever it is tried again.
+class Refused extends Error {}
+
 function post(method, url, file, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.upload.onprogress = (event) => onProgress(100 * event.loaded / event.total);
-    request.onload = () => request.status < 300 ? resolve(request.responseText) : reject(new Error(request.responseText));
+    request.onload = () => {
+      if (request.status < 300) resolve(request.responseText);
+      else if (request.status < 500) reject(new Refused(request.responseText));
+      else reject(new Error("something went wrong there"));
+    };
     request.onerror = () => reject(new Error("the connection was lost"));
     request.open(method, url);
     request.send(file);
@@ -112,13 +136,17 @@ function arriving(file) {
   find(".name", tile).textContent = file.name;
   find("progress", tile).setAttribute("aria-label", `Sending ${file.name}`);
   find("[data-again]", tile).addEventListener("click", () => enqueue({ ...tile.sent, tile }));
+  find("[data-away]", tile).addEventListener("click", () => {
+    tile.remove();
+    find("[data-files]").focus();
+  });
   return tile;
 }
 
 function enqueue(sent) {
   sent.tile.sent = sent;
   sent.tile.classList.remove("wrong");
-  find("[data-again]", sent.tile).hidden = true;
+  for (const button of sent.tile.querySelectorAll("button")) button.hidden = true;
   find("[data-stage]", sent.tile).className = "facts";
   find("[data-stage]", sent.tile).textContent = "waits to be sent";
   waiting.push(sent);
@@ -131,7 +159,10 @@ async function work() {
   const sent = waiting.shift();
   const stage = find("[data-stage]", sent.tile);
   try {
-    if (sent.file.size > Number(find("[data-intake]").dataset.mostBytes)) throw new Error("it is too large");
+    const { most, mostBytes } = intake.dataset;
+    if (sent.file.size > Number(mostBytes)) throw new Refused(`it has more than ${mostBytes / 1e6} MB`);
+    if (sent.method === "POST" && document.querySelectorAll("[data-tile]").length >= most)
+      throw new Refused(`an album has room for ${most} photos, and this one is full`);
     stage.textContent = "on its way";
     const html = await post(sent.method, sent.url(), sent.file, (percent) => {
       find("progress", sent.tile).value = percent;
@@ -141,7 +172,8 @@ async function work() {
     stage.className = "reason";
     stage.textContent = `Not sent: ${error.message}`;
     sent.tile.classList.add("wrong");
-    find("[data-again]", sent.tile).hidden = false;
+    find("[data-again]", sent.tile).hidden = error instanceof Refused;
+    find("[data-away]", sent.tile).hidden = false;
     say(`${sent.file.name} was not sent: ${error.message}`);
   }
   sending -= 1;
@@ -190,7 +222,6 @@ document.addEventListener("change", (event) => {
 });
 
 let over = 0;
-const intake = find("[data-intake]");
 addEventListener("dragenter", () => { over += 1; intake.classList.add("over"); });
 addEventListener("dragleave", () => { over -= 1; if (over <= 0) intake.classList.remove("over"); });
 addEventListener("dragover", (event) => event.preventDefault());

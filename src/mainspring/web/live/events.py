@@ -8,7 +8,8 @@ what was told last, since of those only the latest counts.
     state      state, attempt, times; what the latest run failed with
     progress   percent, text
     log        lines
-    output     text to add; or, with `anew`, to begin with: a new run puts out something
+    output     text to add; or, with `anew`, to begin with: a new run puts out something, or what came between is
+               kept no more
     done       the end: state, and the result or the error
     gone       the end: there is no such job, or no more
     expired    the end of what the ticket allows
@@ -120,7 +121,7 @@ def _events(seen: Seen | None, job: Job[Any], sight: Sight) -> Iterator[Event]:
             seen = replace(seen, line=lines[-1].place)
             yield _event(job, "log", {"lines": [_line(line) for line in lines]}, seen)
     for pieces in _parts([piece for piece in record.output if piece.place > seen.piece], by_lease=True):
-        anew = pieces[0].lease != seen.piece >> 32
+        anew = pieces[0].place != seen.piece + 1  # pieces are numbered without gaps
         seen = replace(seen, piece=pieces[-1].place)
         yield _event(job, "output", {"text": "".join(piece.text for piece in pieces), "anew": anew}, seen)
     if is_over:

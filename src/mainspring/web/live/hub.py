@@ -37,7 +37,8 @@ POLL_SECONDS = 5.0
 """How often jobs are looked at of which no hint has come."""
 PATIENCE_SECONDS = 10.0
 """How long a job is waited for that is not there yet: it may be on its way through an outbox."""
-READ_AT_ONCE = 500
+READ_AT_ONCE = 100
+"""Of how many jobs: a job may have a mebibyte to say that nobody has seen yet."""
 OUTAGE_SECONDS = 1.0
 """How long to wait after the store has failed."""
 
@@ -45,13 +46,15 @@ OUTAGE_SECONDS = 1.0
 class Stream:
     """Follows one job for one listener. `ready` is called when there is something to `take`."""
 
-    __slots__ = ("_events", "_hub", "_ready", "at_version", "hungry", "job", "opened_at", "seen", "sight")
+    __slots__ = ("_events", "_hub", "_ready", "at_version", "hungry", "is_over", "job", "opened_at", "seen", "sight")
 
     def __init__(self, hub: Hub, job: str, seen: Seen | None, sight: Sight, ready: Callable[[Stream], object]) -> None:
         self.job = job
         self.seen = seen
         self.sight = sight
         self.hungry = False
+        self.is_over = False
+        """Whether nothing comes after what it has been given."""
         self.at_version = -1
         """The reading of its job from which it was last told, or found that it knew all."""
         self.opened_at = time.monotonic()
@@ -72,6 +75,7 @@ class Stream:
         """The hub's: here is something to tell."""
         self.hungry = False
         self.seen = events[-1].seen
+        self.is_over = events[-1].is_last
         self._events = events
         self._ready(self)
 
@@ -199,6 +203,7 @@ class Hub:
             self._new = set(self._subjects)
             self._gone.clear()
             self._all_doubtful = True
+            self._work.set()
             polled_at = time.monotonic()
             while self._subjects:
                 await self._until_work(polled_at + POLL_SECONDS)
@@ -253,7 +258,9 @@ class Hub:
         if self._all_doubtful:
             self._all_doubtful = False
             await self._compare_stamps()
-        wanted = [self._subjects[id] for id in self._changed if self._subjects[id].hungry]
+        # Who came while topics were added is for the next reading, or what changes before that is not heard of.
+        ready = self._changed - self._new
+        wanted = [self._subjects[id] for id in ready if self._subjects[id].hungry]
         for first in range(0, len(wanted), READ_AT_ONCE):
             await self._read_some(wanted[first : first + READ_AT_ONCE])
 

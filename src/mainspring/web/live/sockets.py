@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from mainspring.clock import now_ms
 from mainspring.errors import JobNotFound
 from mainspring.web.live.access import pass_for
 from mainspring.web.live.desk import AtDesk, Desk
@@ -77,6 +79,8 @@ class _Conversation:
         """Answers that are not events. At most one for each message of the client, and no more are read meanwhile."""
         self._work = asyncio.Event()
         self._told = asyncio.Event()
+        self._expires_at = math.inf
+        """When the first of its tickets does, at the earliest: in milliseconds since 1970 UTC."""
 
     # --- what the client says ---
 
@@ -127,6 +131,7 @@ class _Conversation:
         if after != END:
             stream = self._desk.hub.open(job, Seen.parse(after), allowed.sight, self._has_something)
             self._subscribed[job] = stream, allowed
+            self._expires_at = min(self._expires_at, allowed.expires_at or math.inf)
 
     def _unsubscribe(self, job: str) -> None:
         if subscribed := self._subscribed.pop(job, None):
@@ -171,30 +176,36 @@ class _Conversation:
 
     async def _anything(self) -> bool:
         with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
+            async with asyncio.timeout(min(HEARTBEAT_SECONDS, max(0, self._expires_at + 1 - now_ms()) / 1000)):
                 await self._work.wait()
-        rung = self._work.is_set()
+        anything = self._work.is_set() or self._expires_at <= now_ms()
         self._work.clear()
-        return rung
+        return anything
 
     async def _pass_on(self, stream: Stream) -> None:
-        for event in stream.take():
+        events = deque(stream.take())
+        while events:
             # Whoever it was for may have said otherwise while the last one was sent.
             if self._stream_of(stream.job) is not stream:
                 return
-            await self._send_event(event)
-            if event.is_last and self._stream_of(stream.job) is stream:
-                self._unsubscribe(stream.job)
-        stream.go_on()
+            await self._send_event(events.popleft())
+        if not stream.is_over:
+            stream.go_on()
+        elif self._stream_of(stream.job) is stream:
+            self._unsubscribe(stream.job)
 
     def _stream_of(self, job: str) -> Stream | None:
         subscribed = self._subscribed.get(job)
         return None if subscribed is None else subscribed[0]
 
     async def _end_expired(self) -> None:
+        if self._expires_at > now_ms():
+            return
         for job in [job for job, (_, allowed) in self._subscribed.items() if allowed.expired]:
             self._unsubscribe(job)
             await self._send_event(expired(job))
+        left = (allowed.expires_at for _, allowed in self._subscribed.values())
+        self._expires_at = min((at for at in left if at is not None), default=math.inf)
 
     async def _send_event(self, event: Event) -> None:
         await self._send(event.message)

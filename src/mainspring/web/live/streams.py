@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from mainspring.audit import acting
+from mainspring.web.api.route import AsciiJson
 from mainspring.web.identity import Identity
 from mainspring.web.live.access import pass_for
 from mainspring.web.live.desk import AtDesk, Desk
@@ -27,6 +29,8 @@ HEARTBEAT_SECONDS = 15.0
 """How often a client hears something at least, so that it, and every proxy on the way, knows that we are there."""
 SEND_SECONDS = 30.0
 """How long a client may take to receive something before it is given up."""
+LEAVE_SECONDS = 1.0
+"""How long streams may take to end when the server stops."""
 RETRY_MS = 2000
 """After how long a browser should connect anew."""
 HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -40,7 +44,7 @@ After = Annotated[str | None, Query(description="The id of the last event that w
 
 
 @router.get(
-    "/jobs/{id}/events",
+    "/jobs/{id:name}/events",
     summary="Follow a job",
     response_class=Response,
     responses={
@@ -68,12 +72,13 @@ async def follow(
     allowed = pass_for(request, id, ticket or ticket_header, desk.secret)
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/event-stream" not in accepted:
-        return JSONResponse(await snapshot(desk, id, allowed), headers=HEADERS)
+        return AsciiJson(await snapshot(desk, id, allowed), headers=HEADERS)
     known = last_event_id or after or ""
     if known == END:
         # A browser that is told so connects no more.
         return Response(status_code=204, headers=HEADERS)
-    return _Events(_frames(desk, id, Seen.parse(known), allowed), ping=0, sep="\n", headers=HEADERS)
+    bell = _Bell()
+    return _Events(_frames(desk, id, Seen.parse(known), allowed, bell), bell, sep="\n", headers=HEADERS)
 
 
 async def snapshot(desk: Desk, id: str, allowed: Pass) -> dict[str, Any]:
@@ -81,7 +86,7 @@ async def snapshot(desk: Desk, id: str, allowed: Pass) -> dict[str, Any]:
     return snapshot_of(await desk.app.jobs.aget(id), allowed.sight)
 
 
-@router.post("/jobs/{id}/events", summary="Cancel a job by its ticket", status_code=202)
+@router.post("/jobs/{id:name}/events", summary="Cancel a job by its ticket", status_code=202)
 async def tell(
     request: Request, id: str, desk: AtDesk, ticket: Ticket = None, ticket_header: TicketHeader = None
 ) -> JSONResponse:
@@ -102,22 +107,41 @@ async def tell(
     return JSONResponse({"cancelled": count > 0}, 202)
 
 
-class _Events(EventSourceResponse):
-    """A stream whose client takes nothing is ended, and that is no error of ours."""
+class _Bell:
+    """Rings when there is something to tell, and when the server stops."""
 
-    def __init__(self, frames: AsyncIterator[bytes], **options: Any) -> None:
-        super().__init__(frames, send_timeout=SEND_SECONDS, **options)
+    def __init__(self) -> None:
+        self.rung = asyncio.Event()
+        self.is_last = False
+
+    def set(self) -> None:
+        """The server's: it stops."""
+        self.is_last = True
+        self.rung.set()
+
+
+class _Events(EventSourceResponse):
+    """A stream whose client takes nothing is ended, and that is no error of ours; when the server stops it ends as
+    streams do, for a server takes one that breaks off for an error of ours."""
+
+    def __init__(self, frames: AsyncIterator[bytes], bell: Any, **options: Any) -> None:
+        super().__init__(
+            frames,
+            ping=0,  # none: frames have heartbeats
+            send_timeout=SEND_SECONDS,
+            shutdown_event=bell,
+            shutdown_grace_period=LEAVE_SECONDS,
+            **options,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(SendTimeoutError):
             await super().__call__(scope, receive, send)
 
 
-async def _frames(desk: Desk, id: str, seen: Seen | None, allowed: Pass) -> AsyncIterator[bytes]:
-    something = asyncio.Event()
-
+async def _frames(desk: Desk, id: str, seen: Seen | None, allowed: Pass, bell: _Bell) -> AsyncIterator[bytes]:
     def ready(stream: Stream) -> None:
-        something.set()
+        bell.rung.set()
 
     stream = desk.hub.open(id, seen, allowed.sight, ready)
     try:
@@ -125,14 +149,26 @@ async def _frames(desk: Desk, id: str, seen: Seen | None, allowed: Pass) -> Asyn
         while not allowed.expired:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(HEARTBEAT_SECONDS, allowed.seconds_left)):
-                    await something.wait()
-            something.clear()
-            events = stream.take()
-            yield b"".join(event.sse for event in events) or b":\n\n"
-            if events and events[-1].is_last:
+                    await bell.rung.wait()
+            bell.rung.clear()
+            if bell.is_last:
+                return  # clients come back, to whoever is there then
+            for frame in _frames_of(stream):
+                yield frame
+            if stream.is_over:
                 return
-            if events:
-                stream.go_on()
         yield expired(id).sse
     finally:
         stream.close()
+
+
+def _frames_of(stream: Stream) -> Iterator[bytes]:
+    """What there is to tell, or that there is nothing. What has been told is not kept while the next is waited for."""
+    events = deque(stream.take())
+    if not events:
+        yield b":\n\n"
+        return
+    while events:
+        yield events.popleft().sse
+    if not stream.is_over:
+        stream.go_on()

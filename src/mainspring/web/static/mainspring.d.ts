@@ -75,7 +75,7 @@ declare global {
   interface HTMLElementTagNameMap {
     "mainspring-progress": MainspringProgress;
   }
-  interface HTMLElementEventMap {
+  interface GlobalEventHandlersEventMap {
     "job-state": CustomEvent<Job>;
     "job-progress": CustomEvent<Job>;
     "job-log": CustomEvent<LogLine>;

@@ -8,7 +8,7 @@
    A lost connection is made anew, and goes on after the last event that arrived: none is lost, none comes twice. */
 
 const FIRST_PAUSE = 1000; // ms from a lost connection to the next attempt; doubled each time
-const LONGEST_PAUSE = 30_000;
+const LONGEST_PAUSE = 8000; // a server that is started anew is not to be waited for much longer than it takes
 const LONGEST_SILENCE = 40_000; // the server says something every 15 s; after so long the connection is dead
 const LONGEST_OPENING = 10_000; // of a socket
 const WITHOUT = 60_000; // how long streams do where no socket came through, before another is tried
@@ -104,9 +104,7 @@ export function watch(jobUrl, handlers = {}) {
 /* Browsers have six connections to a server, for all tabs together, so a stream for each job would soon be all of them.
    What a page follows comes by one WebSocket; by a stream of its own where there is none to be had. */
 function follow(follower) {
-  const socket = Socket.for(follower.url);
-  if (socket?.takes(follower)) socket.add(follower);
-  else stream(follower);
+  if (!Socket.take(follower)) stream(follower);
 }
 
 /* How long to wait before the next attempt; then again not so long, once something has arrived. */
@@ -121,12 +119,15 @@ function backOff() {
       await new Promise((resolve) => {
         // Not all at once, when many have lost the same server.
         const timer = setTimeout(() => wake(), pause * (0.5 + Math.random()));
+        const seen = () => document.hidden || wake(); // somebody comes back to the page, and looks
         wake = () => {
           clearTimeout(timer);
           removeEventListener("online", wake);
+          document.removeEventListener("visibilitychange", seen);
           resolve();
         };
         addEventListener("online", wake);
+        document.addEventListener("visibilitychange", seen);
       });
     },
   };
@@ -145,88 +146,90 @@ function watchdog(dead) {
 
 /* One job by Server-Sent Events, over fetch: an EventSource tells neither why it was refused nor that it is silent. */
 async function stream(follower) {
-  const pause = backOff();
-  let stop = new AbortController();
+  const pause = (follower.pause ??= backOff());
+  const stop = new AbortController();
   follower.by(() => {
     stop.abort();
     pause.end();
   });
-  while (!follower.closed) {
-    stop = new AbortController();
-    let detail = "The connection was lost.";
-    const silence = watchdog(() => {
-      detail = "The server has fallen silent.";
-      stop.abort();
-    });
-    try {
-      const address = new URL(follower.url);
-      if (follower.last) address.searchParams.set("after", follower.last);
-      const accept = { Accept: "text/event-stream" };
-      const response = await fetch(address, { headers: accept, cache: "no-store", signal: stop.signal });
-      if (LASTING(response.status)) {
-        const answer = await response.json().catch(() => ({}));
-        follower.fail(answer.detail ?? `The server says ${response.status}.`, response.status);
-      } else if (response.status === 204) {
-        return; // it has told all before
-      } else if (!response.ok) {
-        detail = `The server says ${response.status}.`;
-      } else {
-        for await (const event of events(response.body, silence.alive)) {
-          pause.arrived();
-          if (event.event) follower.hear(event.event, JSON.parse(event.data), event.id);
-          if (follower.closed) return;
-        }
+  let detail = "The connection was lost.";
+  const silence = watchdog(() => {
+    detail = "The server has fallen silent.";
+    stop.abort();
+  });
+  try {
+    const address = new URL(follower.url);
+    if (follower.last) address.searchParams.set("after", follower.last);
+    const accept = { Accept: "text/event-stream" };
+    const response = await fetch(address, { headers: accept, cache: "no-store", signal: stop.signal });
+    if (LASTING(response.status)) {
+      const answer = await response.json().catch(() => ({}));
+      follower.fail(answer.detail ?? `The server says ${response.status}.`, response.status);
+    } else if (response.status === 204) {
+      return; // it has told all before
+    } else if (!response.ok) {
+      detail = `The server says ${response.status}.`;
+    } else {
+      for await (const event of events(response.body, silence.alive)) {
+        pause.arrived();
+        if (event.event) follower.hear(event.event, JSON.parse(event.data), event.id);
+        if (follower.closed) return;
       }
-    } catch (error) {
-      if (!stop.signal.aborted) detail = String(error.message ?? error);
-    } finally {
-      silence.end();
-      stop.abort();
     }
-    if (follower.closed) return;
-    follower.lost(detail);
-    await pause.wait();
+  } catch (error) {
+    if (!stop.signal.aborted) detail = String(error.message ?? error);
+  } finally {
+    silence.end();
+    stop.abort();
   }
+  if (follower.closed) return;
+  follower.lost(detail);
+  await pause.wait();
+  if (!follower.closed) follow(follower);
 }
 
 /* Many jobs by one WebSocket. */
 class Socket {
-  static #all = new Map();
-  #address;
+  static #ways = new Map(); // by address: the sockets there, and until when there are none to be had
+  #way;
   #followers = new Map(); // by job
   #running = false;
-  #worked = false; // whether it was ever open
-  #broken = false; // whether there is none to be had, behind that proxy or under that policy
-  #brokenUntil = 0;
+  #failures = 0; // how often in a row it was not to be had from a server that answers
   #socket = null;
+  #hangUp = () => {};
   #lingering;
   #pause = backOff();
 
-  /* The one for the server of that URL; null where the URL is none of ours. */
-  static for(url) {
-    const found = /^(.*\/)jobs\/[^/]+\/events$/.exec(url.pathname);
-    if (!found) return null;
-    const address = new URL(`${found[1]}ws`, url);
-    address.protocol = url.protocol.replace("http", "ws");
+  /* Have the follower's job told by a socket. False where there is none to be had, or the URL is none of ours. */
+  static take(follower) {
+    const found = /^(.*\/)jobs\/[^/]+\/events$/.exec(follower.url.pathname);
+    if (!found) return false;
+    const address = new URL(`${found[1]}ws`, follower.url);
+    address.protocol = follower.url.protocol.replace("http", "ws");
     address.hash = "";
-    if (!Socket.#all.has(address.href)) Socket.#all.set(address.href, new Socket(address.href));
-    return Socket.#all.get(address.href);
+    const way = Socket.#ways.get(address.href) ?? { address: address.href, sockets: [], brokenUntil: 0 };
+    Socket.#ways.set(address.href, way);
+    if (performance.now() < way.brokenUntil) return false;
+    let socket = way.sockets.find((each) => each.#hasRoom(follower));
+    if (!socket) way.sockets.push((socket = new Socket(way)));
+    socket.#add(follower);
+    return true;
   }
 
-  constructor(address) {
-    this.#address = address;
+  constructor(way) {
+    this.#way = way;
   }
 
   static #job({ url }) {
     return decodeURIComponent(url.pathname.split("/").at(-2));
   }
 
-  takes(follower) {
-    if (performance.now() >= this.#brokenUntil) this.#broken = false;
-    return !this.#broken && this.#followers.size < AT_ONCE && !this.#followers.has(Socket.#job(follower));
+  /* A job is followed once on each. */
+  #hasRoom(follower) {
+    return this.#followers.size < AT_ONCE && !this.#followers.has(Socket.#job(follower));
   }
 
-  add(follower) {
+  #add(follower) {
     const job = Socket.#job(follower);
     this.#followers.set(job, follower);
     follower.by(() => this.#drop(job, follower));
@@ -239,7 +242,7 @@ class Socket {
     if (this.#followers.get(job) !== follower) return;
     this.#followers.delete(job);
     if (this.#socket?.readyState === OPEN) this.#socket.send(JSON.stringify({ unsubscribe: job }));
-    if (!this.#followers.size) this.#lingering = setTimeout(() => this.#socket?.close(), LINGER);
+    if (!this.#followers.size) this.#lingering = setTimeout(() => this.#hangUp(), LINGER);
   }
 
   #subscribe(job, follower) {
@@ -251,58 +254,65 @@ class Socket {
 
   async #run() {
     this.#running = true;
-    while (this.#followers.size && !this.#broken) {
-      const detail = await this.#connect();
+    while (this.#followers.size) {
+      const { opened, detail } = await this.#connect();
       if (!this.#followers.size) break;
-      for (const follower of [...this.#followers.values()]) {
-        if (this.#broken) stream(follower);
-        else follower.lost(detail);
-      }
-      if (!this.#broken) await this.#pause.wait();
+      if (opened || !(await this.#answers())) this.#failures = 0;
+      else if (++this.#failures < 2) continue; // the server may have come up in between
+      else this.#giveUp();
+      for (const follower of [...this.#followers.values()]) follower.lost(detail);
+      if (this.#followers.size) await this.#pause.wait();
     }
-    if (this.#broken) this.#followers.clear();
     this.#running = false;
-    // Somebody may have come just now.
-    if (this.#followers.size) this.#run();
   }
 
-  /* Until the connection has ended; gives why. */
+  /* Whether it is but the sockets that do not come through. */
+  async #answers() {
+    const [follower] = this.#followers.values();
+    const headers = { Accept: "application/json" };
+    const signal = AbortSignal.timeout(LONGEST_OPENING);
+    const asked = follower && fetch(follower.url, { headers, cache: "no-store", signal });
+    return asked?.then((answer) => answer.status < 500).catch(() => false);
+  }
+
+  /* A proxy lets none through, or a policy forbids them: a stream will do, or tell why not. */
+  #giveUp() {
+    this.#failures = 0;
+    this.#way.brokenUntil = performance.now() + WITHOUT;
+    const followers = [...this.#followers.values()];
+    this.#followers.clear();
+    followers.forEach(stream);
+  }
+
+  /* Until the connection has ended; gives whether it was ever open, and why it has ended. */
   #connect() {
     return new Promise((resolve) => {
-      let detail = "The connection was lost.";
+      let opened = false;
       let socket;
-      const over = () => {
+      const over = (detail) => {
+        if (socket) socket.onopen = socket.onclose = socket.onerror = socket.onmessage = null;
         silence.end();
         clearTimeout(opening);
+        socket?.close();
         this.#socket = null;
-        if (!this.#worked) {
-          // A stream will do, or tell why not.
-          this.#broken = true;
-          this.#brokenUntil = performance.now() + WITHOUT;
-        }
-        resolve(detail);
+        resolve({ opened, detail });
       };
-      const giveUp = (why) => {
-        detail = why;
-        socket.onopen = socket.onclose = socket.onerror = socket.onmessage = null;
-        socket.close();
-        over();
-      };
-      const silence = watchdog(() => giveUp("The server has fallen silent."));
-      const opening = setTimeout(() => giveUp("The server does not answer."), LONGEST_OPENING);
+      this.#hangUp = over;
+      const lost = () => over("The connection was lost.");
+      const silence = watchdog(() => over("The server has fallen silent."));
+      const opening = setTimeout(() => over("The server does not answer."), LONGEST_OPENING);
       try {
-        socket = this.#socket = new WebSocket(this.#address);
+        socket = this.#socket = new WebSocket(this.#way.address);
       } catch {
-        over(); // a policy forbids it
-        return;
+        return lost(); // a policy forbids it
       }
-      socket.onclose = over;
-      socket.onerror = () => giveUp(detail); // of what a policy forbids nothing else is heard
+      socket.onclose = lost;
+      socket.onerror = lost; // of what a policy forbids nothing else is heard
       socket.onopen = () => {
-        this.#worked = true;
+        opened = true;
         clearTimeout(opening);
         for (const [job, follower] of this.#followers) this.#subscribe(job, follower);
-        if (!this.#followers.size) socket.close();
+        if (!this.#followers.size) over();
       };
       socket.onmessage = ({ data }) => {
         silence.alive();
