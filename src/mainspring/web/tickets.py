@@ -7,7 +7,6 @@ browsers send no headers of ours with an `EventSource`: so it ends up in logs, a
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -48,13 +47,18 @@ class Pass:
     job: str | None = None
     """None: any job."""
     cancel: bool = False
-    expires_at: int | None = None
-    """In milliseconds since 1970 UTC. None: it does not."""
+    expires_at: int = 0
+    """In milliseconds since 1970 UTC."""
+
+    @property
+    def by_ticket(self) -> bool:
+        """Whether it is a ticket's, and for good over when it expires."""
+        return self.job is not None
 
     @property
     def seconds_left(self) -> float:
         """How long it is good for."""
-        return math.inf if self.expires_at is None else max(0.0, (self.expires_at - now_ms()) / 1000)
+        return max(0.0, (self.expires_at - now_ms()) / 1000)
 
     @property
     def expired(self) -> bool:

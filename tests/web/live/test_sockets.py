@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mainspring import Mainspring
 from mainspring.web import ticket
-from mainspring.web.live import sockets
+from mainspring.web.live import access, sockets
 
 from .scene import PATIENCE, Teller
 
@@ -171,6 +171,17 @@ async def test_a_subscription_ends_with_its_ticket(app: Mainspring, teller: Tell
         await client.hear(third, "progress")
     events = [(said["job"], said["event"]) for said in client.heard]
     assert events[-3:] == [(one, "expired"), (other, "expired"), (third, "progress")]
+
+
+async def test_who_follows_without_a_ticket_is_asked_again_who_he_is(
+    app: Mainspring, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "ROLE_MS", 300)
+    job = app.tasks["work"].enqueue(1).id
+    async with connected(base) as client:
+        await client.say(subscribe=job)
+        await client.hear(job, "snapshot")
+        assert await client.hung_up_on() == sockets.ANEW
 
 
 async def test_a_silent_connection_is_pinged_and_one_that_follows_nothing_ended(

@@ -15,7 +15,7 @@ import pytest
 from mainspring import Mainspring, StoreUnavailable
 from mainspring.model.states import State
 from mainspring.web import job_url, ticket
-from mainspring.web.live import hub, streams
+from mainspring.web.live import access, hub, streams
 from mainspring.web.live.events import Event
 
 from .scene import Teller, listening, until
@@ -284,6 +284,16 @@ class TestTheWay:
         monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
         async with listening(job_url(app.tasks["work"].enqueue(1), base)) as listener:
             await until(lambda: listener.heartbeats >= 3)
+        assert [event.name for event in listener.events] == ["snapshot"]
+
+    async def test_who_follows_without_a_ticket_is_asked_again_who_he_is(
+        self, app: Mainspring, base: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """He may have signed out since. The stream ends without a word, and a browser comes back to go on."""
+        monkeypatch.setattr(access, "ROLE_MS", 300)
+        job = app.tasks["work"].enqueue(1)
+        async with listening(f"{base}/api/v1/jobs/{job.id}/events") as listener:
+            await listener.over()
         assert [event.name for event in listener.events] == ["snapshot"]
 
     async def test_asked_for_as_json_it_is_the_job_as_it_stands(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
+from mainspring.clock import now_ms
 from mainspring.errors import JobNotFound
 from mainspring.model.text import clean, quote
 from mainspring.web.identity import Identity, Role
@@ -17,6 +18,9 @@ from mainspring.web.tickets import EVERYTHING, InvalidTicket, Pass, read_ticket
 __all__ = ["pass_for"]
 
 LONGEST_ID = 255
+ROLE_MS = 10 * 60_000
+"""For how long somebody may follow jobs until he is asked again who he is: he may have signed out, or have no role any
+more. Then his connection ends, and he comes back with what he has seen."""
 
 
 def pass_for(connection: HTTPConnection, job: str, ticket: str | None, secret: str) -> Pass:
@@ -32,4 +36,4 @@ def pass_for(connection: HTTPConnection, job: str, ticket: str | None, secret: s
     identity: Identity = connection.scope["mainspring.identity"]
     if identity.role < Role.VIEWER:
         raise Forbidden("To follow a job takes a ticket for it, or somebody who may look at all jobs.")
-    return Pass(EVERYTHING, cancel=identity.role >= Role.OPERATOR)
+    return Pass(EVERYTHING, cancel=identity.role >= Role.OPERATOR, expires_at=now_ms() + ROLE_MS)

@@ -42,7 +42,7 @@ SEND_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 """How long a connection may follow nothing."""
 
-NO_TEXT, UNREADABLE, NONSENSE, TOO_LARGE, TOO_SLOW = 1003, 1007, 1008, 1009, 1013
+NO_TEXT, UNREADABLE, NONSENSE, TOO_LARGE, ANEW, TOO_SLOW = 1003, 1007, 1008, 1009, 1012, 1013
 
 router = APIRouter()
 
@@ -131,7 +131,7 @@ class _Conversation:
         if after != END:
             stream = self._desk.hub.open(job, Seen.parse(after), allowed.sight, self._has_something)
             self._subscribed[job] = stream, allowed
-            self._expires_at = min(self._expires_at, allowed.expires_at or math.inf)
+            self._expires_at = min(self._expires_at, allowed.expires_at)
 
     def _unsubscribe(self, job: str) -> None:
         if subscribed := self._subscribed.pop(job, None):
@@ -171,7 +171,8 @@ class _Conversation:
                 self._told.set()
             while self._ready:
                 await self._pass_on(self._ready.popleft())
-            await self._end_expired()
+            if not await self._end_expired():
+                return ANEW
         return NONSENSE
 
     async def _anything(self) -> bool:
@@ -198,14 +199,18 @@ class _Conversation:
         subscribed = self._subscribed.get(job)
         return None if subscribed is None else subscribed[0]
 
-    async def _end_expired(self) -> None:
+    async def _end_expired(self) -> bool:
+        """Whether it can go on: for somebody who may look at all jobs it is over as a whole, and he comes back."""
         if self._expires_at > now_ms():
-            return
-        for job in [job for job, (_, allowed) in self._subscribed.items() if allowed.expired]:
+            return True
+        for job, allowed in [(job, allowed) for job, (_, allowed) in self._subscribed.items() if allowed.expired]:
+            if not allowed.by_ticket:
+                return False
             self._unsubscribe(job)
             await self._send_event(expired(job))
         left = (allowed.expires_at for _, allowed in self._subscribed.values())
-        self._expires_at = min((at for at in left if at is not None), default=math.inf)
+        self._expires_at = min(left, default=math.inf)
+        return True
 
     async def _send_event(self, event: Event) -> None:
         await self._send(event.message)

@@ -157,7 +157,8 @@ async def _frames(desk: Desk, id: str, seen: Seen | None, allowed: Pass, bell: _
                 yield frame
             if stream.is_over:
                 return
-        yield expired(id).sse
+        if allowed.by_ticket:
+            yield expired(id).sse
     finally:
         stream.close()
 
