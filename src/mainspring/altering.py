@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mainspring.audit import audited, selection
 from mainspring.clock import moment, new_id
 from mainspring.errors import UnknownParent
 from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.states import LIVE, State
-from mainspring.store.base import AlterRequest, Filter, FindRequest, InsertRequest, Verb
+from mainspring.store.base import AlterReply, AlterRequest, Filter, FindRequest, InsertRequest, Verb
 from mainspring.twin import Steps, ask
 from mainspring.webhooks.telling import witness
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["alter", "cancel"]
+__all__ = ["Batches", "alter", "batches", "cancel", "reason_of", "told"]
 
 CANCELLED_AT_ONCE = 500
 """Of how many jobs, where webhooks are to hear of it."""
@@ -36,51 +36,62 @@ _ACTIONS = {
 
 def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
     """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
-    return (yield from _audited(verb, where, value, reason, _alter(verb, where, value, reason)))
+    action, target, detail = told(verb, where, value, reason)
+    return (yield from audited(action, target, detail, _all(batches(None, verb, where, value, reason)), int))
 
 
-def _audited(verb: Verb, where: Filter, value: int | None, reason: str | None, steps: Steps[int]) -> Steps[int]:
+def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
+    """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
+    reason = reason_of(why)
+    action, target, detail = told(Verb.CANCEL, where, None, reason)
+    return (yield from audited(action, target, detail, _all(batches(app, Verb.CANCEL, where, None, reason)), int))
+
+
+def told(verb: Verb, where: Filter, value: int | None, reason: str | None) -> tuple[str, str, dict[str, Any]]:
+    """Action, target and detail, as the audit log has them."""
     target, detail = selection(where)
     detail |= {"reason": reason}
     if verb is Verb.RESCHEDULE:
         detail["run_at"] = None if value is None else moment(value).isoformat(timespec="milliseconds")
     elif verb is Verb.REPRIORITISE:
         detail["priority"] = value
-    return (yield from audited(_ACTIONS[verb], target, detail, steps, int))
+    return _ACTIONS[verb], target, detail
 
 
-def _alter(verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
+Batches = Callable[[str | None], Steps[AlterReply]]
+"""Takes where the last batch ended, None for the first one; does the next one."""
+
+
+def batches(
+    app: Mainspring | None, verb: Verb, where: Filter, value: int | None = None, reason: str | None = None
+) -> Batches:
+    """How `verb` is done to all jobs that fit, batch by batch. With an app its webhooks hear of what is cancelled."""
+    if verb is Verb.CANCEL and app is not None and app.webhooks.telling.tells_of_any_cancelling:
+        return lambda cursor: _cancel_watched(app, where, reason, cursor)
+    return lambda cursor: ask(AlterRequest(verb, where, value, reason, cursor=cursor))
+
+
+def _all(some: Batches) -> Steps[int]:
     count, cursor = 0, None
     while True:
-        reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))
+        reply = yield from some(cursor)
         count += reply.count
         cursor = reply.cursor
         if cursor is None:
             return count
 
 
-def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
-    """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
-    reason = _reason(why)
-    if app.webhooks.telling.tells_of_any_cancelling:
-        steps = _cancel_watched(app, where, reason)
-    else:
-        steps = _alter(Verb.CANCEL, where, None, reason)
-    return (yield from _audited(Verb.CANCEL, where, None, reason, steps))
-
-
-def _cancel_watched(app: Mainspring, where: Filter, reason: str) -> Steps[int]:
+def _cancel_watched(app: Mainspring, where: Filter, reason: str | None, cursor: str | None) -> Steps[AlterReply]:
     states = LIVE.intersection(where.states or LIVE)
-    count, cursor = 0, None
-    while states:
-        page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
-        yield from _watch_ends(app, page.jobs)
-        if page.jobs:
-            ids = tuple(job.id for job in page.jobs)
-            count += yield from _alter(Verb.CANCEL, replace(where, ids=ids), None, reason)
-        if (cursor := page.cursor) is None:
-            break
-    return count
+    if not states:
+        return AlterReply(0, None)
+    page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
+    yield from _watch_ends(app, page.jobs)
+    count = 0
+    if page.jobs:
+        ids = tuple(job.id for job in page.jobs)
+        count = yield from _all(batches(None, Verb.CANCEL, replace(where, ids=ids), None, reason))
+    return AlterReply(count, page.cursor)
 
 
 def _watch_ends(app: Mainspring, jobs: Sequence[JobRecord]) -> Steps[None]:
@@ -110,6 +121,6 @@ def _insert_witnesses(witnesses: Mapping[str, NewJob]) -> Steps[dict[str, str]]:
     return {}
 
 
-def _reason(why: str) -> str:
+def reason_of(why: str) -> str:
     """As the reason of a cancelled job is stored."""
     return f"cancelled: {why}" if why else "cancelled"
