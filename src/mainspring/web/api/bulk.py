@@ -19,7 +19,7 @@ from mainspring.web.identity import Role
 from mainspring.web.shapes.base import Shape
 from mainspring.web.site import AtSite, Site
 
-__all__ = ["SECONDS", "ManyShape", "router", "swept"]
+__all__ = ["SECONDS", "Going", "ManyShape", "router", "swept"]
 
 SECONDS = 3.0
 """So long one request goes on changing jobs."""
@@ -27,14 +27,19 @@ SECONDS = 3.0
 router = new_router("jobs")
 
 
-class ManyAsk(Ask):
+class Going(Ask):
+    """What may take more than one request."""
+
+    cursor: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = Field(
+        default=None, description="From the answer before this one, to the same request: goes on from there."
+    )
+
+
+class ManyAsk(Going):
     """Which jobs; at least one condition must be given."""
 
     where: JobConditions
     dry_run: bool = Field(default=False, strict=True, description="Only say how many jobs there are; change none.")
-    cursor: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = Field(
-        default=None, description="From the answer before this one, to the same request: goes on from there."
-    )
 
 
 class CancelManyAsk(ManyAsk, CancelAsk):
@@ -54,7 +59,10 @@ class ManyShape(Shape):
 
     matched: int = Field(description="How many jobs it could be done to when it was begun.")
     exact: bool = Field(description="Whether it is just as many; if not, they were too many to be counted in time.")
-    changed: int = Field(description="How many this request has done it to; in a dry run none.")
+    changed: int = Field(
+        description="How many this request has done it to; in a dry run none. Jobs that are cancelled because one is "
+        "that they wait for are not counted."
+    )
     changed_in_all: int = Field(description="How many it has been done to since it was begun, with the first request.")
     done: bool = Field(description="Whether nothing is left to do; if not, send the same again, with the cursor.")
     cursor: str | None = Field(description="Give it back with the same request, to go on; null: nothing is left to do.")
@@ -162,6 +170,7 @@ def _told(sweep: Sweep, dry_run: bool) -> str:
     jobs = f"{sweep.matched:,} job{'' if sweep.matched == 1 else 's'}{f' ({parts})' if parts else ''}"
     if not sweep.exact:
         jobs = f"at least {jobs}"
-    return (
-        f"{jobs} would be {done}" if dry_run else f"{sweep.changed:,} of {jobs} {done}{'' if sweep.done else ' so far'}"
-    )
+    if dry_run:
+        return f"{jobs} would be {done}"
+    all_of = f"{sweep.changed:,} jobs" if sweep.changed > sweep.matched else f"{sweep.changed:,} of {jobs}"
+    return f"{all_of} {done}{'' if sweep.done else ' so far'}"

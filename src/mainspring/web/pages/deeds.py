@@ -28,7 +28,7 @@ from mainspring.web.pages.words import counted, number
 from mainspring.web.problems import Forbidden, Problem
 from mainspring.web.site import may
 
-__all__ = ["DEEDS", "Deed", "deeds_for", "router"]
+__all__ = ["DEEDS", "Deed", "deeds_for", "go_on_with", "router"]
 
 SECONDS = 2.0
 """So long one request goes on, before a page tells how far it has come."""
@@ -274,7 +274,7 @@ async def do_to_jobs(page: AtPage) -> Response:
     except ConfigurationError as error:
         question = _filled(await _question(deed, page, form), form)
         return ask(page, question, section="jobs", problem=str(error))
-    return await _go_on(deed, page, form, sweep)
+    return await go_on_with(deed, page, form, sweep)
 
 
 def _ticked(chosen: Chosen) -> tuple[str, ...]:
@@ -290,7 +290,7 @@ async def go_on(page: AtPage) -> Response:
     deed = deed_named(page, form.get("deed"))
     try:
         sweep = read_carried(_text(form, "carried"), page.site.secret, deed.name)
-        return await _go_on(deed, page, form, sweep)
+        return await go_on_with(deed, page, form, sweep)
     except ConfigurationError as error:
         left_off = "This cannot be gone on with"
         return page.show(
@@ -298,7 +298,8 @@ async def go_on(page: AtPage) -> Response:
         )
 
 
-async def _go_on(deed: Deed, page: Page, form: FormData, sweep: Sweep) -> Response:
+async def go_on_with(deed: Deed, page: Page, form: FormData, sweep: Sweep) -> Response:
+    """Do some more; then the page that says how far it is, or that where it was asked for."""
     with in_the_name_of(page):
         sweep = await page.site.app.jobs.ago_on(sweep, SECONDS)
     if sweep.done:
@@ -308,13 +309,19 @@ async def _go_on(deed: Deed, page: Page, form: FormData, sweep: Sweep) -> Respon
         section="jobs",
         deed=deed,
         sweep=sweep,
-        told=f"{number(sweep.changed)} of {'about' if sweep.exact else 'at least'} {number(sweep.matched)}",
+        told=_so_far(sweep),
         share=min(99.0, 100 * sweep.changed / max(1, sweep.matched)),
         action=page.links("jobs/go-on"),
         back=_after(deed, page, form, sweep.changed),
-        hidden=hidden([("deed", deed.name), *Chosen.of(form).query.items()]),
+        hidden=hidden([("deed", deed.name), ("of", form.get("of")), *Chosen.of(form).query.items()]),
         carried=carried(sweep, page.site.secret, deed.name),
     )
+
+
+def _so_far(sweep: Sweep) -> str:
+    if sweep.changed > sweep.matched:
+        return number(sweep.changed)
+    return f"{number(sweep.changed)} of {'about' if sweep.exact else 'at least'} {number(sweep.matched)}"
 
 
 def _done(deed: Deed, page: Page, form: FormData, count: int) -> Response:
@@ -329,4 +336,6 @@ def _after(deed: Deed, page: Page, form: FormData, count: int) -> str:
 
 def _back(page: Page, form: FormData) -> str:
     chosen = Chosen.of(form)
+    if form.get("of") == "flow":
+        return page.links("flow", id=chosen.flow)
     return page.links("jobs", **replace(chosen, state=(), until="").query)
