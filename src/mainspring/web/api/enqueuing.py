@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from mainspring.app import Mainspring
-from mainspring.errors import MainspringError, PayloadTooDeep, ValidationError
+from mainspring.errors import InvalidOption, MainspringError, PayloadTooDeep, ValidationError
 from mainspring.job import Job
 from mainspring.model.keys import IDEMPOTENCY_FOR
 from mainspring.model.text import quote
@@ -56,6 +56,8 @@ def is_own(name: str) -> bool:
 
 async def enqueue(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | None) -> Job[Any]:
     """Enqueue a job. Raises `ValidationError`, `InvalidOption`, `DuplicateJob`, `QueueFull`."""
+    if ask.idempotency_for is not None and idempotency_key is None:
+        raise InvalidOption("idempotency_for says how long an Idempotency-Key holds, and none is given")
     bound = task.using(
         delay=ask.delay,
         at=ask.at,

@@ -8,9 +8,10 @@ from fastapi import Header, Request, Response
 from pydantic import Field
 
 from mainspring.model.limits import KEEP
+from mainspring.model.text import quote
 from mainspring.web.api.enqueuing import EnqueueAsk, enqueue, is_own, task_to_enqueue
 from mainspring.web.api.inputs import Ask, NamePath, Number, RateText
-from mainspring.web.api.route import changing, new_router, problems, put_location
+from mainspring.web.api.route import Conflict, changing, new_router, problems, put_location
 from mainspring.web.identity import Role
 from mainspring.web.shapes import JobShape, Listing, TaskShape, WholeTaskShape, job_shape, task_shape, whole_task_shape
 from mainspring.web.site import AtSite, Site, may
@@ -67,6 +68,8 @@ async def enqueue_job(
 ) -> JobShape:
     """Enqueue a job of this task. When this is answered, the job is durable."""
     job = await enqueue(task_to_enqueue(site.app, name), ask, idempotency_key)
+    if job.task != name:
+        raise Conflict(f"job {job.id} is there already, and is one of task {quote(job.task)}; give another id")
     put_location(request, response, "jobs", job.id)
     if job.existed:
         response.status_code = 200
