@@ -227,4 +227,54 @@ async def test_an_id_that_a_job_of_another_task_has_is_a_conflict(front: Api) ->
 
 async def test_how_long_a_key_holds_is_refused_where_there_is_none(front: Api) -> None:
     ask = {"args": {"a": 1}, "idempotency_for": "1h"}
-    assert "Idempotency-Key" in (await front.refused("POST", "/tasks/add/jobs", 422, json=ask))["detail"]
+    assert "idempotency key" in (await front.refused("POST", "/tasks/add/jobs", 422, json=ask))["detail"]
+
+
+async def test_several_jobs_are_enqueued_together(api: Api, app: Mainspring) -> None:
+    ask = {
+        "jobs": [
+            {"task": "add", "args": {"a": 1}, "tags": ["x"]},
+            {"task": "mail/welcome", "args": {"to": "a@b.c"}, "delay": "1h", "idempotency_key": "welcome 1"},
+            {"task": "add", "args": {"a": 2}, "id": "mine"},
+        ]
+    }
+    first = await api("POST", "/jobs", 201, json=ask)
+    assert [(job["task"], job["state"]) for job in first["items"]] == [
+        ("add", "queued"),
+        ("mail/welcome", "scheduled"),
+        ("add", "queued"),
+    ]
+    assert first["existed"] == []
+    again = await api("POST", "/jobs", 201, json=ask)
+    assert again["existed"] == [first["items"][1]["id"], "mine"]
+    assert await app.jobs.acount() == 4
+    entry = (await app.audit.alist())[0]
+    assert (entry.action, entry.target, entry.count) == ("jobs.enqueue_many", "3 jobs of add, mail/welcome", 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "told"),
+    [
+        ({"task": "add", "args": {"a": "x"}}, 422, "jobs.1: task 'add' cannot take these arguments"),
+        ({"task": "none"}, 404, "jobs.1: no task is named 'none'"),
+        ({"task": "mainspring.webhook"}, 404, "jobs.1"),
+        ({"args": {"a": 1}}, 422, "body.jobs.1.task"),
+        ({"task": "add", "args": {"a": 1}, "idempotency_for": 60}, 422, "jobs.1: idempotency_for"),
+        ({"task": "add", "args": {"a": 1}, "delai": 60}, 422, "body.jobs.1.delai"),
+    ],
+)
+async def test_one_that_is_wrong_takes_the_others_with_it(
+    front: Api, wrong: dict[str, object], status: int, told: str
+) -> None:
+    ask = {"jobs": [{"task": "add", "args": {"a": 1}}, wrong]}
+    assert told in (await front.refused("POST", "/jobs", status, json=ask))["detail"]
+    assert await front.app.jobs.acount() == 0
+
+
+async def test_a_batch_is_bounded(front: Api) -> None:
+    for many in (0, 251):
+        await front.refused("POST", "/jobs", 422, json={"jobs": [{"task": "add", "args": {"a": 1}}] * many})
+    assert (
+        len((await front("POST", "/jobs", 201, json={"jobs": [{"task": "add", "args": {"a": 1}}] * 250}))["items"])
+        == 250
+    )
