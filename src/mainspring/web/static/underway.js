@@ -29,12 +29,13 @@ async function goOn() {
       if (answer.redirected) return location.replace(answer.url);
       const fresh = page.querySelector("form[data-underway]");
       if (!fresh) throw new Error(page.querySelector("main [role=alert]")?.textContent.trim() || `status ${answer.status}`);
-      const says = fresh.querySelector("[data-underway-says]").textContent;
-      form.replaceChildren(...document.importNode(fresh, true).childNodes);
+      for (const same of ["[data-underway-says]", "[data-underway-bar]"]) {
+        form.querySelector(same).replaceChildren(...document.importNode(fresh.querySelector(same), true).childNodes);
+      }
+      form.elements.carried.value = fresh.elements.carried.value;
+      part("stop").setAttribute("href", fresh.querySelector("[data-underway-stop]").getAttribute("href"));
       document.title = page.title;
-      part("says").textContent = says;
       if (stopping) return location.replace(part("stop").href);
-      wait();
     }
   } catch (error) {
     stopping = false;
