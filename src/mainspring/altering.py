@@ -37,14 +37,14 @@ _ACTIONS = {
 def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
     """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
     action, target, detail = told(verb, where, value, reason)
-    return (yield from audited(action, target, detail, _all(batches(None, verb, where, value, reason)), int))
+    return (yield from audited(action, target, detail, _all(None, verb, where, value, reason), int))
 
 
 def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
     """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
     reason = reason_of(why)
     action, target, detail = told(Verb.CANCEL, where, None, reason)
-    return (yield from audited(action, target, detail, _all(batches(app, Verb.CANCEL, where, None, reason)), int))
+    return (yield from audited(action, target, detail, _all(app, Verb.CANCEL, where, None, reason), int))
 
 
 def told(verb: Verb, where: Filter, value: int | None, reason: str | None) -> tuple[str, str, dict[str, Any]]:
@@ -64,14 +64,23 @@ Batches = Callable[[str | None], Steps[AlterReply]]
 
 def batches(
     app: Mainspring | None, verb: Verb, where: Filter, value: int | None = None, reason: str | None = None
-) -> Batches:
+) -> Steps[Batches]:
     """How `verb` is done to all jobs that fit, batch by batch. With an app its webhooks hear of what is cancelled."""
-    if verb is Verb.CANCEL and app is not None and app.webhooks.telling.tells_of_any_cancelling:
-        return lambda cursor: _cancel_watched(app, where, reason, cursor)
-    return lambda cursor: ask(AlterRequest(verb, where, value, reason, cursor=cursor))
+    tells = (yield from _who_tells(app)) if verb is Verb.CANCEL and app is not None else None
+    if tells is None:
+        return lambda cursor: ask(AlterRequest(verb, where, value, reason, cursor=cursor))
+    return lambda cursor: _cancel_watched(tells, where, reason, cursor)
 
 
-def _all(some: Batches) -> Steps[int]:
+def _who_tells(app: Mainspring) -> Steps[Callable[[str, str], bool] | None]:
+    """Of which tasks and queues somebody may want to hear when a job is cancelled; None: of none."""
+    yield from ()
+    telling = app.webhooks.telling
+    return telling.tells_of_cancelling if telling.tells_of_any_cancelling else None
+
+
+def _all(app: Mainspring | None, verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
+    some = yield from batches(app, verb, where, value, reason)
     count, cursor = 0, None
     while True:
         reply = yield from some(cursor)
@@ -81,22 +90,24 @@ def _all(some: Batches) -> Steps[int]:
             return count
 
 
-def _cancel_watched(app: Mainspring, where: Filter, reason: str | None, cursor: str | None) -> Steps[AlterReply]:
+def _cancel_watched(
+    tells: Callable[[str, str], bool], where: Filter, reason: str | None, cursor: str | None
+) -> Steps[AlterReply]:
     states = LIVE.intersection(where.states or LIVE)
     if not states:
         return AlterReply(0, None)
     page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
-    yield from _watch_ends(app, page.jobs)
+    yield from _watch_ends(tells, page.jobs)
     count = 0
     if page.jobs:
         ids = tuple(job.id for job in page.jobs)
-        count = yield from _all(batches(None, Verb.CANCEL, replace(where, ids=ids), None, reason))
+        count = yield from _all(None, Verb.CANCEL, replace(where, ids=ids), None, reason)
     return AlterReply(count, page.cursor)
 
 
-def _watch_ends(app: Mainspring, jobs: Sequence[JobRecord]) -> Steps[None]:
+def _watch_ends(tells: Callable[[str, str], bool], jobs: Sequence[JobRecord]) -> Steps[None]:
     """Let a witness wait for each of these jobs before anybody cancels it: whatever dies then, it will tell."""
-    wanted = [job for job in jobs if app.webhooks.telling.tells_of_cancelling(job.task, job.queue)]
+    wanted = [job for job in jobs if tells(job.task, job.queue)]
     # One that runs ends with its present lease if its run is cancelled, which its worker tells itself.
     leases = {job.id: job.lease - (job.state is State.RUNNING) for job in wanted}
     there = yield from _insert_witnesses({id: witness(id, lease) for id, lease in leases.items()})

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ov
 from mainspring.admin import Audit, Flows, Jobs, Queues, Schedules, Stats, Webhooks, Workers
 from mainspring.admin.queues import check_limits
 from mainspring.admin.schedules import DeclaredSchedule, make_timing
-from mainspring.audit import IDS_KEPT, actor, audited
 from mainspring.errors import DuplicateTask, InvalidOption, UnknownTask
 from mainspring.events import EVENT_NAMES, EventName, Observer
 from mainspring.job import Job
 from mainspring.model.backoff import Retry
 from mainspring.model.durations import Duration, to_ms
-from mainspring.model.job import NewJob
 from mainspring.model.keys import Debounce, KeyRule, Throttle, Unique
 from mainspring.model.limits import (
     KEEP,
@@ -285,15 +283,7 @@ class Mainspring:
         before its own are in the transaction still.) Raises `UnusableTransaction`.
         """
         new = [draft.alone() if isinstance(draft, JobDraft) else _no_draft(draft) for draft in drafts]
-        if actor() is None:
-            return (yield from self._insert_many(new, tx))
-        target = f"{len(new):,} jobs of {', '.join(sorted({job.task for job in new}))}"
-        stored: Steps[list[Job[R]]] = self._insert_many(new, tx)
-        detail = {"ids": [job.id for job in new[:IDS_KEPT]]}
-        return (yield from audited("jobs.enqueue_many", target, detail, stored, _count_new, tx))
-
-    def _insert_many(self, new: Iterable[NewJob], tx: object | Keep) -> Steps[list[Job[Any]]]:
-        jobs: list[Job[Any]] = []
+        jobs: list[Job[R]] = []
         for piece in in_portions(new, self.store.insert_limit, lambda job: portions(job.args)):
             jobs += yield from insert(self, piece, tx=tx)
         return jobs
@@ -649,10 +639,6 @@ def _options(
         executor=executor,
         keys=keys,
     )
-
-
-def _count_new(jobs: list[Job[Any]]) -> int:
-    return sum(not job.existed for job in jobs)
 
 
 def _no_draft(value: object) -> Any:

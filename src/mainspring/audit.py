@@ -25,7 +25,7 @@ from mainspring.model.text import clean, cut
 from mainspring.store.base import Change, ConfigureRequest, Filter
 from mainspring.twin import Steps, ask
 
-__all__ = ["IDS_KEPT", "acting", "actor", "audited", "change", "new_entry", "selection"]
+__all__ = ["acting", "actor", "audited", "change", "new_entry", "selection"]
 
 T = TypeVar("T")
 

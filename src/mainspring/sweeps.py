@@ -93,7 +93,7 @@ def go_on(app: Mainspring, sweep: Sweep, seconds: float) -> Steps[Sweep]:
         return sweep
     if sweep.entry is None:
         sweep = yield from _tell(sweep, None)
-    some = batches(app, sweep.verb, sweep.where, sweep.value, sweep.reason)
+    some = yield from batches(app, sweep.verb, sweep.where, sweep.value, sweep.reason)
     ends = time.monotonic() + seconds
     tells = time.monotonic() + TELLING_SECONDS
     begun = sweep.cursor
