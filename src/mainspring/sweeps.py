@@ -90,7 +90,8 @@ def go_on(app: Mainspring, sweep: Sweep, seconds: float) -> Steps[Sweep]:
     if sweep.actor != actor():
         raise InvalidOption(f"{sweep.actor or 'the program'} has begun this; begin anew in your own name")
     if sweep.done:
-        return sweep
+        # What found nothing to do was wanted all the same.
+        return sweep if sweep.entry else (yield from _tell(sweep, sweep.changed))
     if sweep.entry is None:
         sweep = yield from _tell(sweep, None)
     some = yield from batches(app, sweep.verb, sweep.where, sweep.value, sweep.reason)

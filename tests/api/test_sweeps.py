@@ -89,6 +89,12 @@ def test_it_is_one_entry_in_the_audit_log_that_says_how_far_it_came(app: Mainspr
     assert entry.count == MANY
 
 
+def test_what_finds_nothing_to_do_is_in_the_audit_log_too(app: Mainspring) -> None:
+    with acting("ada"):
+        assert app.jobs.go_on(app.jobs.sweep("cancel", queue="empty")).changed == 0
+    assert [(entry.action, entry.count) for entry in app.audit.list()] == [("jobs.cancel", 0)]
+
+
 def test_nobody_goes_on_in_the_name_of_another(app: Mainspring, add: Add) -> None:
     fill(app, add, 1)
     with acting("ada"):
