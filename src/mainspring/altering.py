@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mainspring.audit import audited, selection
 from mainspring.clock import moment, new_id
 from mainspring.errors import UnknownParent
 from mainspring.model.job import JobRecord, NewJob
 from mainspring.model.states import LIVE, State
-from mainspring.store.base import AlterRequest, ConfigureRequest, Filter, FindRequest, InsertRequest, Verb
+from mainspring.store.base import AlterReply, AlterRequest, ConfigureRequest, Filter, FindRequest, InsertRequest, Verb
 from mainspring.twin import Steps, ask
 from mainspring.webhooks.telling import OWN_TASKS, WITNESS, witness
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["alter", "cancel"]
+__all__ = ["Batches", "alter", "batches", "cancel", "reason_of", "told"]
 
 CANCELLED_AT_ONCE = 500
 """Of how many jobs, where webhooks are to hear of it."""
@@ -36,35 +36,40 @@ _ACTIONS = {
 
 def alter(verb: Verb, where: Filter, value: int | None = None, reason: str | None = None) -> Steps[int]:
     """Do `verb` to all jobs that fit, in bounded batches; gives how many changed."""
-    return (yield from _audited(verb, where, value, reason, _alter(verb, where, value, reason)))
+    action, target, detail = told(verb, where, value, reason)
+    return (yield from audited(action, target, detail, _all(None, verb, where, value, reason), int))
 
 
-def _audited(verb: Verb, where: Filter, value: int | None, reason: str | None, steps: Steps[int]) -> Steps[int]:
+def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
+    """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
+    reason = reason_of(why)
+    action, target, detail = told(Verb.CANCEL, where, None, reason)
+    return (yield from audited(action, target, detail, _all(app, Verb.CANCEL, where, None, reason), int))
+
+
+def told(verb: Verb, where: Filter, value: int | None, reason: str | None) -> tuple[str, str, dict[str, Any]]:
+    """Action, target and detail, as the audit log has them."""
     target, detail = selection(where)
     detail |= {"reason": reason}
     if verb is Verb.RESCHEDULE:
         detail["run_at"] = None if value is None else moment(value).isoformat(timespec="milliseconds")
     elif verb is Verb.REPRIORITISE:
         detail["priority"] = value
-    return (yield from audited(_ACTIONS[verb], target, detail, steps, int))
+    return _ACTIONS[verb], target, detail
 
 
-def _alter(verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
-    count, cursor = 0, None
-    while True:
-        reply = yield from ask(AlterRequest(verb, where, value, reason, cursor=cursor))
-        count += reply.count
-        cursor = reply.cursor
-        if cursor is None:
-            return count
+Batches = Callable[[str | None], Steps[AlterReply]]
+"""Takes where the last batch ended, None for the first one; does the next one."""
 
 
-def cancel(app: Mainspring, where: Filter, why: str) -> Steps[int]:
-    """Cancel all jobs that fit, and see to it that the app's webhooks hear of it; gives how many."""
-    reason = _reason(why)
-    tells = yield from _who_tells(app)
-    steps = _alter(Verb.CANCEL, where, None, reason) if tells is None else _cancel_watched(tells, where, reason)
-    return (yield from _audited(Verb.CANCEL, where, None, reason, steps))
+def batches(
+    app: Mainspring | None, verb: Verb, where: Filter, value: int | None = None, reason: str | None = None
+) -> Steps[Batches]:
+    """How `verb` is done to all jobs that fit, batch by batch. With an app its webhooks hear of what is cancelled."""
+    tells = (yield from _who_tells(app)) if verb is Verb.CANCEL and app is not None else None
+    if tells is None:
+        return lambda cursor: ask(AlterRequest(verb, where, value, reason, cursor=cursor))
+    return lambda cursor: _cancel_watched(tells, where, reason, cursor)
 
 
 def _who_tells(app: Mainspring) -> Steps[Callable[[str, str], bool] | None]:
@@ -80,18 +85,30 @@ def _who_tells(app: Mainspring) -> Steps[Callable[[str, str], bool] | None]:
     return None
 
 
-def _cancel_watched(tells: Callable[[str, str], bool], where: Filter, reason: str) -> Steps[int]:
-    states = LIVE.intersection(where.states or LIVE)
+def _all(app: Mainspring | None, verb: Verb, where: Filter, value: int | None, reason: str | None) -> Steps[int]:
+    some = yield from batches(app, verb, where, value, reason)
     count, cursor = 0, None
-    while states:
-        page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
-        yield from _watch_ends(tells, page.jobs)
-        if page.jobs:
-            ids = tuple(job.id for job in page.jobs)
-            count += yield from _alter(Verb.CANCEL, replace(where, ids=ids), None, reason)
-        if (cursor := page.cursor) is None:
-            break
-    return count
+    while True:
+        reply = yield from some(cursor)
+        count += reply.count
+        cursor = reply.cursor
+        if cursor is None:
+            return count
+
+
+def _cancel_watched(
+    tells: Callable[[str, str], bool], where: Filter, reason: str | None, cursor: str | None
+) -> Steps[AlterReply]:
+    states = LIVE.intersection(where.states or LIVE)
+    if not states:
+        return AlterReply(0, None)
+    page = yield from ask(FindRequest(replace(where, states=tuple(sorted(states))), CANCELLED_AT_ONCE, cursor))
+    yield from _watch_ends(tells, page.jobs)
+    count = 0
+    if page.jobs:
+        ids = tuple(job.id for job in page.jobs)
+        count = yield from _all(None, Verb.CANCEL, replace(where, ids=ids), None, reason)
+    return AlterReply(count, page.cursor)
 
 
 def _watch_ends(tells: Callable[[str, str], bool], jobs: Sequence[JobRecord]) -> Steps[None]:
@@ -121,6 +138,6 @@ def _insert_witnesses(witnesses: Mapping[str, NewJob]) -> Steps[dict[str, str]]:
     return {}
 
 
-def _reason(why: str) -> str:
+def reason_of(why: str) -> str:
     """As the reason of a cancelled job is stored."""
     return f"cancelled: {why}" if why else "cancelled"

@@ -25,7 +25,7 @@ from mainspring.model.text import clean, cut
 from mainspring.store.base import Change, ConfigureRequest, Filter
 from mainspring.twin import Steps, ask
 
-__all__ = ["IDS_KEPT", "acting", "actor", "audited", "change", "selection"]
+__all__ = ["IDS_KEPT", "acting", "actor", "audited", "change", "new_entry", "selection"]
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def audited(
     tx: object | Keep = KEEP,
 ) -> Steps[T]:
     """Take these steps; where somebody acts, write an entry before them, and with their count after them."""
-    entry = _entry(action, target, detail)
+    entry = new_entry(action, target, detail)
     if entry is None:
         return (yield from steps)
     yield from ask(ConfigureRequest(audit=entry), tx)
@@ -82,7 +82,7 @@ def audited(
 
 def change(change: Change, action: str, target: str, detail: Mapping[str, Any]) -> Steps[bool]:
     """Change a setting, and write its entry with it. False: there is nothing of that name."""
-    settings = yield from ask(ConfigureRequest((change,), audit=_entry(action, target, detail)))
+    settings = yield from ask(ConfigureRequest((change,), audit=new_entry(action, target, detail)))
     return settings.changed > 0
 
 
@@ -115,11 +115,13 @@ def _time(ms: int | None) -> str | None:
     return None if ms is None else moment(ms).isoformat(timespec="milliseconds")
 
 
-def _entry(action: str, target: str, detail: Mapping[str, Any]) -> AuditEntry | None:
+def new_entry(action: str, target: str, detail: Mapping[str, Any], id: str | None = None) -> AuditEntry | None:
+    """What the one who acts now does; with the id of an entry that is there, that one as it is to be now. None: nobody
+    acts."""
     name = _actor.get()
     if name is None:
         return None
-    return AuditEntry(new_id(), name, action, cut(clean(target), TARGET_LENGTH), _text(detail))
+    return AuditEntry(id or new_id(), name, action, cut(clean(target), TARGET_LENGTH), _text(detail))
 
 
 def _text(detail: Mapping[str, Any]) -> str:

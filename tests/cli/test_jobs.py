@@ -184,16 +184,17 @@ def test_a_bulk_change_on_a_terminal_shows_the_number_and_asks(busy: Project) ->
     assert busy.app.jobs.count(state="dead") == 2
     code, shown = busy.on_terminal(*command, answer="y\n")
     assert code == 0
+    assert "2 of about 2 jobs retried so far" in shown
     assert "2 jobs retried" in shown
     assert busy.app.jobs.count(state="dead") == 0
 
 
 def test_yes_does_not_ask_and_dry_run_does_nothing(busy: Project) -> None:
     dry = busy.json("jobs", "delete", "--queue", "email", "--dry-run", "--app", "shop.jobs")
-    assert dry == {"matched": 3, "changed": 0, "dry_run": True}
+    assert dry == {"matched": 3, "exact": True, "changed": 0, "dry_run": True}
     assert busy.app.jobs.count(queue="email") == 3
     done = busy.json("jobs", "delete", "--queue", "email", "--yes", "--app", "shop.jobs")
-    assert done == {"matched": 3, "changed": 3, "dry_run": False}
+    assert done == {"matched": 3, "exact": True, "changed": 3, "dry_run": False}
     assert busy.app.jobs.count(queue="email") == 0
 
 
@@ -245,7 +246,7 @@ def test_jobs_are_chosen_by_tag_and_by_what_is_in_their_arguments(project: Proje
     assert job["id"] == second
     assert "vip, x" in project.run("jobs", "show", first, "--app", "shop.jobs:app").stdout
     done = project.json("jobs", "cancel", "--tag", "vip", "--yes", "--app", "shop.jobs:app")
-    assert done == {"matched": 1, "changed": 1, "dry_run": False}
+    assert done == {"matched": 1, "exact": True, "changed": 1, "dry_run": False}
     assert project.json("jobs", "delete", "--text", "ADA@", "--dry-run", "--app", "shop.jobs:app")["matched"] == 1
 
 

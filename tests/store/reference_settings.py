@@ -60,7 +60,8 @@ class Configured(Edges):
 
     def _write_audit(self, entry: AuditEntry, count: int | None, now: int) -> None:
         there = self.audit.setdefault(entry.id, replace(entry, count=count, at=now))
-        self.audit[entry.id] = replace(there, count=count if there.count is None else there.count)
+        counts = [each for each in (there.count, count) if each is not None]
+        self.audit[entry.id] = replace(there, count=max(counts, default=None))
 
     def _audit_page(self, request: ConfigureRequest) -> tuple[AuditEntry, ...]:
         places = sorted(((entry.at or 0, entry.id) for entry in self.audit.values()), reverse=True)

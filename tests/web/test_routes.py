@@ -114,6 +114,7 @@ DEEDS: dict[tuple[str, str], tuple[Role, str, Any]] = {
     ("POST", "/jobs/reschedule"): (Role.OPERATOR, "jobs.reschedule", {**WHERE, "delay": "1h"}),
     ("POST", "/jobs/reprioritise"): (Role.OPERATOR, "jobs.reprioritise", {**WHERE, "priority": 1}),
     ("POST", "/jobs/delete"): (Role.ADMIN, "jobs.delete", {"where": {"task": "x", "state": ["scheduled"]}}),
+    ("POST", "/jobs"): (Role.OPERATOR, "jobs.enqueue", {"jobs": [{"task": "x"}]}),
     ("POST", "/tasks/{name}/jobs"): (Role.OPERATOR, "jobs.enqueue", {}),
     ("POST", "/jobs/{id}/rerun"): (Role.OPERATOR, "jobs.rerun", {}),
     ("POST", "/jobs/{id}/reschedule"): (Role.OPERATOR, "jobs.reschedule", {"delay": "1h"}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
 
@@ -46,6 +46,8 @@ class FlowView:
     """The flows inside it; filled by `app.flows.view(id)`, lists leave them out."""
     jobs: tuple[Job[Any], ...] = ()
     """Its own jobs, those of its parts apart, in the order in which they were made; filled likewise."""
+    cursor: str | None = None
+    """Where `app.flows.graph` goes on; None: there are no more jobs."""
 
     @property
     def total(self) -> int:
@@ -125,15 +127,41 @@ class Flows(Door):
         """The flow with that id, with its parts and all their jobs. Raises `FlowNotFound`."""
         record = yield from self._record(id)
         jobs = yield from Flow.handle(self._app, record.id, record.name)._jobs()
+        return (yield from self._tree(record, jobs))
+
+    view, aview = twins(_view)
+
+    def _graph(self, id: str, *, limit: int = 500, cursor: str | None = None) -> Steps[FlowView]:
+        """The same for flows of any size: only so many of the jobs, newest first as `app.jobs.find` has them, without
+        their arguments and results, and the parts that these are in. The rest: `app.flows.graph(id, cursor=...)`.
+
+        Raises `FlowNotFound`, `InvalidOption`.
+        """
+        if type(limit) is not int or not 1 <= limit <= PAGE_LIMIT:
+            raise InvalidOption(f"limit={quote(limit)} is not a whole number from 1 to {PAGE_LIMIT}")
+        record = yield from self._record(id)
+        found: builtins.list[Job[Any]] = []
+        for _ in range(LOOKS_PER_PAGE):
+            request = FindRequest(Filter(flow=id), limit - len(found), cursor, with_parents=True, brief=True)
+            page = yield from ask(request)
+            found += [Job(self._app, job) for job in page.jobs]
+            cursor = page.cursor
+            if cursor is None or len(found) == limit:
+                break
+        view = yield from self._tree(record, sorted(found, key=lambda job: (job.created_at, job.id)))
+        return replace(view, cursor=cursor)
+
+    graph, agraph = twins(_graph)
+
+    def _tree(self, record: FlowRecord, jobs: builtins.list[Job[Any]]) -> Steps[FlowView]:
+        """The flow with these jobs of it, each in its part."""
         records = {record.id: record}
-        missing = {job.flow_id for job in jobs} - {id, None}
+        missing = {job.flow_id for job in jobs} - {record.id, None}
         while missing:
             found = yield from self._record(missing.pop() or "")
             records[found.id] = found
             missing |= {found.parent} - records.keys() - {None}
         return _tree(record, records.values(), jobs)
-
-    view, aview = twins(_view)
 
     def _record(self, id: str) -> Steps[FlowRecord]:
         if not isinstance(id, str):

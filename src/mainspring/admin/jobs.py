@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
 from mainspring.admin.errors import ErrorGroups, grouped
 from mainspring.admin.followed import Followed
 from mainspring.admin.rerun import like
-from mainspring.altering import alter, cancel
+from mainspring.altering import alter, cancel, reason_of
 from mainspring.audit import audited
 from mainspring.clock import aware_ms, now_ms
 from mainspring.counting import counted
@@ -27,6 +27,7 @@ from mainspring.model.secrets import redacted
 from mainspring.model.states import State
 from mainspring.model.text import clean, quote
 from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
+from mainspring.sweeps import Sweep, begin, go_on
 from mainspring.twin import Steps, ask, twins
 
 __all__ = ["JobCount", "JobPage", "Jobs", "Where"]
@@ -47,6 +48,7 @@ DEAD_GROUPED = 5000
 
 Ids = str | Iterable[str]
 States = State | str | Iterable[State | str]
+SweepVerb = Literal["cancel", "retry", "reschedule", "reprioritise", "delete"]
 When = Duration | datetime
 """A point in time: an aware `datetime`, or how long ago ("2h")."""
 
@@ -239,10 +241,7 @@ class Jobs(Door):
         **where: Unpack[Where],
     ) -> Steps[int]:
         """Let waiting jobs run at another time, `delay` from now or `at` that time; gives how many."""
-        if (delay is None) == (at is None):
-            raise InvalidOption("say when: give either delay= or at=")
-        run_at = now_ms() + to_ms(delay) if delay is not None else aware_ms("at", at)  # type: ignore[arg-type]
-        return (yield from alter(Verb.RESCHEDULE, _select_some(ids, where), run_at))
+        return (yield from alter(Verb.RESCHEDULE, _select_some(ids, where), _run_at(delay, at)))
 
     reschedule, areschedule = twins(_reschedule)
 
@@ -258,6 +257,59 @@ class Jobs(Door):
         return (yield from alter(Verb.DELETE, _select_some(ids, where)))
 
     delete, adelete = twins(_delete)
+
+    # --- bit by bit ---
+
+    def _sweep(
+        self,
+        verb: SweepVerb,
+        ids: Ids | None = None,
+        *,
+        reason: str = "",
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        priority: int | None = None,
+        **where: Unpack[Where],
+    ) -> Steps[Sweep]:
+        """Begin to do to very many jobs what the verb of that name does; so far they are counted, and none is changed.
+
+            sweep = app.jobs.sweep("retry", state="dead", queue="email")
+            while not sweep.done:
+                sweep = app.jobs.go_on(sweep)
+                print(f"{sweep.changed:,} of about {sweep.matched:,}")
+
+        It keeps to jobs that are there by now. In the audit log it is one action, whose count says how far it has come.
+        `reason` is for "cancel", `delay` or `at` for "reschedule", `priority` for "reprioritise".
+        """
+        selected, found = _select_some(ids, where), _SWEEPS.get(verb)
+        match found:
+            case None:
+                raise InvalidOption(f"verb={quote(verb)} is none of {', '.join(_SWEEPS)}")
+            case Verb.CANCEL:
+                return (yield from begin(found, selected, reason=reason_of(reason)))
+            case Verb.RESCHEDULE:
+                return (yield from begin(found, selected, _run_at(delay, at)))
+            case Verb.REPRIORITISE:
+                return (yield from begin(found, selected, check_priority(priority)))
+        return (yield from begin(found, selected))
+
+    sweep, asweep = twins(_sweep)
+
+    def _go_on(self, sweep: Sweep, within: Duration = 2) -> Steps[Sweep]:
+        """Do some more of it, for about that time; gives how far it has come. Of the same sweep gone on with twice no
+        job is changed twice. Raises `InvalidOption` for one that somebody else has begun."""
+        return (yield from go_on(self._app, sweep, to_ms(within) / 1000))
+
+    go_on, ago_on = twins(_go_on)
+
+
+_SWEEPS: Mapping[str, Verb] = {
+    "cancel": Verb.CANCEL,
+    "retry": Verb.REVIVE,
+    "reschedule": Verb.RESCHEDULE,
+    "reprioritise": Verb.REPRIORITISE,
+    "delete": Verb.DELETE,
+}
 
 
 def _select(
@@ -323,6 +375,12 @@ def _states(state: States) -> tuple[State, ...]:
         return tuple(State(each) for each in given) or tuple(State)
     except ValueError:
         raise InvalidOption(f"state={quote(state)} is none of {', '.join(State)}") from None
+
+
+def _run_at(delay: Duration | None, at: datetime | None) -> int:
+    if (delay is None) == (at is None):
+        raise InvalidOption("say when: give either delay= or at=")
+    return now_ms() + to_ms(delay) if delay is not None else aware_ms("at", at)  # type: ignore[arg-type]
 
 
 def _when_ms(name: str, when: When) -> int:

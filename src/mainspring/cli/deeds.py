@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import typer
 
-from mainspring.admin.jobs import PAGE_LIMIT, Where
+from mainspring.admin.jobs import PAGE_LIMIT, SweepVerb, Where
 from mainspring.app import Mainspring
 from mainspring.cli.options import when
 from mainspring.cli.output import confirm, counted, print_json, say, warn
@@ -17,22 +19,27 @@ from mainspring.errors import ConfigurationError, InvalidOption
 from mainspring.job import Job
 from mainspring.model.states import State
 from mainspring.model.text import quote
+from mainspring.sweeps import Sweep
 
 __all__ = ["Deed", "do", "find", "where_of"]
+
+
+SECONDS = 0.5
+"""So often it is told how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
     """What can be done to jobs: the words for it, and to jobs in which states."""
 
-    verb: str
+    verb: SweepVerb
     done: str
     states: tuple[State, ...]
     """The states in which a job can be done that to."""
-    usual: tuple[State, ...]
-    """The states meant by a selection that names no state."""
-    act: Callable[..., int]
-    """Takes ids or None, and conditions; gives how many jobs it changed."""
+    usual: tuple[State, ...] | None = None
+    """The states meant by a selection that names no state, where these are not all of them."""
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """What the verb is told besides which jobs."""
     of_running: str = ""
     """What is said of running jobs, where it is not done to them at once."""
 
@@ -112,7 +119,9 @@ def do(
 def _do_to_ids(deed: Deed, app: Mainspring, ids: Sequence[str], where: Where, dry_run: bool, as_json: bool) -> None:
     found = {job.id: job for job in find(app, len(ids), where, ids)[0]}
     fitting = [id for id, job in found.items() if job.state in deed.states]
-    changed = deed.act(fitting, **where) if fitting and not dry_run else 0
+    changed = 0
+    if fitting and not dry_run:
+        changed = _carried_out(app, app.jobs.sweep(deed.verb, fitting, **deed.how, **where), deed).changed
     for id in ids:
         if id not in found:
             why = "there is none, or it does not fit" if where else "there is none; it may have been pruned or deleted"
@@ -125,32 +134,67 @@ def _do_to_ids(deed: Deed, app: Mainspring, ids: Sequence[str], where: Where, dr
 
 
 def _do_to_selection(deed: Deed, app: Mainspring, where: Where, yes: bool, dry_run: bool, as_json: bool) -> None:
-    wanted = where.get("state") or deed.usual
+    wanted = where.get("state") or deed.usual or deed.states
     states = [state for state in deed.states if state in wanted]
     if not states:
         raise ConfigurationError(f"only {_either(deed.states)} jobs can be {deed.done}")
-    counts = Counter({state: app.jobs.count(**_narrowed(where, [state])) for state in states})
-    matched = counts.total()
-    if not matched or dry_run:
-        _report(deed, counts, 0, dry_run, as_json)
+    sweep = app.jobs.sweep(deed.verb, **deed.how, **_narrowed(where, states))
+    counts = Counter(sweep.counts)
+    if sweep.done or dry_run:
+        _report(deed, counts, 0, dry_run, as_json, exact=sweep.exact)
         return
     if not yes:
         parts = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+        jobs = f"{'' if sweep.exact else 'at least '}{counted(sweep.matched, 'job')} ({parts})"
         confirm(
-            f"{deed.verb.capitalize()} {counted(matched, 'job')} ({parts})?",
-            instead=f"{counted(matched, 'job')} ({parts}) would be {deed.done}, and there is no terminal to ask on: "
+            f"{deed.verb.capitalize()} {jobs}?",
+            instead=f"{jobs} would be {deed.done}, and there is no terminal to ask on: "
             "say --yes to do it, or --dry-run to see the number only",
         )
-    _report(deed, counts, deed.act(None, **_narrowed(where, states)), dry_run, as_json)
+    _report(deed, counts, _carried_out(app, sweep, deed).changed, dry_run, as_json, exact=sweep.exact)
 
 
-def _report(deed: Deed, counts: Counter[State], changed: int, dry_run: bool, as_json: bool) -> None:
+def _carried_out(app: Mainspring, sweep: Sweep, deed: Deed) -> Sweep:
+    """To the end; on a terminal it says how far it is. Stopped in the middle, it says how far it came."""
+    with _progress(deed, sweep.matched) as tell:
+        try:
+            while not sweep.done:
+                sweep = app.jobs.go_on(sweep, SECONDS)
+                tell(sweep.changed)
+        except KeyboardInterrupt:
+            tell(0)
+            warn(f"stopped: at least {counted(sweep.changed, 'job')} {deed.done}")
+            raise
+    return sweep
+
+
+@contextmanager
+def _progress(deed: Deed, total: int) -> Iterator[Callable[[int], None]]:
+    """A line on standard error, if that is a terminal: "1,200 of about 9,000 jobs retried so far". It is gone in the
+    end."""
+    is_shown = sys.stderr.isatty()
+
+    def tell(count: int) -> None:
+        if is_shown:
+            of = f" of about {total:,}" if count <= total else ""
+            line = f"{count:,}{of} jobs {deed.done} so far" if count else ""
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        tell(0)
+
+
+def _report(
+    deed: Deed, counts: Counter[State], changed: int, dry_run: bool, as_json: bool, *, exact: bool = True
+) -> None:
     matched = counts.total()
     if as_json:
-        print_json({"matched": matched, "changed": changed, "dry_run": dry_run})
+        print_json({"matched": matched, "exact": exact, "changed": changed, "dry_run": dry_run})
     elif dry_run:
-        say(f"{counted(matched, 'job')} would be {deed.done}")
-    elif not matched:
+        say(f"{'' if exact else 'at least '}{counted(matched, 'job')} would be {deed.done}")
+    elif not matched and not changed:
         say("no job fits")
     else:
         of_running = f"; {deed.of_running}" if deed.of_running and counts[State.RUNNING] else ""

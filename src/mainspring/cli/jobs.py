@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -143,7 +143,7 @@ def retry(
     Scheduled jobs run now. Without ids and --state it means the dead ones.
     """
     opened = existing(context, app, url)
-    deed = Deed("retry", "retried", Verb.REVIVE.changes, (State.DEAD,), opened.jobs.retry)
+    deed = Deed("retry", "retried", Verb.REVIVE.changes, (State.DEAD,))
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
@@ -230,17 +230,12 @@ def cancel(
     mainspring jobs cancel --task send_newsletter --since 10m
     """
     opened = existing(context, app, url)
-
-    def act(ids: Any, **where: Any) -> int:
-        return opened.jobs.cancel(ids, reason=reason, **where)
-
     deed = Deed(
         "cancel",
         "cancelled",
         Verb.CANCEL.changes,
-        Verb.CANCEL.changes,
-        act,
-        "running ones end as soon as their task lets them",
+        how={"reason": reason},
+        of_running="running ones end as soon as their task lets them",
     )
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
@@ -275,12 +270,7 @@ def reschedule(
         raise ConfigurationError("say when: give either --delay or --at")
     moment = None if at is None else moment_of("--at", at)
     opened = existing(context, app, url)
-
-    def act(ids: Any, **where: Any) -> int:
-        return opened.jobs.reschedule(ids, delay=delay, at=moment, **where)
-
-    waiting = Verb.RESCHEDULE.changes
-    deed = Deed("reschedule", "rescheduled", waiting, waiting, act)
+    deed = Deed("reschedule", "rescheduled", Verb.RESCHEDULE.changes, how={"delay": delay, "at": moment})
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
@@ -310,7 +300,6 @@ def delete(
     mainspring jobs delete --state dead --until 30d
     mainspring jobs delete --state completed --task heartbeat --yes
     """
-    resting = Verb.DELETE.changes
     opened = existing(context, app, url)
-    deed = Deed("delete", "deleted", resting, resting, opened.jobs.delete)
+    deed = Deed("delete", "deleted", Verb.DELETE.changes)
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)

@@ -833,8 +833,8 @@ class ConfigureRequest(Request[Settings]):
     "audit": the entries of the audit log, newest first, at most `limit`, those before the place `before` (time and id).
 
     `audit` is what somebody does thereby: it is written with the changes, and its count is how many of them found what
-    they name. Without changes it is written as it is. Of one that is there already, time and count stay as they are; a
-    count that it has not got yet is added.
+    they name. Without changes it is written as it is. Of one that is there already the time stays as it is, and the
+    count only rises: what goes on for long says again and again how far it has come.
     """
 
     operation: ClassVar[str] = "configure"

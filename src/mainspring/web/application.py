@@ -17,6 +17,7 @@ from mainspring.web.auth.signing import signing_router
 from mainspring.web.guard import Guard, Rules
 from mainspring.web.headers import SafeHeaders
 from mainspring.web.live.desk import Desk
+from mainspring.web.methods import Methods
 from mainspring.web.openapi import describe
 from mainspring.web.origin import Hosts, Origins
 from mainspring.web.pages.glance import Glance
@@ -69,6 +70,7 @@ def create_app(
             Middleware(SafeHeaders),
             Middleware(Unexpected),
             Middleware(Guard, rules=Rules(ways, Hosts(hosts), Origins(origins), Proxies(proxies), max_body)),
+            Middleware(Methods),
         ],
     )
     secret = site_secret(secret)

@@ -138,11 +138,17 @@ def of_http(error: HTTPException) -> Details:
 def of_validation(faults: Sequence[Mapping[str, Any]]) -> Details:
     """What a request's parts are not. The values themselves are not told again: they may be large, or secret."""
     shown = [
-        {"at": told(".".join(str(part) for part in fault.get("loc", ()))), "message": told(str(fault.get("msg", "")))}
+        {"at": told(".".join(str(part) for part in fault.get("loc", ()))), "message": told(_message(fault))}
         for fault in faults[:FAULTS_SHOWN]
     ]
     first = told("; ".join(f"{fault['at']}: {fault['message']}" for fault in shown[:3]))
     return Details(422, "Invalid request", first, "urn:mainspring:invalid-request", more={"errors": shown})
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    """What pydantic says: of what we say ourselves, that alone; of a body that is no JSON, why."""
+    message = str(fault.get("msg", "")).removeprefix("Value error, ")
+    return f"{message}: {fault['ctx']['error']}" if fault.get("type") == "json_invalid" else message
 
 
 def told(text: str) -> str:

@@ -42,6 +42,11 @@ class TestAudit:
         write(scene, RETRY)
         assert page(scene) == (replace(RETRY, at=T0, count=3),)
 
+    def test_a_count_rises_with_what_is_done(self, scene: Scene) -> None:
+        for count in (None, 1000, 2500, 1000, 0, None):
+            write(scene, replace(RETRY, count=count))
+        assert page(scene) == (replace(RETRY, at=T0, count=2500),)
+
     def test_with_changes_the_count_is_how_many_found_what_they_name(self, scene: Scene) -> None:
         pause = AuditEntry("e2", "ada@host", "queues.pause", "email")
         assert write(scene, pause, PauseQueue("email", True), PauseSchedule("gone", True)) == 1

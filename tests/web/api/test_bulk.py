@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from mainspring import Mainspring
 from mainspring.web import Identity, Role
+from mainspring.web.api import bulk
 
 from .conftest import Api, Hands
 
@@ -87,3 +89,56 @@ async def test_only_admins_delete(api: Api) -> None:
     api.who = Identity("olga", Role.OPERATOR)
     await api("POST", "/jobs/cancel", json={"where": {"queue": "a"}})
     await api.refused("POST", "/jobs/delete", 403, json={"where": {"queue": "a"}})
+
+
+@pytest.fixture
+async def swept(app: Mainspring, api: Api, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A request that does not come to the end of its 1,500 jobs at once, and its first answer."""
+    monkeypatch.setattr(bulk, "SECONDS", 0)
+    await app.aenqueue_many(app.tasks["add"].job(n) for n in range(1500))
+    return {"where": {"task": "add"}, "reason": "enough"}
+
+
+async def test_what_does_not_fit_into_one_request_goes_on_with_the_next(
+    api: Api, app: Mainspring, swept: dict[str, Any]
+) -> None:
+    answer = await api("POST", "/jobs/cancel", json=swept)
+    assert not answer["done"]
+    assert (answer["matched"], answer["exact"]) == (1500, True)
+    assert answer["told"] == f"{answer['changed']:,} of 1,500 jobs (1,500 queued) cancelled so far"
+    late = await app.tasks["add"].aenqueue(1)
+    changed = answer["changed"]
+    while not answer["done"]:
+        answer = await api("POST", "/jobs/cancel", json=swept | {"cursor": answer["cursor"]})
+        changed += answer["changed"]
+    assert (changed, answer["changed_in_all"], answer["cursor"]) == (1500, 1500, None)
+    assert answer["told"] == "1,500 of 1,500 jobs (1,500 queued) cancelled"
+    assert (await late.arefresh()).state == "queued"
+    entries = [entry for entry in await app.audit.alist() if entry.action == "jobs.cancel"]
+    assert [(entry.actor, entry.count) for entry in entries] == [("ada", 1500)]
+
+
+async def test_a_cursor_is_good_for_its_own_request_and_for_who_sent_it(api: Api, swept: dict[str, Any]) -> None:
+    cursor = (await api("POST", "/jobs/cancel", json=swept))["cursor"]
+    other = {"where": {"task": "add", "queue": "default"}, "reason": "enough", "cursor": cursor}
+    assert "for another request" in (await api.refused("POST", "/jobs/cancel", 422, json=other))["detail"]
+    ask = {"where": {"task": "add"}, "cursor": cursor}
+    assert "for another request" in (await api.refused("POST", "/jobs/delete", 422, json=ask))["detail"]
+    for forged in (cursor[:-2], "x", "live:1:a", f"{cursor}.x", "\ud800"):
+        ask = swept | {"cursor": forged}
+        sent: dict[str, Any] = {"content": json.dumps(ask).encode(), "headers": {"content-type": "application/json"}}
+        problem = await api.refused("POST", "/jobs/cancel", 422, **sent)
+        assert "cursor" in problem["detail"]
+    api.who = Identity("eve", Role.ADMIN)
+    problem = await api.refused("POST", "/jobs/cancel", 422, json=swept | {"cursor": cursor})
+    assert "ada has begun this" in problem["detail"]
+    api.who = Identity("ada", Role.VIEWER)
+    await api.refused("POST", "/jobs/cancel", 403, json=swept | {"cursor": cursor})
+
+
+async def test_jobs_named_by_their_ids_are_all_done_by_one_request(
+    api: Api, app: Mainspring, swept: dict[str, Any]
+) -> None:
+    ids = [job.id for job in await app.jobs.afind(limit=1000)]
+    answer = await api("POST", "/jobs/delete", json={"where": {"id": ids}})
+    assert (answer["changed"], answer["done"]) == (1000, True)

@@ -196,3 +196,83 @@ async def test_who_may_only_look_enqueues_nothing(api: Api) -> None:
     api.who = Identity("olga", Role.OPERATOR)
     await api("POST", "/tasks/add/jobs", 201, json={"args": {"a": 1}})
     await api.refused("PATCH", "/tasks/add/limits", 403, json={"concurrency": 5})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"args": {"to": "a", "to": "b"}}', "the name 'to' stands in one object twice"),
+        (b'{"args": {"to": "a"}, "queue": "a", "queue": "b"}', "the name 'queue' stands in one object twice"),
+        (b'{"args": {"to": "a"}, "delay": NaN}', "NaN is no number that JSON has"),
+        (b'{"args": {"to": "a"}, "delay": -Infinity}', "-Infinity is no number that JSON has"),
+        (b'{"args": {"to": "\xff"}}', "it is not UTF-8"),
+        (b'{"args": {"to": "a"}', "Expecting ',' delimiter"),
+    ],
+)
+async def test_json_that_does_not_mean_one_thing_is_refused(front: Api, content: bytes, told: str) -> None:
+    headers = {"content-type": "application/json"}
+    problem = await front.refused("POST", "/tasks/mail%2Fwelcome/jobs", 422, content=content, headers=headers)
+    assert told in problem["detail"]
+    assert await front.app.jobs.acount() == 0
+
+
+async def test_an_id_that_a_job_of_another_task_has_is_a_conflict(front: Api) -> None:
+    """Its answer would be a job that was not asked for."""
+    ask = {"args": {"a": 1}, "id": "order/7"}
+    await front("POST", "/tasks/add/jobs", 201, json=ask)
+    await front("POST", "/tasks/add/jobs", 200, json=ask)
+    other = {"args": {"to": "a@b.c"}, "id": "order/7"}
+    assert "task 'add'" in (await front.refused("POST", "/tasks/mail%2Fwelcome/jobs", 409, json=other))["detail"]
+
+
+async def test_how_long_a_key_holds_is_refused_where_there_is_none(front: Api) -> None:
+    ask = {"args": {"a": 1}, "idempotency_for": "1h"}
+    assert "idempotency key" in (await front.refused("POST", "/tasks/add/jobs", 422, json=ask))["detail"]
+
+
+async def test_several_jobs_are_enqueued_together(api: Api, app: Mainspring) -> None:
+    ask = {
+        "jobs": [
+            {"task": "add", "args": {"a": 1}, "tags": ["x"]},
+            {"task": "mail/welcome", "args": {"to": "a@b.c"}, "delay": "1h", "idempotency_key": "welcome 1"},
+            {"task": "add", "args": {"a": 2}, "id": "mine"},
+        ]
+    }
+    first = await api("POST", "/jobs", 201, json=ask)
+    assert [(job["task"], job["state"]) for job in first["items"]] == [
+        ("add", "queued"),
+        ("mail/welcome", "scheduled"),
+        ("add", "queued"),
+    ]
+    assert first["existed"] == []
+    again = await api("POST", "/jobs", 201, json=ask)
+    assert again["existed"] == [first["items"][1]["id"], "mine"]
+    assert await app.jobs.acount() == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "told"),
+    [
+        ({"task": "add", "args": {"a": "x"}}, 422, "jobs.1: task 'add' cannot take these arguments"),
+        ({"task": "none"}, 404, "jobs.1: no task is named 'none'"),
+        ({"task": "mainspring.webhook"}, 404, "jobs.1"),
+        ({"args": {"a": 1}}, 422, "body.jobs.1.task"),
+        ({"task": "add", "args": {"a": 1}, "idempotency_for": 60}, 422, "jobs.1: idempotency_for"),
+        ({"task": "add", "args": {"a": 1}, "delai": 60}, 422, "body.jobs.1.delai"),
+    ],
+)
+async def test_one_that_is_wrong_takes_the_others_with_it(
+    front: Api, wrong: dict[str, object], status: int, told: str
+) -> None:
+    ask = {"jobs": [{"task": "add", "args": {"a": 1}}, wrong]}
+    assert told in (await front.refused("POST", "/jobs", status, json=ask))["detail"]
+    assert await front.app.jobs.acount() == 0
+
+
+async def test_a_batch_is_bounded(front: Api) -> None:
+    for many in (0, 251):
+        await front.refused("POST", "/jobs", 422, json={"jobs": [{"task": "add", "args": {"a": 1}}] * many})
+    assert (
+        len((await front("POST", "/jobs", 201, json={"jobs": [{"task": "add", "args": {"a": 1}}] * 250}))["items"])
+        == 250
+    )

@@ -267,3 +267,21 @@ async def test_roles(api: Api, app: Mainspring) -> None:
     api.who = Identity("olga", Role.OPERATOR)
     await api("POST", f"/jobs/{job.id}/cancel")
     await api.refused("DELETE", f"/jobs/{job.id}", 403)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/jobs?queue=a&queue=b", "query.queue: It is given 2 times"),
+        ("/jobs?limit=1&limit=1", "query.limit: It is given 2 times"),
+        ("/queues?limit=1", "query.limit: Extra inputs are not permitted"),
+        ("/jobs/x?verbose", "query.verbose: Extra inputs are not permitted"),
+        ("/about?a=1&b=2", "query.a: Extra inputs are not permitted; query.b: Extra inputs are not permitted"),
+    ],
+)
+async def test_what_nobody_reads_in_a_query_is_refused(front: Api, path: str, told: str) -> None:
+    assert told in (await front.refused("GET", path, 422))["detail"]
+
+
+async def test_what_may_be_several_is_given_several_times(front: Api) -> None:
+    await front("GET", "/jobs?id=a&id=b&state=dead&state=queued")

@@ -9,6 +9,7 @@ import pytest
 
 from mainspring import Flow, Mainspring
 from mainspring.web import Identity, Role
+from mainspring.web.api import bulk
 
 from .conftest import Api, Hands
 
@@ -138,9 +139,46 @@ async def test_flows_as_graphs(api: Api, app: Mainspring) -> None:
     edges = {(edge["parent"], edge["child"]) for edge in graph["edges"]}
     assert {(first.job.id, inner["id"]), (first.job.id, last.job.id), (inner["id"], last.job.id)} <= edges
     cancelled = await api("POST", f"/flows/{flow.id}/cancel", json={"reason": "withdrawn"})
-    assert cancelled["counts"]["cancelled"] == cancelled["done"] == 3
+    assert (cancelled["matched"], cancelled["done"]) == (3, True)
+    whole = await api("GET", f"/flows/{flow.id}")
+    assert whole["counts"]["cancelled"] == whole["done"] == 3
     await api.refused("GET", "/flows/none", 404)
     await api.refused("POST", "/flows/none/cancel", 404)
+
+
+async def test_a_flow_of_any_size_is_read_page_by_page(api: Api, app: Mainspring, hands: Hands) -> None:
+    flow = Flow("many")
+    first = flow.add(app.tasks["add"].job(0))
+    for n in range(1, 8):
+        flow.add(app.tasks["add"].job(n), after=[first])
+    await flow.aenqueue()
+    hands.complete()
+    page = await api("GET", f"/flows/{flow.id}?limit=3")
+    seen, edges = [node["id"] for node in page["nodes"]], page["edges"]
+    assert (len(seen), page["total"], page["done"]) == (3, 8, 1)
+    while page["cursor"]:
+        page = await api("GET", f"/flows/{flow.id}", params={"limit": 3, "cursor": page["cursor"]})
+        assert len(page["nodes"]) <= 3
+        seen += [node["id"] for node in page["nodes"]]
+        edges += page["edges"]
+    assert seen == [job.id for job in await app.jobs.afind(flow=flow.id)]
+    assert {(edge["parent"], edge["child"]) for edge in edges} == {(first.job.id, id) for id in seen[:-1]}
+    await api.refused("GET", f"/flows/{flow.id}?cursor=nonsense", 422)
+    await api.refused("GET", f"/flows/{flow.id}?limit=1001", 422)
+
+
+async def test_a_large_flow_is_cancelled_bit_by_bit(api: Api, app: Mainspring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "SECONDS", 0)
+    flow = app.tasks["add"].map(range(1200))
+    await flow.aenqueue()
+    answer = await api("POST", f"/flows/{flow.id}/cancel", json={"reason": "enough"})
+    assert (answer["matched"], answer["done"]) == (1200, False)
+    await api.refused("POST", f"/flows/{flow.id}/cancel", 422, json={"cursor": answer["cursor"]})
+    while not answer["done"]:
+        ask = {"reason": "enough", "cursor": answer["cursor"]}
+        answer = await api("POST", f"/flows/{flow.id}/cancel", json=ask)
+    assert (await flow.aprogress()).states == {"cancelled": 1200}
+    assert answer["changed_in_all"] == 1200
 
 
 async def test_pages_of_flows(api: Api, app: Mainspring) -> None:

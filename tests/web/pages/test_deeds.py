@@ -10,6 +10,8 @@ import pytest
 from mainspring import JobNotFound, Mainspring, State
 from mainspring.testing import adrain
 from mainspring.web import Identity, Role
+from mainspring.web.pages import deeds
+from mainspring.web.pages.words import number
 
 from .conftest import Visitor
 
@@ -93,6 +95,54 @@ async def test_all_that_fit_are_counted_first_and_what_comes_later_is_spared(app
     assert "3 jobs deleted for good." in page.text
     assert await state(app, late.id) is State.SCHEDULED
     assert await state(app, other.id) is State.QUEUED
+
+
+async def test_what_is_too_much_for_one_request_goes_on_with_the_next(
+    app: Mainspring, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a browser without scripts does it: by a button, as often as it takes; or it is left off."""
+    monkeypatch.setattr(deeds, "SECONDS", 0)
+    await app.aenqueue_many(app.tasks["odd"].using(delay="1h").job(str(n)) for n in range(1200))
+    ada = visit(app)
+    asked = ada.look(await ada.send("/jobs/ask", expect=200, deed="cancel", scope="all", task="odd"), "/jobs/ask", 200)
+    path, form = "/jobs/do", {"reason": "enough"}
+    rounds = 0
+    while True:
+        names = {given["name"] for given in asked.of("input", type="hidden")}
+        form |= {name: [each["value"] for each in asked.of("input", type="hidden", name=name)] for name in names}
+        response = await ada.client.post(path, data=form)
+        if response.status_code == 303:
+            break
+        asked = ada.look(response, path, 200)
+        rounds += 1
+        done = await app.jobs.acount(state="cancelled")
+        assert f"{number(done)} of about {number(1200)} jobs cancelled so far" in asked.text
+        assert f"/jobs?task=odd&done=cancelled&n={done}" in asked.links
+        path = "/jobs/go-on"
+    assert rounds > 0
+    page = await ada.see(response.headers["location"])
+    assert f"{number(1200)} jobs cancelled, or asked to stop." in page.text
+    assert [entry.count for entry in await app.audit.alist() if entry.action == "jobs.cancel"] == [1200]
+    (job,) = await app.jobs.afind(limit=1)
+    assert job.reason == "cancelled: enough"
+
+
+async def test_what_was_given_for_another_deed_is_not_gone_on_with(
+    app: Mainspring, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deeds, "SECONDS", 0)
+    await app.aenqueue_many(app.tasks["odd"].job(str(n)) for n in range(1200))
+    ada = visit(app)
+    response = await ada.send("/jobs/do", expect=200, deed="cancel", scope="all", task="odd")
+    (given,) = ada.look(response, "/jobs/do", 200).of("input", name="carried")
+    left = await app.jobs.acount(state="queued")
+    for deed, carried in (("delete", given["value"]), ("cancel", given["value"][:-1]), ("cancel", "")):
+        refused = await ada.send("/jobs/go-on", expect=422, deed=deed, carried=carried, task="odd")
+        assert "cursor" in refused.text
+    ada.who = Identity("olga", Role.OPERATOR)
+    await ada.send("/jobs/go-on", expect=422, deed="cancel", carried=given["value"], task="odd")
+    await ada.send("/jobs/go-on", expect=403, deed="delete", carried=given["value"], task="odd")
+    assert await app.jobs.acount(state="queued") == left
 
 
 async def test_dead_letters_are_retried_and_deleted_by_their_error(app: Mainspring, visit: Visit) -> None:
@@ -211,7 +261,7 @@ async def test_a_flow_is_cancelled(app: Mainspring, visit: Visit) -> None:
     ada = visit(app)
     asked = await ada.see(f"/flow/cancel?id={flow.id}")
     assert "2 jobs have not ended" in asked.text
-    await ada.do("/flow/cancel", id=flow.id, reason="enough")
+    await ada.do("/flow/cancel", of="flow", flow=flow.id, reason="enough")
     assert await app.jobs.acount(state="cancelled") == 2
 
 

@@ -1,10 +1,12 @@
 -- The audit log, on every SQL store.
 
 -- name: write_audit
--- Takes the columns of an entry by name. One that is there already only gets a count that it has not yet.
+-- Takes the columns of an entry by name. Of one that is there already only the count rises.
 INSERT INTO mainspring_audit (id, at, actor, action, target, detail, count)
 VALUES (:id, :at, :actor, :action, :target, :detail, :count)
-ON CONFLICT (id) DO UPDATE SET count = coalesce(mainspring_audit.count, excluded.count);
+ON CONFLICT (id) DO UPDATE SET count = CASE
+    WHEN mainspring_audit.count >= excluded.count OR excluded.count IS NULL THEN mainspring_audit.count
+    ELSE excluded.count END;
 
 -- name: newest_audit
 -- Takes :limit.

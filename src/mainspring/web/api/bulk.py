@@ -1,30 +1,41 @@
-"""Many jobs at once: by ids or by conditions, after a dry run if one likes."""
+"""Many jobs at once: by ids or by conditions, after a dry run if one likes; as far as one request comes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from mainspring.admin.jobs import SweepVerb
 from mainspring.errors import InvalidOption
 from mainspring.model.states import State
 from mainspring.store.base import Verb
+from mainspring.sweeps import Sweep
 from mainspring.web.api.inputs import Ask, JobConditions, where_of
 from mainspring.web.api.jobs import CancelAsk, ReprioritiseAsk, RescheduleAsk
 from mainspring.web.api.route import changing, new_router
+from mainspring.web.carried import LONGEST, carried, read_carried
 from mainspring.web.identity import Role
 from mainspring.web.shapes.base import Shape
 from mainspring.web.site import AtSite, Site
 
-__all__ = ["router"]
+__all__ = ["SECONDS", "Going", "ManyShape", "router", "swept"]
+
+SECONDS = 3.0
+"""So long one request goes on changing jobs."""
 
 router = new_router("jobs")
 
-Deed = Callable[..., Awaitable[int]]
+
+class Going(Ask):
+    """What may take more than one request."""
+
+    cursor: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = Field(
+        default=None, description="From the answer before this one, to the same request: goes on from there."
+    )
 
 
-class ManyAsk(Ask):
+class ManyAsk(Going):
     """Which jobs; at least one condition must be given."""
 
     where: JobConditions
@@ -46,86 +57,120 @@ class ReprioritiseManyAsk(ManyAsk, ReprioritiseAsk):
 class ManyShape(Shape):
     """What was done to many jobs, or, of a dry run, what would be."""
 
-    matched: int = Field(description="How many jobs it can be done to, when it was begun.")
-    changed: int = Field(description="How many it was done to; in a dry run none.")
+    matched: int = Field(description="How many jobs it could be done to when it was begun.")
+    exact: bool = Field(description="Whether it is just as many; if not, they were too many to be counted in time.")
+    changed: int = Field(
+        description="How many this request has done it to; in a dry run none. Jobs that are cancelled because one is "
+        "that they wait for are not counted."
+    )
+    changed_in_all: int = Field(description="How many it has been done to since it was begun, with the first request.")
+    done: bool = Field(description="Whether nothing is left to do; if not, send the same again, with the cursor.")
+    cursor: str | None = Field(description="Give it back with the same request, to go on; null: nothing is left to do.")
     dry_run: bool
     counts: dict[str, int] = Field(description="Of the matched ones, how many were in each state.")
     told: str = Field(description="The same in a sentence.")
 
 
+WORDS: dict[SweepVerb, tuple[Verb, str]] = {
+    "cancel": (Verb.CANCEL, "cancelled"),
+    "retry": (Verb.REVIVE, "retried"),
+    "reschedule": (Verb.RESCHEDULE, "rescheduled"),
+    "reprioritise": (Verb.REPRIORITISE, "reprioritised"),
+    "delete": (Verb.DELETE, "deleted"),
+}
+
+
 @router.post("/jobs/cancel", dependencies=changing(Role.OPERATOR))
 async def cancel_jobs(site: AtSite, ask: CancelManyAsk) -> ManyShape:
-    """Cancel jobs that wait, and ask for those that run to be ended."""
-    live = Verb.CANCEL.changes
-    return await _do(ask, site, "cancelled", live, live, site.app.jobs.acancel, {"reason": ask.reason})
+    """Cancel jobs that wait, and ask for those that run to be ended. A request works for a few seconds; where its
+    answer is not `done`, send it again with the `cursor`."""
+    return await _do("cancel", ask, site, {"reason": ask.reason})
 
 
 @router.post("/jobs/retry", dependencies=changing(Role.OPERATOR))
 async def retry_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
     """Queue ended jobs again with all their attempts, and let scheduled ones run now. Where neither ids nor states are
-    given, the dead ones are meant."""
-    usual = (State.DEAD,)
-    return await _do(ask, site, "retried", Verb.REVIVE.changes, usual, site.app.jobs.aretry, {})
+    given, the dead ones are meant. A request works for a few seconds; where its answer is not `done`, send it again
+    with the `cursor`."""
+    return await _do("retry", ask, site, {}, usual=(State.DEAD,))
 
 
 @router.post("/jobs/reschedule", dependencies=changing(Role.OPERATOR))
 async def reschedule_jobs(site: AtSite, ask: RescheduleManyAsk) -> ManyShape:
-    """Let queued and scheduled jobs run at another time."""
+    """Let queued and scheduled jobs run at another time. A request works for a few seconds; where its answer is not
+    `done`, send it again with the `cursor`."""
     if (ask.delay is None) == (ask.at is None):
         raise InvalidOption("say when: give either delay or at")
-    how, waiting = {"delay": ask.delay, "at": ask.at}, Verb.RESCHEDULE.changes
-    return await _do(ask, site, "rescheduled", waiting, waiting, site.app.jobs.areschedule, how)
+    return await _do("reschedule", ask, site, {"delay": ask.delay, "at": ask.at})
 
 
 @router.post("/jobs/reprioritise", dependencies=changing(Role.OPERATOR))
 async def reprioritise_jobs(site: AtSite, ask: ReprioritiseManyAsk) -> ManyShape:
-    """Give waiting jobs another priority."""
-    waiting = Verb.REPRIORITISE.changes
-    return await _do(
-        ask, site, "reprioritised", waiting, waiting, site.app.jobs.areprioritise, {"priority": ask.priority}
-    )
+    """Give waiting jobs another priority. A request works for a few seconds; where its answer is not `done`, send it
+    again with the `cursor`."""
+    return await _do("reprioritise", ask, site, {"priority": ask.priority})
 
 
 @router.post("/jobs/delete", dependencies=changing(Role.ADMIN))
 async def delete_jobs(site: AtSite, ask: ManyAsk) -> ManyShape:
-    """Delete jobs that do not run, with their logs. Nothing brings them back."""
-    resting = Verb.DELETE.changes
-    return await _do(ask, site, "deleted", resting, resting, site.app.jobs.adelete, {})
+    """Delete jobs that do not run, with their logs. Nothing brings them back. A request works for a few seconds; where
+    its answer is not `done`, send it again with the `cursor`."""
+    return await _do("delete", ask, site, {})
 
 
 async def _do(
-    ask: ManyAsk,
-    site: Site,
-    done: str,
-    able: tuple[State, ...],
-    usual: tuple[State, ...],
-    act: Deed,
-    how: Mapping[str, Any],
+    verb: SweepVerb, ask: ManyAsk, site: Site, how: dict[str, Any], usual: tuple[State, ...] | None = None
 ) -> ManyShape:
     """To jobs in the states in which it can be done; `usual` are those that are meant where nothing tells."""
+    asked = f"{verb} {ask.model_dump_json(exclude={'cursor', 'dry_run'}, exclude_defaults=True)}"
+    if ask.cursor is not None and not ask.dry_run:
+        return await swept(site, read_carried(ask.cursor, site.secret, asked), asked)
     ids, where = where_of(ask.where)
     if ids is None and not where:
         raise InvalidOption("say which jobs: give at least one condition in `where`, such as state, queue or id")
-    meant = ask.where.state or (able if ids is not None else usual)
+    able = WORDS[verb][0].changes
+    meant = ask.where.state or (able if ids is not None or usual is None else usual)
     states = [state for state in able if state in meant]
     if not states:
-        raise InvalidOption(f"only jobs that are {' or '.join(able)} can be {done}")
+        raise InvalidOption(f"only jobs that are {' or '.join(able)} can be {WORDS[verb][1]}")
     where["state"] = states
-    found = await site.app.jobs.acounts(ids, **where)
-    counts = {state.value: found.get(state, 0) for state in states}
-    matched = sum(counts.values())
-    changed = 0
-    if matched and not ask.dry_run:
-        changed = await act(ids=ids, **how, **where)
+    sweep = await site.app.jobs.asweep(verb, ids, **how, **where)
+    return _shape(sweep, None, 0, dry_run=True) if ask.dry_run else await swept(site, sweep, asked)
+
+
+async def swept(site: Site, sweep: Sweep, asked: str) -> ManyShape:
+    """Go on with it as far as one request comes. Jobs named by their ids are so few that none is left for another."""
+    before, seconds = sweep.changed, SECONDS
+    sweep = await site.app.jobs.ago_on(sweep, seconds)
+    while sweep.where.ids and not sweep.done:
+        sweep = await site.app.jobs.ago_on(sweep, seconds)
+    cursor = None if sweep.done else carried(sweep, site.secret, asked)
+    return _shape(sweep, cursor, sweep.changed - before)
+
+
+def _shape(sweep: Sweep, cursor: str | None, changed: int, *, dry_run: bool = False) -> ManyShape:
     return ManyShape(
-        matched=matched, changed=changed, dry_run=ask.dry_run, counts=counts, told=_told(ask, counts, changed, done)
+        matched=sweep.matched,
+        exact=sweep.exact,
+        changed=changed,
+        changed_in_all=sweep.changed,
+        done=cursor is None,
+        cursor=cursor,
+        dry_run=dry_run,
+        counts={state.value: count for state, count in sweep.counts.items()},
+        told=_told(sweep, dry_run),
     )
 
 
-def _told(ask: ManyAsk, counts: Mapping[str, int], changed: int, done: str) -> str:
-    matched = sum(counts.values())
-    if not matched:
+def _told(sweep: Sweep, dry_run: bool) -> str:
+    done = next(done for verb, done in WORDS.values() if verb is sweep.verb)
+    if not sweep.matched and sweep.exact:
         return f"no job fits that can be {done}"
-    parts = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
-    jobs = f"{matched:,} job{'' if matched == 1 else 's'} ({parts})"
-    return f"{jobs} would be {done}" if ask.dry_run else f"{changed:,} of {jobs} {done}"
+    parts = ", ".join(f"{count:,} {state}" for state, count in sweep.counts.items() if count)
+    jobs = f"{sweep.matched:,} job{'' if sweep.matched == 1 else 's'}{f' ({parts})' if parts else ''}"
+    if not sweep.exact:
+        jobs = f"at least {jobs}"
+    if dry_run:
+        return f"{jobs} would be {done}"
+    all_of = f"{sweep.changed:,} jobs" if sweep.changed > sweep.matched else f"{sweep.changed:,} of {jobs}"
+    return f"{all_of} {done}{'' if sweep.done else ' so far'}"

@@ -9,15 +9,15 @@ from typing import Any
 from pydantic import Field
 
 from mainspring.app import Mainspring
-from mainspring.errors import MainspringError, PayloadTooDeep, ValidationError
+from mainspring.errors import InvalidOption, MainspringError, PayloadTooDeep, ValidationError
 from mainspring.job import Job
 from mainspring.model.keys import IDEMPOTENCY_FOR
 from mainspring.model.text import quote
-from mainspring.task import BoundTask, Task
+from mainspring.task import BoundTask, JobDraft, Task
 from mainspring.web.api.inputs import Ask, At, Condition, Cost, Delay, Name, Priority, Seconds, Tag
 from mainspring.web.problems import Forbidden
 
-__all__ = ["EnqueueAsk", "enqueue", "is_own", "read_arguments", "task_to_enqueue"]
+__all__ = ["EnqueueAsk", "draft", "enqueue", "is_own", "read_arguments", "task_to_enqueue"]
 
 
 class EnqueueAsk(Ask):
@@ -56,7 +56,22 @@ def is_own(name: str) -> bool:
 
 async def enqueue(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | None) -> Job[Any]:
     """Enqueue a job. Raises `ValidationError`, `InvalidOption`, `DuplicateJob`, `QueueFull`."""
-    bound = task.using(
+    bound = _bound(task, ask, idempotency_key)
+    args, kwargs = read_arguments(task, bound, ask.args)
+    return await bound.aenqueue(*args, **kwargs)
+
+
+def draft(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | None) -> JobDraft[Any]:
+    """The same, not yet enqueued. Raises `ValidationError`, `InvalidOption`."""
+    bound = _bound(task, ask, idempotency_key)
+    args, kwargs = read_arguments(task, bound, ask.args)
+    return bound.job(*args, **kwargs)
+
+
+def _bound(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | None) -> BoundTask[..., Any]:
+    if ask.idempotency_for is not None and idempotency_key is None:
+        raise InvalidOption("idempotency_for says how long an idempotency key holds, and none is given")
+    return task.using(
         delay=ask.delay,
         at=ask.at,
         priority=ask.priority,
@@ -71,8 +86,6 @@ async def enqueue(task: Task[..., Any], ask: EnqueueAsk, idempotency_key: str | 
         idempotency_key=idempotency_key,
         idempotency_for=ask.idempotency_for,
     )
-    args, kwargs = read_arguments(task, bound, ask.args)
-    return await bound.aenqueue(*args, **kwargs)
 
 
 def read_arguments(

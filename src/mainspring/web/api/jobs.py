@@ -140,7 +140,13 @@ async def reprioritise_job(site: AtSite, id: NamePath, ask: ReprioritiseAsk) -> 
     return await _whole(site, id)
 
 
-@router.delete("/jobs/{id:name}", dependencies=changing(Role.ADMIN), status_code=204, responses=problems(404, 409))
+@router.delete(
+    "/jobs/{id:name}",
+    dependencies=changing(Role.ADMIN),
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 409),
+)
 async def delete_job(site: AtSite, id: NamePath) -> None:
     """Delete a job that does not run, with its log. Nothing brings it back."""
     if not await site.app.jobs.adelete(id):

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from mainspring.admin import acting
+from mainspring.web.api.strict import StrictRoute
 from mainspring.web.identity import Role
 from mainspring.web.problems import Problem
 from mainspring.web.shapes.base import Shape
@@ -150,6 +151,7 @@ def new_router(tag: str, **options: Any) -> APIRouter:
     return APIRouter(
         tags=[tag],
         dependencies=[Depends(only_what_is_read)],
+        route_class=StrictRoute,
         default_response_class=AsciiJson,
         responses=problems(401, 403, 422, 503),
         generate_unique_id_function=lambda route: route.name,

@@ -96,7 +96,13 @@ async def put_schedule(
     return schedule_shape(await _view(site, name))
 
 
-@router.delete("/schedules/{name:name}", dependencies=changing(Role.ADMIN), status_code=204, responses=problems(404))
+@router.delete(
+    "/schedules/{name:name}",
+    dependencies=changing(Role.ADMIN),
+    status_code=204,
+    response_class=Response,
+    responses=problems(404),
+)
 async def remove_schedule(site: AtSite, name: NamePath) -> None:
     """Forget a schedule; its jobs stay. One that the code declares comes back when a worker starts."""
     await site.app.schedules.aremove(name)

@@ -11,10 +11,13 @@ from fastapi import APIRouter, Depends
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from mainspring.admin.jobs import Jobs, Where
+from mainspring.admin.jobs import PAGE_LIMIT, Jobs, SweepVerb
+from mainspring.clock import moment
 from mainspring.errors import ConfigurationError, InvalidOption, JobNotFound
 from mainspring.model.states import State
 from mainspring.store.base import Verb
+from mainspring.sweeps import Sweep
+from mainspring.web.carried import carried, read_carried
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
 from mainspring.web.pages.asking import Field, Question, ask, hidden
@@ -25,7 +28,10 @@ from mainspring.web.pages.words import counted, number
 from mainspring.web.problems import Forbidden, Problem
 from mainspring.web.site import may
 
-__all__ = ["DEEDS", "Deed", "deeds_for", "router"]
+__all__ = ["DEEDS", "Deed", "deeds_for", "go_on_with", "router"]
+
+SECONDS = 2.0
+"""So long one request goes on, before a page tells how far it has come."""
 
 router = APIRouter(dependencies=[may(Role.OPERATOR)])
 AtPage = Annotated[Page, Depends(page_of)]
@@ -35,7 +41,7 @@ AtPage = Annotated[Page, Depends(page_of)]
 class Deed:
     """Something that can be done to jobs."""
 
-    name: str
+    name: SweepVerb
     label: str
     done: str
     """The word of its notice."""
@@ -50,7 +56,7 @@ class Deed:
 
 _WHEN = Field("when", "When", "5m", 'A delay such as "10m" or "2h", or a time such as "2031-05-01 09:30".', True)
 
-DEEDS = {
+DEEDS: dict[str, Deed] = {
     deed.name: deed
     for deed in (
         Deed(
@@ -110,14 +116,24 @@ def deed_named(page: Page, name: object) -> Deed:
 async def do(deed: Deed, page: Page, form: FormData, **where: Any) -> int:
     """Do it to the jobs that fit; gives how many. Raises `InvalidOption` for a time that cannot be read."""
     jobs: Jobs = page.site.app.jobs
-    verbs: dict[str, Callable[[], Awaitable[int]]] = {
-        "retry": lambda: jobs.aretry(**where),
-        "cancel": lambda: jobs.acancel(reason=_text(form, "reason"), **where),
-        "reschedule": lambda: jobs.areschedule(**_when(form, page), **where),
-        "delete": lambda: jobs.adelete(**where),
+    verbs: dict[str, Callable[..., Awaitable[int]]] = {
+        "retry": jobs.aretry,
+        "cancel": jobs.acancel,
+        "reschedule": jobs.areschedule,
+        "delete": jobs.adelete,
     }
     with in_the_name_of(page):
-        return await verbs[deed.name]()
+        return await verbs[deed.name](**_how(deed, form, page), **where)
+
+
+def _how(deed: Deed, form: FormData, page: Page) -> dict[str, Any]:
+    """What was filled in, as the verb takes it."""
+    match deed.name:
+        case "cancel":
+            return {"reason": _text(form, "reason")}
+        case "reschedule":
+            return _when(form, page)
+    return {}
 
 
 def _when(form: FormData, page: Page) -> dict[str, Any]:
@@ -195,21 +211,27 @@ async def _question(deed: Deed, page: Page, form: FormData) -> Question:
             hidden=hidden([("deed", deed.name), ("scope", "ticked"), ("id", chosen.ids), *chosen.query.items()]),
             fields=deed.fields,
         )
-    until = _text(form, "until") or page.now.at.isoformat()
-    chosen = replace(chosen, until=until, state=_states_of(deed, chosen))
-    tally = await page.site.app.jobs.atally(**chosen.where(page.now.zone))
-    count = f"{'' if tally.exact else 'at least '}{number(tally.count)}"
+    chosen = replace(chosen, state=_states_of(deed, chosen))
+    # Only counted: of what is not filled in yet nothing is needed for that.
+    sweep = await page.site.app.jobs.asweep(deed.name, **_COUNTED.get(deed.name, {}), **chosen.where(page.now.zone))
+    told = _told(chosen)
+    if sweep.where.until is not None and not chosen.until:
+        chosen = replace(chosen, until=moment(sweep.where.until).isoformat())
+    count = f"{'' if sweep.exact else 'at least '}{number(sweep.matched)}"
     return Question(
-        title=f"{deed.label} {count} {'job' if tally.count == 1 else 'jobs'}?",
-        text=(f"All that fit: {_told(chosen, until == page.now.at.isoformat())}.", deed.means),
+        title=f"{deed.label} {count} {'job' if sweep.matched == 1 else 'jobs'}?",
+        text=(f"All that fit: {told}.", deed.means),
         action=page.links("jobs/do"),
         button=f"{deed.label} {count}",
         back=back,
         danger=deed.danger,
         hidden=hidden([("deed", deed.name), ("scope", "all"), *chosen.query.items()]),
         fields=deed.fields,
-        check=f"I mean all {count} of them." if tally.count > 1 and deed.danger else "",
+        check=f"I mean all {count} of them." if sweep.matched > 1 and deed.danger else "",
     )
+
+
+_COUNTED: dict[str, dict[str, Any]] = {"reschedule": {"delay": 0}}
 
 
 def _states_of(deed: Deed, chosen: Chosen) -> tuple[str, ...]:
@@ -217,11 +239,11 @@ def _states_of(deed: Deed, chosen: Chosen) -> tuple[str, ...]:
     return tuple(each for each in State if each in deed.states and (not chosen.state or each in chosen.state))
 
 
-def _told(chosen: Chosen, until_now: bool) -> str:
+def _told(chosen: Chosen) -> str:
     names = ("queue", "partition", "task", "flow", "tag", "text", "since")
     parts = [f"state {', '.join(chosen.state)}"] if len(chosen.state) < len(State) else []
     parts += [f"{name} {plain(getattr(chosen, name), 60)}" for name in names if getattr(chosen, name)]
-    parts.append("until now" if until_now else f"until {plain(chosen.until, 40)}")
+    parts.append(f"until {plain(chosen.until, 40)}" if chosen.until else "until now")
     return "; ".join(parts)
 
 
@@ -238,22 +260,82 @@ async def ask_about_jobs(page: AtPage) -> Response:
 
 @router.post("/jobs/do", include_in_schema=False)
 async def do_to_jobs(page: AtPage) -> Response:
-    """Do it to all that were meant."""
+    """Do it to all that were meant; of very many, to as many as one request comes to."""
     form = await page.request.form()
     deed = deed_named(page, form.get("deed"))
     chosen = Chosen.of(form)
     try:
         if form.get("scope") != "all":
-            where: Where = {}
-            count = await do(deed, page, form, ids=chosen.ids, **where)
-        else:
-            count = await do(deed, page, form, **replace(chosen, state=_states_of(deed, chosen)).where(page.now.zone))
+            return _done(deed, page, form, await do(deed, page, form, ids=_ticked(chosen)))
+        chosen = replace(chosen, state=_states_of(deed, chosen))
+        with in_the_name_of(page):
+            how = _how(deed, form, page)
+            sweep = await page.site.app.jobs.asweep(deed.name, **how, **chosen.where(page.now.zone))
     except ConfigurationError as error:
         question = _filled(await _question(deed, page, form), form)
         return ask(page, question, section="jobs", problem=str(error))
-    return after(f"{_back(page, form)}{'&' if '?' in _back(page, form) else '?'}done={deed.done}&n={count}")
+    return await go_on_with(deed, page, form, sweep)
+
+
+def _ticked(chosen: Chosen) -> tuple[str, ...]:
+    if len(chosen.ids) > PAGE_LIMIT:
+        raise InvalidOption(f"at most {PAGE_LIMIT:,} jobs can be ticked at once")
+    return chosen.ids
+
+
+@router.post("/jobs/go-on", include_in_schema=False)
+async def go_on(page: AtPage) -> Response:
+    """Go on with what one request did not come to the end of."""
+    form = await page.request.form()
+    deed = deed_named(page, form.get("deed"))
+    try:
+        sweep = read_carried(_text(form, "carried"), page.site.secret, deed.name)
+        return await go_on_with(deed, page, form, sweep)
+    except ConfigurationError as error:
+        left_off = "This cannot be gone on with"
+        return page.show(
+            "refused.html", status=422, section="jobs", heading=left_off, problem=str(error), back=_back(page, form)
+        )
+
+
+async def go_on_with(deed: Deed, page: Page, form: FormData, sweep: Sweep) -> Response:
+    """Do some more; then the page that says how far it is, or that where it was asked for."""
+    with in_the_name_of(page):
+        sweep = await page.site.app.jobs.ago_on(sweep, SECONDS)
+    if sweep.done:
+        return _done(deed, page, form, sweep.changed)
+    return page.show(
+        "underway.html",
+        section="jobs",
+        deed=deed,
+        sweep=sweep,
+        told=_so_far(sweep),
+        share=min(99.0, 100 * sweep.changed / max(1, sweep.matched)),
+        action=page.links("jobs/go-on"),
+        back=_after(deed, page, form, sweep.changed),
+        hidden=hidden([("deed", deed.name), ("of", form.get("of")), *Chosen.of(form).query.items()]),
+        carried=carried(sweep, page.site.secret, deed.name),
+    )
+
+
+def _so_far(sweep: Sweep) -> str:
+    if sweep.changed > sweep.matched:
+        return number(sweep.changed)
+    return f"{number(sweep.changed)} of {'about' if sweep.exact else 'at least'} {number(sweep.matched)}"
+
+
+def _done(deed: Deed, page: Page, form: FormData, count: int) -> Response:
+    return after(_after(deed, page, form, count))
+
+
+def _after(deed: Deed, page: Page, form: FormData, count: int) -> str:
+    """The list, which tells how many it was done to."""
+    back = _back(page, form)
+    return f"{back}{'&' if '?' in back else '?'}done={deed.done}&n={count}"
 
 
 def _back(page: Page, form: FormData) -> str:
     chosen = Chosen.of(form)
+    if form.get("of") == "flow":
+        return page.links("flow", id=chosen.flow)
     return page.links("jobs", **replace(chosen, state=(), until="").query)

@@ -14,10 +14,11 @@ from mainspring.model.states import State
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
 from mainspring.web.pages.asking import Field, Question, ask
+from mainspring.web.pages.deeds import DEEDS, go_on_with
 from mainspring.web.pages.graph import graph_of
 from mainspring.web.pages.jobs import row_of
 from mainspring.web.pages.reads import reads_of
-from mainspring.web.pages.rendering import Page, after, page_of
+from mainspring.web.pages.rendering import Page, page_of
 from mainspring.web.pages.text import plain
 from mainspring.web.pages.words import counted
 from mainspring.web.site import may
@@ -26,9 +27,6 @@ __all__ = ["FlowRow", "Part", "flow_row", "router"]
 
 SHOWN = 50
 JOBS_SHOWN = 50
-GRAPH_MOST = 3_000
-"""The jobs of larger flows are not all read for one page."""
-
 router = APIRouter(dependencies=[may(Role.VIEWER)])
 AtPage = Annotated[Page, Depends(page_of)]
 
@@ -62,6 +60,11 @@ _ORDER = (
     State.SCHEDULED,
     State.BLOCKED,
 )
+
+
+def read_of(view: FlowView) -> int:
+    """How many of its jobs were read."""
+    return len(view.jobs) + sum(map(read_of, view.parts))
 
 
 def flow_row(view: FlowView) -> FlowRow:
@@ -104,6 +107,7 @@ async def flow(page: AtPage, id: str = "") -> Response:
         flow=view,
         row=flow_row(view),
         graph=graph_of(view, page.links),
+        read=read_of(view) if view.cursor is not None else None,
         rows=[row_of(job) for job in jobs],
         more=jobs.cursor is not None,
     )
@@ -112,18 +116,19 @@ async def flow(page: AtPage, id: str = "") -> Response:
 @router.get("/flow/cancel", include_in_schema=False, dependencies=[may(Role.OPERATOR)])
 async def ask_to_cancel(page: AtPage, id: str = "") -> Response:
     """Ask before it is cancelled."""
-    view = await page.site.app.flows.aview(id)
+    found = await page.site.app.flows.aget(id)
+    so_far = await found.aprogress()
     question = Question(
         title="Cancel what is left of this flow?",
         text=(
-            f"{plain(view.name, 80)}: {counted(view.total - view.done, 'job')} have not ended.",
+            f"{plain(found.name, 80)}: {counted(so_far.total - so_far.done, 'job')} have not ended.",
             "Waiting jobs are cancelled, those of its parts too; what runs is asked to stop.",
         ),
         action=page.links("flow/cancel"),
         button="Cancel the flow",
         back=page.links("flow", id=id),
         danger=True,
-        hidden=(("id", id),),
+        hidden=(("of", "flow"), ("flow", id)),
         fields=(Field("reason", "Why", "", "Kept with the jobs."),),
     )
     return ask(page, question, section="flows")
@@ -133,7 +138,7 @@ async def ask_to_cancel(page: AtPage, id: str = "") -> Response:
 async def cancel(page: AtPage) -> Response:
     """Cancel it."""
     form = await page.request.form()
-    id, reason = str(form.get("id", "")), str(form.get("reason", "")).strip()
+    id, reason = str(form.get("flow", "")), str(form.get("reason", "")).strip()
     with in_the_name_of(page):
-        count = await page.site.app.jobs.acancel(flow=id or " ", reason=reason)
-    return after(page.links("flow", id=id, done="cancelled", n=count))
+        sweep = await page.site.app.jobs.asweep("cancel", flow=id or " ", reason=reason)
+    return await go_on_with(DEEDS["cancel"], page, form, sweep)

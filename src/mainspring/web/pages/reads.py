@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any, TypeVar
 
 from mainspring.admin import FlowView, JobPage, PartitionView, QueueView, ScheduleView, WorkerView
-from mainspring.admin.jobs import Where
+from mainspring.admin.jobs import PAGE_LIMIT, Where
 from mainspring.app import Mainspring
 from mainspring.job import Job
 from mainspring.model.states import State
@@ -108,8 +108,8 @@ class Reads:
         return await self._glance.at(("flows", limit), lambda: self._app.flows.alist(limit))
 
     async def flow(self, id: str) -> FlowView:
-        """One flow, with its jobs. Raises `FlowNotFound`."""
-        return await self._glance.at(("flow", id), lambda: self._app.flows.aview(id))
+        """One flow, with its newest jobs. Raises `FlowNotFound`."""
+        return await self._glance.at(("flow", id), lambda: self._app.flows.agraph(id, limit=PAGE_LIMIT))
 
     async def job(self, id: str) -> Job[Any]:
         """One job, with its log. Raises `JobNotFound`."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from datetime import datetime
+from typing import Any, Literal
 
 from pydantic import Field
 
 from mainspring.admin import FlowView
+from mainspring.job import Job
 from mainspring.model.states import State
 from mainspring.web.shapes.base import Counts, Moment, Shape, counts_of
 
 __all__ = ["FlowShape", "WholeFlowShape", "flow_shape", "whole_flow_shape"]
-
-NODES_SHOWN = 5000
-"""Of a flow with more jobs the oldest so many are shown."""
 
 
 class FlowShape(Shape):
@@ -67,10 +66,12 @@ class FlowEdgeShape(Shape):
 class WholeFlowShape(FlowShape):
     """A flow as a graph."""
 
-    parts: list[PartShape] = Field(description="The flows inside it, however deep.")
-    nodes: list[FlowNodeShape] = Field(description="Its jobs and those of its parts, oldest first.")
-    edges: list[FlowEdgeShape]
-    truncated: bool = Field(description=f"Whether it has more jobs than the {NODES_SHOWN:,} that are shown.")
+    parts: list[PartShape] = Field(description="The flows inside it, however deep, that these nodes are in.")
+    nodes: list[FlowNodeShape] = Field(
+        description="Some of its jobs and of those of its parts: newest first, those that have ended last."
+    )
+    edges: list[FlowEdgeShape] = Field(description="What these nodes wait for, or have waited for.")
+    cursor: str | None = Field(description="Give it back for the next nodes; null: there are no more.")
 
 
 def flow_shape(view: FlowView) -> FlowShape:
@@ -86,11 +87,10 @@ def flow_shape(view: FlowView) -> FlowShape:
 
 
 def whole_flow_shape(view: FlowView) -> WholeFlowShape:
-    """A flow that was looked up with its parts and jobs."""
+    """A flow that was looked up with its parts and some of its jobs."""
     flows = list(_inside(view))
     callbacks = {id: when for flow in flows for id, when in flow.callbacks.items()}
-    jobs = sorted((job for flow in flows for job in flow.jobs), key=lambda job: (job.created_at, job.id))
-    shown = jobs[:NODES_SHOWN]
+    jobs = sorted((job for flow in flows for job in flow.jobs), key=_place, reverse=True)
     return WholeFlowShape(
         **dict(flow_shape(view)),
         parts=[
@@ -117,15 +117,20 @@ def whole_flow_shape(view: FlowView) -> WholeFlowShape:
                 finished_at=job.finished_at,
                 follows_on=callbacks.get(job.id),
             )
-            for job in shown
+            for job in jobs
         ],
         edges=[
             FlowEdgeShape(parent=parent.id, child=job.id, policy=parent.policy.value)
-            for job in shown
+            for job in jobs
             for parent in job.record.parents
         ],
-        truncated=len(jobs) > len(shown),
+        cursor=view.cursor,
     )
+
+
+def _place(job: Job[Any]) -> tuple[bool, datetime, str]:
+    """Its place from the end of a list of jobs."""
+    return job.finished_at is None, job.finished_at or job.created_at, job.id
 
 
 def _inside(view: FlowView) -> Iterator[FlowView]:

@@ -4,13 +4,14 @@
 local Audit = {}
 local FIELDS = { 'actor', 'action', 'target', 'detail' }
 
--- One that is there already only gets a count that it has not yet.
+-- Of one that is there already only the count rises.
 function Audit.write(entry, count, now)
   local key = Names.audit_entry(entry.id)
   if call('ZADD', Names.audit, 'NX', now, entry.id) == 1 then
     for _, field in ipairs(FIELDS) do call('HSET', key, field, entry[field]) end
   end
-  if count then call('HSETNX', key, 'count', count) end
+  local there = count and tonumber(call('HGET', key, 'count') or -1)
+  if count and count > there then call('HSET', key, 'count', count) end
 end
 
 -- Up to `limit` entries, newest first, from those before the place `before` (time and id) on.
