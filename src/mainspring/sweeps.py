@@ -117,7 +117,9 @@ def go_on(app: Mainspring, sweep: Sweep, seconds: float) -> Steps[Sweep]:
 
 def _tell(sweep: Sweep, changed: int | None) -> Steps[Sweep]:
     """Have the audit log say how far it has come: one entry, whose count rises."""
-    action, target, detail = told(sweep.verb, sweep.where, sweep.value, sweep.reason)
+    # All states in which it does something go without saying.
+    where = replace(sweep.where, states=()) if sweep.where.states == sweep.verb.changes else sweep.where
+    action, target, detail = told(sweep.verb, where, sweep.value, sweep.reason)
     detail["of"] = sweep.matched if sweep.exact else f"at least {sweep.matched:,}"
     entry = new_entry(action, target, detail, sweep.entry)
     if entry is None:
