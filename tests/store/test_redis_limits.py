@@ -122,5 +122,5 @@ def test_the_key_of_a_sequence_is_called_as_everywhere(evaluate: Evaluate) -> No
     """So that whoever looks for it finds it, whatever its queue and its partition are called."""
     texts = [*HOSTILE.values(), "", "plain", 'a"b\\c/d\x7f\b\f', "é", "\ud7ff"]
     pairs = [[queue, partition] for queue in texts for partition in texts]
-    expression = "local k = {} for n, each in ipairs(given) do k[n] = Turns.sequence_key(each[1], each[2]) end return k"
+    expression = "local k = {} for n, each in ipairs(given) do k[n] = Keys.of_sequence(each[1], each[2]) end return k"
     assert evaluate("turns", expression, pairs) == [sequence_key(*pair) for pair in pairs]
