@@ -52,6 +52,8 @@ class Receiver:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         length = int(handler.headers.get("Content-Length", 0))
         received = Received(handler.path, dict(handler.headers.items()), handler.rfile.read(length))
+        if len(received.body) < length:
+            return  # whoever sent it has died over it
         with self._lock:
             self.received.append(received)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

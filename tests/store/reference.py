@@ -491,7 +491,7 @@ class ReferenceStore(Configured):
             name = getattr(cell, window.by) if window.by else ""
             sums.setdefault((at, name), []).append(Cell(0, "", "", cell.numbers))
         found = (Sum(*place, gathered(cells, 1)[0].numbers) for place, cells in sorted(sums.items()))
-        return CountReply((), now, tuple(found))
+        return CountReply((), now, tuple(sum for sum in found if sum.numbers))
 
     def _roll_up(self, now: int) -> int:
         done = 0

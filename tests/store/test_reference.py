@@ -6,7 +6,7 @@ import pytest
 
 from .conformance import *  # noqa: F403
 from .reference import ReferenceStore
-from .state_machine import operations_like_the_reference
+from .state_machine import PROFILES, operations_like_the_reference
 
 LACKS = frozenset({"processes", "scale"})
 
@@ -17,3 +17,5 @@ def store() -> ReferenceStore:
 
 
 TestOperations = operations_like_the_reference(ReferenceStore)
+# Beside itself: this says that the comparing works, which takes no thousands of examples.
+TestOperations.settings = PROFILES["dev"]  # type: ignore[attr-defined]

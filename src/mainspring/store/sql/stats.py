@@ -102,7 +102,7 @@ def read(request: CountRequest, window: Window) -> Operation[CountReply]:
             if len(rows) < READ_AT_ONCE:
                 break
             last = rows[-1][:3]
-    return CountReply((), now, tuple(Sum(*place, numbers) for place, numbers in sorted(sums.items())))
+    return CountReply((), now, tuple(Sum(*place, numbers) for place, numbers in sorted(sums.items()) if numbers))
 
 
 def _sum_up(sums: dict[tuple[int, str], dict[str, int]], rows: Sequence[Row], since: int, window: Window) -> None:
