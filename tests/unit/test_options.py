@@ -75,6 +75,7 @@ def test_nothing_overridden_is_stored_as_nothing() -> None:
         JobOptions,
         retry=st.none() | st.builds(Retry, attempts=st.integers(1, 99), delay=st.integers(0, 60)),
         timeout_ms=st.none() | st.integers(1, 10**9),
+        sealed=st.sampled_from([(), (("card",), ("keys", "*"))]),
         trace=st.dictionaries(st.text(), st.text()).map(lambda trace: tuple(trace.items())),
     )
 )

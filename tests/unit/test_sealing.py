@@ -112,6 +112,14 @@ def test_what_has_no_json_schema_is_encrypted_by_what_its_fields_say() -> None:
     assert not encrypts(Secret[str])
 
 
+def test_of_a_class_whose_annotations_lack_a_name_what_can_be_read_counts() -> None:
+    class Half:
+        card: Encrypted[str]
+
+    Half.__annotations__ = {"card": Encrypted[str], "other": "Missing"}
+    assert encrypts(list[Half])
+
+
 def test_places_that_overlap() -> None:
     paths = (("cards", "*", "number"), ("pin",))
     assert overlap(("cards", 3), paths)
@@ -134,6 +142,8 @@ def test_what_is_sealed_opens_and_does_not_look_like_it() -> None:
     lengths = {len(ring.seal(json.dumps({"card": value}), "charge", CARD)) for value in (True, False, 7, "x" * 30)}
     assert len(lengths) == 1, "short values are of one length"
     assert ring.seal('{"card":null}', "charge", CARD) == '{"card":null}'
+    assert ring.opened_after_edit(json.loads(stored) | {"order": 8}, "charge", CARD) == {"order": 8, "card": "4111"}
+    assert ring.opened_after_edit({"card": "4222"}, "charge", CARD) == {"card": "4222"}, "it was edited"
     chunk = JobOptions(sealed=(("card",),), each=True)
     many = '{"items":[{"card":"4111"},{"card":"ä"}]}'
     assert ring.open(ring.seal(many, "charge", chunk), "charge", chunk) == many

@@ -19,6 +19,7 @@ from mainspring.model.secrets import (
     may_be_within,
     mentions,
     paths_in,
+    paths_of,
     redacted,
     restored,
 )
@@ -120,6 +121,27 @@ def test_where_there_is_no_json_schema_the_signature_says_what_is_secret() -> No
 class Login:
     name: str
     password: Secret[str]
+
+
+def test_where_there_is_no_json_schema_nobody_knows_where_sets_are() -> None:
+    def holds(tags: set[str], odd: Annotated[Odd, PlainValidator(lambda value: Odd())]) -> None: ...
+
+    assert ArgumentsCodec(holds).in_order({"tags": ["b", "a"]}) == {"tags": ["b", "a"]}
+
+
+def test_the_secrets_of_a_job_are_those_of_its_time_and_those_of_today() -> None:
+    stored, known = (("card",), ("pin",)), (("pin",), ("owner",))
+    assert paths_of(stored, known, each=False) == (("card",), ("pin",), ("owner",))
+    assert paths_of(stored, (), each=True) == (("items", "*", "card"), ("items", "*", "pin"))
+
+
+def test_a_default_that_is_secret_is_in_no_refusal() -> None:
+    def signs(text: str, key: Secret[str] = "hunter2") -> None: ...
+
+    with pytest.raises(ValidationError) as refused:
+        ArgumentsCodec(signs).encode((), {})
+    assert "hunter2" not in str(refused.value)
+    assert HIDDEN in str(refused.value)
 
 
 def test_a_refusal_tells_nothing_of_a_secret() -> None:

@@ -20,10 +20,12 @@ from mainspring.model.stats import (
     POINTS_SHOWN,
     ROLLS,
     Cell,
+    Depth,
     beginning,
     bucket,
     gathered,
     point,
+    sampled,
     starts,
     step_of,
 )
@@ -144,6 +146,34 @@ class TestKept:
         for roll in ROLLS:
             assert roll.before(NOW) % roll.into_ms == 0
             assert NOW - roll.after_ms - roll.into_ms < roll.before(NOW) <= NOW - roll.after_ms
+
+
+class TestDepths:
+    """How many jobs are due is looked at now and then; what was seen adds up like everything else."""
+
+    LOOKS = (sampled(0, (Depth("mail", 40, 9000), Depth("photos", 2, 100)), 7), sampled(MINUTE_MS, (), 3))
+
+    def of(self, queue: str, samples: int | None) -> Point:
+        (cell,) = gathered((cell for look in self.LOOKS for cell in look if cell.queue == queue), HOUR_MS)
+        return point(0, cell.numbers, samples)
+
+    def test_of_all_queues_it_is_the_mean_of_all_looks_and_the_worst_age(self) -> None:
+        whole = self.of("", None)
+        assert (whole.samples, whole.depth, whole.oldest_seconds) == (2, 21.0, 9.0)
+
+    def test_a_queue_that_was_empty_at_a_look_counts_as_that(self) -> None:
+        mail = self.of("mail", 2)
+        assert (mail.depth, mail.oldest_seconds) == (20.0, 9.0)
+
+    def test_where_nothing_was_due_and_where_nobody_looked_is_not_the_same(self) -> None:
+        empty, unknown = point(0, sampled(0, (), 1)[0].numbers), point(0, {})
+        assert (empty.depth, empty.oldest_seconds) == (0.0, 0.0)
+        assert (unknown.depth, unknown.oldest_seconds) == (None, None)
+
+    def test_two_points_add_up(self) -> None:
+        both = self.of("mail", 2) + self.of("photos", 2)
+        assert (both.samples, both.due, both.oldest.count) == (4, 42, 2)
+        assert both.oldest_seconds == pytest.approx(9, rel=0.25)
 
 
 def test_the_examples_hold() -> None:

@@ -51,6 +51,7 @@ outcomes = st.one_of(
     st.builds(Outcome.cancelled, hostile_text),
     st.builds(Outcome.lost, st.none() | errors),
     st.builds(Outcome.unknown, hostile_text),
+    st.builds(Outcome.locked, hostile_text),
     st.just(Outcome.returned()),
     st.builds(Outcome, st.sampled_from(Verdict)),
 )

@@ -325,7 +325,7 @@ def test_hostile_text_is_shown_as_text(
     teller.say(job.id, progress=1, text=hostile)
     tab = page(followed(network, job.id))
     wait_until(tab, "heard.progress.includes(1)")
-    assert tab.get_by_text("<img src=x").is_visible()
+    tab.get_by_text("<img src=x").wait_for()
     assert tab.evaluate("window.pwned") is None
 
 
