@@ -19,7 +19,7 @@ demo-web: $(VENV)/.demo-web ## The same as a web page, until Ctrl-C: drop photos
 
 .PHONY: test
 test: check ## Set up, check the code, run all tests
-	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone and not browser"
+	$(RUN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone and not browser"
 	$(RUN)/python -m pytest -m "alone and not browser"
 
 .PHONY: test-web
@@ -27,7 +27,7 @@ test-web: $(VENV)/.dev ## Run the tests that need a browser (Debian's Chromium; 
 	@command -v chromium > /dev/null || [ -n "$$MAINSPRING_TEST_CHROMIUM" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core > /dev/null; } \
 	  || { echo "There is no Chromium: apt-get install chromium as root, or set MAINSPRING_TEST_CHROMIUM to one." >&2; exit 1; }
-	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m browser tests/web tests/examples
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m browser tests/web tests/examples
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the model
