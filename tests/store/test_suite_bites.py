@@ -158,7 +158,7 @@ def test_a_broken_promise_is_noticed(broken: type[ReferenceStore], test: Callabl
 def test_random_operations_notice_it_too(broken: type[ReferenceStore]) -> None:
     case = operations_like_the_reference(broken)
     case.settings = settings(  # type: ignore[attr-defined]
-        max_examples=300, stateful_step_count=30, deadline=None, phases=[Phase.generate], derandomize=True
+        max_examples=2000, stateful_step_count=30, deadline=None, phases=[Phase.generate], derandomize=True
     )
     with pytest.raises((AssertionError, ValueError)):
         case("runTest").debug()
