@@ -26,6 +26,7 @@ from mainspring.web.serve import address_of, listen, serve
 
 logging.basicConfig()
 server.REQUEST_SECONDS = float(sys.argv[1])
+server.JUST_COME_SECONDS = 1.8  # as long as its end may take at all: the machine may be busy
 web = create_app(Mainspring("sqlite://"))
 
 @web.get("/endless")
@@ -82,6 +83,26 @@ def test_open_streams_and_sockets_do_not_hold_up_its_end(tmp_path: Path, number:
     assert process.returncode == 0
     assert out == "the program goes on\n"
     assert "Traceback" not in err
+
+
+def test_who_has_just_come_when_it_stops_is_answered(tmp_path: Path) -> None:
+    """He has seen it there, and may not have got round to asking."""
+    with serving(tmp_path) as (process, url):
+        place = ("localhost", int(url.rpartition(":")[2]))
+        with create_connection(place, timeout=20) as connection:
+            assert httpx.post(f"{url}/body", content=b"abc").text == "3"  # both are let in by now
+            process.send_signal(signal.SIGTERM)
+            while is_there(place):
+                time.sleep(0.01)
+            connection.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert process.wait(20) == 0
+
+
+def is_there(place: tuple[str, int]) -> bool:
+    with suppress(ConnectionRefusedError), create_connection(place, timeout=20):
+        return True
+    return False
 
 
 def test_whoever_sends_his_request_too_slowly_is_hung_up_on_and_nobody_else(tmp_path: Path) -> None:

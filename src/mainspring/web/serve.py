@@ -32,6 +32,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 REQUEST_SECONDS = 60.0
 """How long a request may take to come in, from the first to the last byte of it. Whoever sends nothing, or a byte now
 and then, would hold a connection for ever."""
+JUST_COME_SECONDS = 0.5
+"""When the server stops: how long whoever has only just connected may take to ask. He has seen it there."""
 MANY_FILES = 65_536
 """So many connections are enough. Most systems give a program 1,024 files until it asks for more."""
 
@@ -116,6 +118,16 @@ class _Connection(H11Protocol):
         super().on_response_complete()
         self._await_request()
 
+    def shutdown(self) -> None:
+        if self.cycle is None:
+            self.loop.call_later(JUST_COME_SECONDS, self._shut_down)
+        else:
+            super().shutdown()
+
+    def _shut_down(self) -> None:
+        if self._is_ours():
+            super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._slow is not None:
             self._slow.cancel()
@@ -127,8 +139,12 @@ class _Connection(H11Protocol):
         self._slow = self.loop.call_later(REQUEST_SECONDS, self._hang_up_on_the_slow)
 
     def _hang_up_on_the_slow(self) -> None:
-        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and self.transport.get_protocol() is self:
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and self._is_ours():
             self.transport.abort()
+
+    def _is_ours(self) -> bool:
+        """Whether it is open, and no WebSocket by now."""
+        return not self.transport.is_closing() and self.transport.get_protocol() is self
 
 
 def _allow_many_files() -> None:
