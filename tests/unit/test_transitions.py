@@ -220,6 +220,12 @@ def test_an_unknown_task_is_parked_longer_each_time() -> None:
     assert delays == [5, 10, 20, 40, 80, 160, 320, 600, 600]
 
 
+def test_a_job_whose_key_is_not_there_waits_like_one_of_an_unknown_task() -> None:
+    settled = decide(CLAIM, Outcome.locked("it lacks the key"), NOW)
+    assert (settled.state, settled.attempt, settled.history) == (State.SCHEDULED, 0, "[]")
+    assert "it lacks the key" in (settled.reason or "")
+
+
 def test_a_returned_job_waits_as_if_it_had_never_been_claimed() -> None:
     settled = decide(replace(CLAIM, attempt=4, postponed=1), Outcome.returned(), NOW)
     assert (settled.state, settled.attempt, settled.postponed) == (State.QUEUED, 3, 1)
