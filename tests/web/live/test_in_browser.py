@@ -31,10 +31,11 @@ PAGE = """<!doctype html>
 SCRIPT = """
 import { watch } from "/jobs/static/mainspring.js";
 const job = new URLSearchParams(location.search).get("job");
-const heard = (window.heard = { states: [], progress: [], lines: [], added: "", output: "", errors: [], done: null });
+const heard = { states: [], results: [], progress: [], lines: [], added: "", output: "", errors: [], done: null };
+window.heard = heard;
 if (location.hash === "#stream") delete window.WebSocket; // as where a proxy lets none through
 window.following = watch(job, {
-  onState: ({ state }) => heard.states.push(state),
+  onState: ({ state, result }) => { heard.states.push(state); heard.results.push(result); },
   onProgress: ({ progress }) => heard.progress.push(progress),
   onLog: ({ text }) => heard.lines.push(text),
   onOutput: (text, { output }) => { heard.added += text; heard.output = output; },
@@ -116,6 +117,10 @@ def test_a_bar_shows_how_far_a_job_is_until_it_is_done(
     assert bar.get_attribute("aria-valuenow") == "100"
     assert_accessible(tab)
     assert tab.evaluate("heard.errors") == []
+    # Whoever comes later hears of the end once, with all that belongs to it.
+    tab.reload()
+    wait_until(tab, "heard.done")
+    assert tab.evaluate("[heard.states, heard.results, heard.output]") == [["completed"], [{"slices": 12}], "crumb "]
 
 
 WAYS = pytest.mark.parametrize("way", ["#socket", "#stream"])

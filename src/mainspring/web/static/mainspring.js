@@ -15,12 +15,13 @@ const WITHOUT = 60_000; // how long streams do where no socket came through, bef
 const LINGER = 5_000; // how long a socket stays open that nobody needs
 const AT_ONCE = 500; // jobs on one socket
 const OPEN = 1;
+const ENDED = ["completed", "dead", "cancelled"];
 const LASTING = (status) => status >= 400 && status < 500 && ![408, 425, 429].includes(status);
 
 /* Follow the job at that URL (with its ticket, as `mainspring.web.job_url` makes it). Each handler gets the job as it is
    known by then: { id, task, state, attempt, progress, text, output, result, error, … }.
 
-     onState(job)            its state has changed
+     onState(job)            its state has changed; of its end one hears when all else has been told
      onProgress(job)         job.progress is 0 to 100 or null, job.text what the task says about it
      onLog(line, job)        line.at, line.text
      onOutput(text, job)     text that was added; job.output is all of it, begun anew when another attempt puts out some
@@ -35,10 +36,10 @@ export function watch(jobUrl, handlers = {}) {
   let leave = () => {}; // whatever brings the events
 
   const heard = {
-    snapshot(data) {
+    snapshot({ state, ...data }) {
       Object.assign(job, data);
-      tell("onState", job);
-      tell("onProgress", job);
+      if (!ENDED.includes(state)) heard.state({ state }); // of an end `done` tells, with the result
+      if (!follower.closed) tell("onProgress", job);
     },
     state(data) {
       Object.assign(job, data);
@@ -520,7 +521,7 @@ export class MainspringProgress extends HTMLElement {
 
   #show({ state, progress, text }) {
     const { bar, fill, percent, text: shown } = this.#parts;
-    const over = ["completed", "dead", "cancelled", "refused"].includes(state);
+    const over = [...ENDED, "refused"].includes(state);
     const value = state === "completed" ? 100 : (progress ?? (over ? 0 : null));
     if (state) this.setAttribute("state", state);
     shown.textContent = (!over && text) || this.#word(state ?? "lost");
