@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mainspring.altering import batches, told
 from mainspring.audit import actor, new_entry
@@ -23,7 +23,25 @@ from mainspring.twin import Steps, ask
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
 
-__all__ = ["Sweep", "begin", "go_on"]
+__all__ = ["DONE", "SWEEPS", "Sweep", "SweepVerb", "begin", "go_on"]
+
+SweepVerb = Literal["cancel", "retry", "reschedule", "reprioritise", "delete"]
+SWEEPS: Mapping[SweepVerb, Verb] = {
+    "cancel": Verb.CANCEL,
+    "retry": Verb.REVIVE,
+    "reschedule": Verb.RESCHEDULE,
+    "reprioritise": Verb.REPRIORITISE,
+    "delete": Verb.DELETE,
+}
+"""What operators ask for, and the store's verb for it."""
+DONE: Mapping[Verb, str] = {
+    Verb.CANCEL: "cancelled",
+    Verb.REVIVE: "retried",
+    Verb.RESCHEDULE: "rescheduled",
+    Verb.REPRIORITISE: "reprioritised",
+    Verb.DELETE: "deleted",
+}
+"""What has been done to the jobs then."""
 
 COUNTING_SECONDS = 1.0
 """So long it is counted beforehand how many jobs there are."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from mainspring.admin.door import Door
 from mainspring.admin.errors import ErrorGroups, grouped
@@ -27,7 +27,7 @@ from mainspring.model.secrets import redacted
 from mainspring.model.states import State
 from mainspring.model.text import clean, quote
 from mainspring.store.base import CountRequest, Filter, FindRequest, Verb
-from mainspring.sweeps import Sweep, begin, go_on
+from mainspring.sweeps import SWEEPS, Sweep, SweepVerb, begin, go_on
 from mainspring.twin import Steps, ask, twins
 
 __all__ = ["JobCount", "JobPage", "Jobs", "Where"]
@@ -48,7 +48,6 @@ DEAD_GROUPED = 5000
 
 Ids = str | Iterable[str]
 States = State | str | Iterable[State | str]
-SweepVerb = Literal["cancel", "retry", "reschedule", "reprioritise", "delete"]
 When = Duration | datetime
 """A point in time: an aware `datetime`, or how long ago ("2h")."""
 
@@ -281,10 +280,10 @@ class Jobs(Door):
         It keeps to jobs that are there by now. In the audit log it is one action, whose count says how far it has come.
         `reason` is for "cancel", `delay` or `at` for "reschedule", `priority` for "reprioritise".
         """
-        selected, found = _select_some(ids, where), _SWEEPS.get(verb)
+        selected, found = _select_some(ids, where), SWEEPS.get(verb)
         match found:
             case None:
-                raise InvalidOption(f"verb={quote(verb)} is none of {', '.join(_SWEEPS)}")
+                raise InvalidOption(f"verb={quote(verb)} is none of {', '.join(SWEEPS)}")
             case Verb.CANCEL:
                 return (yield from begin(found, selected, reason=reason_of(reason)))
             case Verb.RESCHEDULE:
@@ -301,15 +300,6 @@ class Jobs(Door):
         return (yield from go_on(self._app, sweep, to_ms(within) / 1000))
 
     go_on, ago_on = twins(_go_on)
-
-
-_SWEEPS: Mapping[str, Verb] = {
-    "cancel": Verb.CANCEL,
-    "retry": Verb.REVIVE,
-    "reschedule": Verb.RESCHEDULE,
-    "reprioritise": Verb.REPRIORITISE,
-    "delete": Verb.DELETE,
-}
 
 
 def _select(

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from mainspring.admin.jobs import PAGE_LIMIT, SweepVerb, Where
+from mainspring.admin.jobs import PAGE_LIMIT, Where
 from mainspring.app import Mainspring
 from mainspring.cli.options import when
 from mainspring.cli.output import confirm, counted, print_json, say, warn
@@ -19,7 +19,7 @@ from mainspring.errors import ConfigurationError, InvalidOption
 from mainspring.job import Job
 from mainspring.model.states import State
 from mainspring.model.text import quote
-from mainspring.sweeps import Sweep
+from mainspring.sweeps import DONE, SWEEPS, Sweep, SweepVerb
 
 __all__ = ["Deed", "do", "find", "where_of"]
 
@@ -30,18 +30,25 @@ SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What can be done to jobs: the words for it, and to jobs in which states."""
+    """What can be done to jobs."""
 
     verb: SweepVerb
-    done: str
-    states: tuple[State, ...]
-    """The states in which a job can be done that to."""
     usual: tuple[State, ...] | None = None
     """The states meant by a selection that names no state, where these are not all of them."""
     how: Mapping[str, Any] = field(default_factory=dict)
     """What the verb is told besides which jobs."""
     of_running: str = ""
     """What is said of running jobs, where it is not done to them at once."""
+
+    @property
+    def done(self) -> str:
+        """What has been done to the jobs then."""
+        return DONE[SWEEPS[self.verb]]
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states in which a job can be done that to."""
+        return SWEEPS[self.verb].changes
 
 
 def where_of(

@@ -20,7 +20,6 @@ from mainspring.cli.output import for_people, one_line, print_json, say, warn
 from mainspring.cli.usage import Commands
 from mainspring.errors import ConfigurationError
 from mainspring.model.states import FINAL, State
-from mainspring.store.base import Verb
 
 __all__ = ["commands"]
 
@@ -143,7 +142,7 @@ def retry(
     Scheduled jobs run now. Without ids and --state it means the dead ones.
     """
     opened = existing(context, app, url)
-    deed = Deed("retry", "retried", Verb.REVIVE.changes, (State.DEAD,))
+    deed = Deed("retry", (State.DEAD,))
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
@@ -232,8 +231,6 @@ def cancel(
     opened = existing(context, app, url)
     deed = Deed(
         "cancel",
-        "cancelled",
-        Verb.CANCEL.changes,
         how={"reason": reason},
         of_running="running ones end as soon as their task lets them",
     )
@@ -270,7 +267,7 @@ def reschedule(
         raise ConfigurationError("say when: give either --delay or --at")
     moment = None if at is None else moment_of("--at", at)
     opened = existing(context, app, url)
-    deed = Deed("reschedule", "rescheduled", Verb.RESCHEDULE.changes, how={"delay": delay, "at": moment})
+    deed = Deed("reschedule", how={"delay": delay, "at": moment})
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)
 
 
@@ -301,5 +298,5 @@ def delete(
     mainspring jobs delete --state completed --task heartbeat --yes
     """
     opened = existing(context, app, url)
-    deed = Deed("delete", "deleted", Verb.DELETE.changes)
+    deed = Deed("delete")
     do(deed, opened, ids, where_of(state, queue, task, since, until, flow, text, tag), yes, dry_run, as_json)

@@ -6,11 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from mainspring.admin.jobs import SweepVerb
 from mainspring.errors import InvalidOption
 from mainspring.model.states import State
-from mainspring.store.base import Verb
-from mainspring.sweeps import Sweep
+from mainspring.sweeps import DONE, SWEEPS, Sweep, SweepVerb
 from mainspring.web.api.inputs import Ask, JobConditions, where_of
 from mainspring.web.api.jobs import CancelAsk, ReprioritiseAsk, RescheduleAsk
 from mainspring.web.api.route import changing, new_router
@@ -71,15 +69,6 @@ class ManyShape(Shape):
     told: str = Field(description="The same in a sentence.")
 
 
-WORDS: dict[SweepVerb, tuple[Verb, str]] = {
-    "cancel": (Verb.CANCEL, "cancelled"),
-    "retry": (Verb.REVIVE, "retried"),
-    "reschedule": (Verb.RESCHEDULE, "rescheduled"),
-    "reprioritise": (Verb.REPRIORITISE, "reprioritised"),
-    "delete": (Verb.DELETE, "deleted"),
-}
-
-
 @router.post("/jobs/cancel", dependencies=changing(Role.OPERATOR))
 async def cancel_jobs(site: AtSite, ask: CancelManyAsk) -> ManyShape:
     """Cancel jobs that wait, and ask for those that run to be ended. A request works for a few seconds; where its
@@ -128,11 +117,11 @@ async def _do(
     ids, where = where_of(ask.where)
     if ids is None and not where:
         raise InvalidOption("say which jobs: give at least one condition in `where`, such as state, queue or id")
-    able = WORDS[verb][0].changes
+    able = SWEEPS[verb].changes
     meant = ask.where.state or (able if ids is not None or usual is None else usual)
     states = [state for state in able if state in meant]
     if not states:
-        raise InvalidOption(f"only jobs that are {' or '.join(able)} can be {WORDS[verb][1]}")
+        raise InvalidOption(f"only jobs that are {' or '.join(able)} can be {DONE[SWEEPS[verb]]}")
     where["state"] = states
     sweep = await site.app.jobs.asweep(verb, ids, **how, **where)
     return _shape(sweep, None, 0, dry_run=True) if ask.dry_run else await swept(site, sweep, asked)
@@ -163,7 +152,7 @@ def _shape(sweep: Sweep, cursor: str | None, changed: int, *, dry_run: bool = Fa
 
 
 def _told(sweep: Sweep, dry_run: bool) -> str:
-    done = next(done for verb, done in WORDS.values() if verb is sweep.verb)
+    done = DONE[sweep.verb]
     if not sweep.matched and sweep.exact:
         return f"no job fits that can be {done}"
     parts = ", ".join(f"{count:,} {state}" for state, count in sweep.counts.items() if count)

@@ -11,12 +11,11 @@ from fastapi import APIRouter, Depends
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from mainspring.admin.jobs import PAGE_LIMIT, Jobs, SweepVerb
+from mainspring.admin.jobs import PAGE_LIMIT, Jobs
 from mainspring.clock import moment
 from mainspring.errors import ConfigurationError, InvalidOption, JobNotFound
 from mainspring.model.states import State
-from mainspring.store.base import Verb
-from mainspring.sweeps import Sweep
+from mainspring.sweeps import DONE, SWEEPS, Sweep, SweepVerb
 from mainspring.web.carried import carried, read_carried
 from mainspring.web.identity import Role
 from mainspring.web.pages.acting import in_the_name_of
@@ -43,15 +42,21 @@ class Deed:
 
     name: SweepVerb
     label: str
-    done: str
-    """The word of its notice."""
     means: str
     """What it comes to, for people."""
-    states: frozenset[State]
-    """To jobs in which states it does something."""
     danger: bool = False
     role: Role = Role.OPERATOR
     fields: tuple[Field, ...] = ()
+
+    @property
+    def done(self) -> str:
+        """The word of its notice."""
+        return DONE[SWEEPS[self.name]]
+
+    @property
+    def states(self) -> frozenset[State]:
+        """To jobs in which states it does something."""
+        return frozenset(SWEEPS[self.name].changes)
 
 
 _WHEN = Field("when", "When", "5m", 'A delay such as "10m" or "2h", or a time such as "2031-05-01 09:30".', True)
@@ -62,33 +67,25 @@ DEEDS: dict[str, Deed] = {
         Deed(
             "retry",
             "Retry",
-            "retried",
             "Ended jobs are queued again with all their tries; scheduled ones run now.",
-            frozenset(Verb.REVIVE.changes),
         ),
         Deed(
             "cancel",
             "Cancel",
-            "cancelled",
             "Waiting jobs are cancelled, with the jobs that wait for them; running ones are asked to stop.",
-            frozenset(Verb.CANCEL.changes),
             danger=True,
             fields=(Field("reason", "Why", "", "Kept with the job, for whoever looks at it later."),),
         ),
         Deed(
             "reschedule",
             "Reschedule",
-            "rescheduled",
             "Waiting jobs run at another time.",
-            frozenset(Verb.RESCHEDULE.changes),
             fields=(_WHEN,),
         ),
         Deed(
             "delete",
             "Delete",
-            "deleted",
             "The jobs and their logs are gone for good. For jobs that wait for them that is a bad end.",
-            frozenset(Verb.DELETE.changes),
             danger=True,
             role=Role.ADMIN,
         ),
