@@ -13,11 +13,11 @@ from redis import Redis
 from servers.postgres import running_postgres
 from servers.valkey import running_valkey
 
-from mainspring.store.base import Driver, Store
+from mainspring.store.base import Driver, PruneRequest, Store
 from mainspring.store.postgres import PostgresStore
 from mainspring.store.redis import RedisStore
 
-from .conformance.scene import Scene
+from .conformance.scene import T0, Scene
 
 _numbers = itertools.count(1)
 
@@ -62,7 +62,8 @@ _emptied: list[str] = []
 """Schemas that are as they were when they were made: making one takes ten times as long as emptying it."""
 
 CONTENTS = """
-SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = s.oid AND relkind IN ('r', 'i', 'S', 'v')),
+SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = s.oid AND relkind IN ('r', 'i', 'S', 'v')
+        AND relname !~ '^finished_[0-9]{8}'),
        (SELECT count(*) FROM pg_proc WHERE pronamespace = s.oid),
        (SELECT count(*) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid WHERE c.relnamespace = s.oid),
        s.nspacl::text, (SELECT string_agg(relacl::text, ',' ORDER BY oid) FROM pg_class WHERE relnamespace = s.oid)
@@ -79,7 +80,9 @@ BEGIN
                  WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'r' AND c.relname <> 'migrations'
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s)', found.name) INTO used;
-        IF found.relname ~ '^finished_[0-9]+$' THEN
+        IF found.relname ~ '^finished_[0-9]+$' AND found.relname NOT IN (
+            'finished_20231114', 'finished_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')
+        ) THEN
             EXECUTE format('DROP TABLE %s', found.name);
         ELSIF used OR found.size > 65536 THEN
             EXECUTE format('TRUNCATE %s', found.name);
@@ -97,10 +100,13 @@ def drop(postgres: str, *schemas: str) -> None:
 
 @pytest.fixture
 def postgres_store(postgres: str) -> Iterator[PostgresStore]:
-    """An empty store there, in a schema of its own."""
+    """An empty store there, in a schema of its own, with the days open in which the tests' clocks stand."""
     schema = _emptied.pop() if _emptied else f"test_{os.getpid()}_{next(_numbers)}"
     store = PostgresStore(f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}")
-    store.migrate()
+    if store.migrate().found == 0:
+        driver = store.driver()
+        driver.run(PruneRequest({}, now=T0))
+        driver.close()
     with psycopg.connect(postgres, autocommit=True) as connection:
         made = connection.execute(CONTENTS.replace("{schema}", schema)).fetchone()
     yield store

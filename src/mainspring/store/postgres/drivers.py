@@ -26,7 +26,7 @@ from mainspring.store.base import (
 from mainspring.store.postgres import direct, plain
 from mainspring.store.postgres.connections import AsyncConnection, Connection, Overdue, gives_rows
 from mainspring.store.postgres.dialect import PostgresDialect
-from mainspring.store.postgres.errors import again, translated
+from mainspring.store.postgres.errors import again, outdated, translated
 from mainspring.store.postgres.hints import Speaker
 from mainspring.store.postgres.listening import AsyncListener, Listener, PostgresAsyncWatch, PostgresWatch
 from mainspring.store.postgres.location import GRACE_SECONDS, OPERATION_SECONDS, Location
@@ -75,6 +75,7 @@ class PostgresDriver:
             try:
                 return self._perform(connection, request, hint)
             except psycopg.Error as error:
+                _let_go_of_outdated(connection, error)
                 if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
@@ -123,6 +124,12 @@ class _Side:
     def __init__(self, location: Location) -> None:
         self.pool = Pool(location)
         self.listener = Listener(location)
+
+
+def _let_go_of_outdated(connection: Connection | AsyncConnection, error: psycopg.Error) -> None:
+    """Close it, if it would fail at the same again."""
+    if outdated(error):
+        connection.pgconn.finish()
 
 
 def _worth_repeating(request: Request[Any], error: psycopg.Error, connection: Connection | AsyncConnection) -> bool:
@@ -184,6 +191,7 @@ class PostgresAsyncDriver:
             try:
                 return await self._perform(connection, course)
             except psycopg.Error as error:
+                _let_go_of_outdated(connection, error)
                 if not _worth_repeating(request, error, connection) or time.monotonic() >= deadline:
                     raise translated(error, self._location.url) from error
             finally:
@@ -217,6 +225,7 @@ class PostgresAsyncDriver:
         except psycopg.Error as error:
             if connection.closed or isinstance(error, Overdue):
                 raise
+            _let_go_of_outdated(connection, error)
             return None
         finally:
             await pool.give_back(connection)

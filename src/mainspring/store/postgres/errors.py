@@ -7,7 +7,7 @@ from psycopg import errors
 
 from mainspring.errors import SchemaMismatch, StoreBusy, StoreFull, StoreReadOnly, StoreUnavailable, UnsuitableStore
 
-__all__ = ["again", "behind", "translated", "turned_away"]
+__all__ = ["again", "behind", "outdated", "translated", "turned_away"]
 
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 
@@ -32,6 +32,15 @@ def again(error: BaseException) -> bool:
     return isinstance(error, _AGAIN)
 
 
+def outdated(error: BaseException) -> bool:
+    """Whether the session finds no table for what completes today, though there is one.
+
+    PostgreSQL may miss that a table was attached while it looks up for the first time which there are, and then does
+    not hear of it before the next one is. So nothing helps but another session.
+    """
+    return isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None
+
+
 def turned_away(error: psycopg.Error) -> bool:
     """Whether the server is there, and will take connections in a while."""
     return any(words in str(error) for words in _NO_ROOM + _NOT_YET)
@@ -54,6 +63,8 @@ def translated(error: psycopg.Error, url: str) -> Exception:
         case errors.IdleInTransactionSessionTimeout() | errors.TransactionTimeout():
             # This program was stopped, or starved, in the middle of it.
             return StoreBusy(f"{url}: this program did not get to it in time ({text}); nothing was changed, try again")
+        case errors.CheckViolation() if outdated(error):
+            return StoreBusy(f"{url}: no table for today is known here ({text}); nothing was changed, try again")
         case errors.DiskFull() | errors.OutOfMemory():
             return StoreFull(f"no room left in {url} ({text}); nothing was changed, free some")
         case errors.ReadOnlySqlTransaction():

@@ -460,6 +460,15 @@ DELETE FROM mainspring_log WHERE job = ANY(ARRAY(SELECT json_array_elements_text
 -- Takes :now. Sees to it that jobs can complete on that day.
 SELECT mainspring_open_day(:now);
 
+-- name: open_days
+-- Takes :now. Opens the first of this day and the next two that is not open yet: one at a time, since sessions that have
+-- missed the opening of a day hear of it with the next one (decision 011).
+SELECT mainspring_open_day(missing.at) FROM (
+    SELECT day.at
+    FROM (SELECT CAST(:now AS bigint) + n * 86400000 AS at FROM generate_series(0, 2) AS n) AS day
+    WHERE to_regclass(mainspring_day_of(day.at)) IS NULL ORDER BY day.at LIMIT 1
+) AS missing;
+
 -- name: forget_days
 -- Takes :before, :limit. Forgets days whose jobs all completed before that, or a part of one. Gives how many are gone.
 SELECT mainspring_forget_days(:before, :limit);

@@ -43,7 +43,6 @@ NAMED_AT_ONCE = 5000
 COUNTED_AT_ONCE = 200_000
 COUNTED_BY_STATE = 10_000
 """How far jobs are counted queue by queue that stand in no index by queue."""
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,9 +448,9 @@ def prune(request: PruneRequest) -> Operation[int]:
 
 
 def _forget_days(request: PruneRequest, now: int) -> Operation[int]:
-    """Where completed jobs are kept by the day: open the next one before anybody needs it; forget those that are over,
-    which is for the end, since nobody comes to finished jobs until this is committed."""
-    yield sql("open_day", now=now + DAY_MS)
+    """Where completed jobs are kept by the day: open the next ones before anybody needs them; forget those that are
+    over, which is for the end, since nobody comes to finished jobs until this is committed."""
+    yield sql("open_days", now=now)
     keep_ms = request.keep_ms.get(State.COMPLETED)
     if keep_ms is None:
         return 0

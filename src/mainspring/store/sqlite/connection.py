@@ -68,7 +68,7 @@ DIALECT = Dialect(
         *("lock_callbacks", "lock_children", "lock_edges", "lock_falling", "lock_jobs", "lock_keys", "undo_finished"),
         *("unknown_queues", "lock_gates", "add_queues", "lock_tasks", "lock_gates_of_tasks", "lock_room", "busy_jobs"),
         *("take_arrivals", "admit", "lock_arrived"),
-        *("open_day", "forget_days"),
+        *("open_day", "open_days", "forget_days"),
         *("set_aside", "set_aside_since", "any_set_aside", "fold", "lock_stats"),
     ),
 )
