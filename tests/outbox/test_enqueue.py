@@ -205,11 +205,11 @@ def test_without_a_transaction_there_is_nothing_to_commit(postgres_shop: Postgre
 def test_a_connection_that_leads_elsewhere(postgres_shop: PostgresShop, sqlite_shop: SqliteShop, postgres: str) -> None:
     """Nobody would fetch the jobs from there."""
     task = postgres_shop.app.task(name="ship")(lambda order: None)
-    with closing(sqlite3.connect(sqlite_shop.address)) as connection:
-        with pytest.raises(UnusableTransaction, match="no connection to PostgreSQL"):
-            postgres_shop.app.outbox(connection).enqueue(task.job(1))
-        with pytest.raises(UnusableTransaction, match="in memory"):
-            sqlite_shop.app.outbox(sqlite3.connect(":memory:")).enqueue(task.job(1))
+    file, memory = sqlite3.connect(sqlite_shop.address), sqlite3.connect(":memory:")
+    with closing(file), pytest.raises(UnusableTransaction, match="no connection to PostgreSQL"):
+        postgres_shop.app.outbox(file).enqueue(task.job(1))
+    with closing(memory), pytest.raises(UnusableTransaction, match="in memory"):
+        sqlite_shop.app.outbox(memory).enqueue(task.job(1))
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute("CREATE DATABASE outbox_other")
     try:

@@ -6,7 +6,14 @@ import ssl
 import subprocess
 from pathlib import Path
 
-ALTERNATIVES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+EXTENSIONS = """
+subjectAltName=DNS:localhost,IP:127.0.0.1
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+"""
+AUTHORITY = "keyUsage=critical,keyCertSign,cRLSign"
+"""Python 3.13 wants to see that an authority may sign, and whose key it signed with."""
 
 
 class Certificates:
@@ -14,7 +21,10 @@ class Certificates:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._openssl("req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2 -subj /CN=ca", "ca")
+        self._run(
+            *f"req -x509 -nodes {KEY} -days 2 -subj /CN=ca -addext {AUTHORITY}".split(),
+            *("-keyout", self.folder / "ca.key", "-out", self.authority),
+        )
         for name in ("server", "client"):
             self._signed(name)
 
@@ -31,18 +41,15 @@ class Certificates:
 
     def _signed(self, name: str) -> None:
         request = self.folder / f"{name}.csr"
-        (self.folder / "alternatives").write_text(f"{ALTERNATIVES}\n")
+        (self.folder / "extensions").write_text(EXTENSIONS)
         self._run(
-            *"req -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split(),
+            *f"req -nodes {KEY}".split(),
             *("-subj", f"/CN={name}", "-keyout", self.folder / f"{name}.key", "-out", request),
         )
         self._run(
             *("x509", "-req", "-days", "2", "-in", request, "-CA", self.authority, "-CAkey", self.folder / "ca.key"),
-            *("-CAcreateserial", "-extfile", self.folder / "alternatives", "-out", self.folder / f"{name}.crt"),
+            *("-CAcreateserial", "-extfile", self.folder / "extensions", "-out", self.folder / f"{name}.crt"),
         )
-
-    def _openssl(self, command: str, name: str) -> None:
-        self._run(*command.split(), "-keyout", self.folder / f"{name}.key", "-out", self.folder / f"{name}.crt")
 
     def _run(self, *arguments: object) -> None:
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, cwd=self.folder)
