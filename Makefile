@@ -43,7 +43,7 @@ postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/p
 
 .PHONY: redis
 redis: $(VENV)/.dev ## Test the Redis store on the server in /usr/bin (REDIS=folder for another one)
-	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest -n 2 --dist loadfile tests/store/test_redis*.py
+	MAINSPRING_TEST_REDIS_PROGRAMS="$(or $(REDIS),/usr/bin)" $(RUN)/python -m pytest -n 4 --dist loadfile tests/store/test_redis*.py
 
 .PHONY: faults
 faults: $(VENV)/.dev ## Break everything around it for MINUTES=1 on each store (STORE=redis, SEED=7, MIX="cut")

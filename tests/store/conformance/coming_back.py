@@ -382,7 +382,9 @@ class TestComingBack:
     def test_thousands_of_closed_ones_hold_up_nobody_and_all_come_back(self, scene: Scene) -> None:
         ready(scene, DefineQueue("default", each=Limits(0), partitions=(("z", Limits(1)),)))
         names = [f"{number:05}" for number in range(10_000)]
-        scene.insert(*(place(name, name) for name in names), place("z", "z"))
+        for first in range(0, len(names), 1000):
+            scene.insert(*(place(name, name) for name in names[first : first + 1000]))
+        scene.insert(place("z", "z"))
         assert scene.drain(limit=1000) == ["z"]
         for number in range(10):
             scene.insert(place(f"new {number}", "z"))
