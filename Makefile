@@ -38,7 +38,7 @@ coverage: $(VENV)/.dev ## Check that the unit tests reach every branch of the mo
 postgres: $(VENV)/.dev ## Test the PostgreSQL store on each server in /usr/lib/postgresql
 	set -e; for programs in /usr/lib/postgresql/*/bin; do if [ -x "$$programs/initdb" ]; then \
 	  echo "PostgreSQL in $$programs"; \
-	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest -n 3 --dist loadfile tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
+	  MAINSPRING_TEST_POSTGRES_PROGRAMS="$$programs" $(RUN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder tests/store/test_postgres*.py tests/worker/test_postgres*.py; \
 	fi; done
 
 .PHONY: redis
