@@ -159,8 +159,8 @@ async def test_a_subscription_ends_with_its_ticket(app: Mainspring, teller: Tell
     one, other, third = (app.tasks["work"].enqueue(n).id for n in range(3))
     teller.claim(3)
     async with connected(stranger) as client:
-        await client.say(subscribe=other, ticket=ticket(other, "1s"))
-        await client.say(subscribe=one, ticket=ticket(one, "500ms"))
+        await client.say(subscribe=other, ticket=ticket(other, "3s"))
+        await client.say(subscribe=one, ticket=ticket(one, "2s"))
         await client.say(subscribe=third, ticket=ticket(third))
         for job in (one, other, third):
             await client.hear(job, "snapshot")

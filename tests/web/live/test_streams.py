@@ -444,7 +444,7 @@ class TestTickets:
 
     async def test_a_stream_ends_with_its_ticket(self, app: Mainspring, stranger: str) -> None:
         job = app.tasks["work"].enqueue(1)
-        async with listening(job_url(job, stranger, "1s")) as listener:
+        async with listening(job_url(job, stranger, "3s")) as listener:
             await listener.heard("snapshot")
             await listener.over()
         assert [event.name for event in listener.events] == ["snapshot", "expired"]
