@@ -16,6 +16,7 @@ import pytest
 
 from mainspring import Job, State
 from mainspring.cli.target import load_app
+from mainspring.worker.post import FIRST_PAUSE
 
 from .conftest import Project, until
 from .fleet import Fleet, Probe
@@ -78,8 +79,13 @@ def test_workers_that_die_at_once_are_started_ever_more_seldom_and_loudly(projec
     status, document = fleet.ask("/healthz")
     assert (status, fleet.ask("/readyz")[0]) == (503, 503)
     assert "ended with exit code 1" in document["reason"]
-    pauses = [float(ms) for ms in re.findall(r"the next one starts in (\d+) ms", fleet.log)]
-    assert max(pauses) > 3 * min(pauses)
+    pauses = re.findall(r"(?:(\d+) in a row .*)?; the next one starts in ([\d.]+) (ms|s)$", fleet.log, re.MULTILINE)
+    assert len(pauses) >= 8
+    for deaths, amount, unit in pauses:
+        # The longest one doubles with each death, and is drawn from its upper half; two deaths are not counted aloud.
+        shortest, longest = (int(deaths) - 1, int(deaths) - 1) if deaths else (0, 1)
+        seconds = float(amount) / (1000 if unit == "ms" else 1)
+        assert FIRST_PAUSE * 2**shortest / 2 - 0.05 <= seconds <= FIRST_PAUSE * 2**longest + 0.05
     fleet.write(2)
     fleet.ready(2)
     assert fleet.ask("/healthz")[0] == 200
