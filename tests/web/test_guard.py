@@ -155,6 +155,13 @@ async def test_what_a_page_of_another_site_sends_changes_nothing(local: FastAPI,
             assert (await client.request(method, "/probe")).status_code == 403
 
 
+async def test_a_proxy_that_takes_the_port_off_the_host_is_told_so(local: FastAPI) -> None:
+    async with asking(local, headers={"Origin": "http://localhost:8080"}) as client:
+        detail = (await client.post("/probe")).json()["detail"]
+    assert "'http://localhost:8080', and was sent to 'localhost'" in detail
+    assert "$http_host" in detail
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mainspring.web.auth.check import Way
 from mainspring.web.auth.proxies import Proxies
 from mainspring.web.identity import GUEST, Identity, Role, log_refusal
-from mainspring.web.origin import Hosts, Origins, comes_from_elsewhere, host_of
+from mainspring.web.origin import Hosts, Origins, comes_from_elsewhere, elsewhere, host_of
 from mainspring.web.problems import Forbidden, Problem, of_http, of_problem, refuse
 from mainspring.web.where import inner_path
 
@@ -144,7 +144,7 @@ class Guard:
         if not self._rules.hosts.admit(named[0]):
             raise Misdirected(f'This site does not answer to the name {named[0]}. Is it its own? hosts=["{named[0]}"]')
         if comes_from_elsewhere(headers) and not _is_followed_link(connection):
-            raise Forbidden("A page of another site has sent this; only pages of this one may.")
+            raise Forbidden(elsewhere(headers))
         return await self._known(connection, client, path, is_read)
 
     async def _known(self, connection: HTTPConnection, client: str, path: str, is_read: bool) -> Identity:

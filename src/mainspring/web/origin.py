@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from mainspring.errors import InvalidOption
 from mainspring.model.text import quote
 
-__all__ = ["Hosts", "Origins", "host_of", "is_loopback", "is_loopback_name"]
+__all__ = ["Hosts", "Origins", "comes_from_elsewhere", "elsewhere", "host_of", "is_loopback", "is_loopback_name"]
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253}?)\.?(?::(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -72,7 +72,10 @@ def _checked(name: str) -> str:
     bare = name.removeprefix("*.")
     found = _HOST.fullmatch(bare)
     if name != "*" and (found is None or found["port"]):
-        raise InvalidOption(f"hosts: {quote(name)} is no host; write names such as jobs.example.com, without a port")
+        several = "; each name stands by itself" if "," in name else ""
+        raise InvalidOption(
+            f"hosts: {quote(name)} is no host; write names such as jobs.example.com, without a port{several}"
+        )
     return name.lower().rstrip(".")
 
 
@@ -113,3 +116,15 @@ def comes_from_elsewhere(headers: Headers) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     return origin is not None and not is_ours(origin, headers)
+
+
+def elsewhere(headers: Headers) -> str:
+    """What whoever comes from there is told. It may be this site after all, behind a proxy that alters its name."""
+    told = "A page of another site has sent this; only pages of this one may."
+    if "sec-fetch-site" in headers:
+        return told
+    origin, host = quote(headers.get("origin")), quote(headers.get("host"))
+    return (
+        f"{told} It is one of {origin}, and was sent to {host}: if these are the same, the proxy between has to pass "
+        "the Host on as the browser sent it, port and all (nginx: $http_host)."
+    )
