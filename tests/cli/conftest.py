@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -94,6 +95,23 @@ class Project:
         out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
 
+    def end(self) -> None:
+        """Kill whatever still runs of what was started, and of what that has started itself: whoever lives holds the
+        pipes open that are to be closed, and that would wait for ever."""
+        for own in self.processes:
+            own.kill()
+            own.wait()
+        while living := [process for process in psutil.process_iter() if self._is_of_here(process)]:
+            for process in living:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(living, PATIENCE)
+
+    def _is_of_here(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return process.pid != os.getpid() and Path(process.cwd()) == self.folder
+        return False
+
     def on_terminal(self, *args: str, answer: str = "", columns: int = 100) -> tuple[int, str]:
         """Run the real command on a terminal, typing `answer`: exit code and all that the terminal showed."""
         ours, theirs = pty.openpty()
@@ -124,10 +142,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     project.write("shop/__init__.py", "")
     project.write("shop/jobs.py", JOBS)
     yield project
+    project.end()
     for process in project.processes:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
