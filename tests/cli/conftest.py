@@ -49,7 +49,7 @@ def slow(ctx: Context, seconds: float = 0) -> None:
 def clean() -> None: ...
 """
 
-PATIENCE = 60.0
+PATIENCE = 90.0
 """Seconds until what does not happen fails its test: far more than it takes on a busy machine."""
 
 
@@ -129,6 +129,11 @@ class Project:
             return process.wait(PATIENCE), shown.decode()
         finally:
             os.close(ours)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test here waits for several processes, one after the other, each of which may be slow where many run."""
+    item.add_marker(pytest.mark.timeout(4 * PATIENCE), append=False)
 
 
 @pytest.fixture

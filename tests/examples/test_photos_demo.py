@@ -24,6 +24,8 @@ from mainspring import Mainspring, State
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.timeout(400)
+
 
 @contextmanager
 def demo(*arguments: object) -> Iterator[subprocess.Popen[str]]:

@@ -20,6 +20,8 @@ from mainspring import Mainspring
 
 HTML = {"Accept": "text/html"}
 
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhotoSite]:

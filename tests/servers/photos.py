@@ -74,7 +74,7 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not condition():
