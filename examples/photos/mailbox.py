@@ -68,7 +68,8 @@ def serve_mailbox(folder: Path, *, refusals: float = 0.0, seed: int = 0) -> Iter
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             server.close()
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
+            if tasks := asyncio.all_tasks(loop):
+                for task in tasks:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(tasks))
             loop.close()

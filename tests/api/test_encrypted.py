@@ -84,15 +84,15 @@ def test_the_run_has_it_and_the_job_does_not(app: Mainspring) -> None:
         seen.append(ctx.job.args)
         return await proceed()
 
-    job = charge.enqueue(7, "4111-1111")
+    job = charge.enqueue(7, "visa 4111-1111")
     assert job.shown_args() == {"order": 7, "card": "[secret]"}
     drain(app)
-    assert had == [(7, "4111-1111")]
-    assert "4111-1111" not in json.dumps([dict(job.args), dict(job.refresh().args), *map(dict, seen)])
-    assert "4111-1111" not in stored(app)
+    assert had == [(7, "visa 4111-1111")]
+    assert "visa 4111-1111" not in json.dumps([dict(job.args), dict(job.refresh().args), *map(dict, seen)])
+    assert "visa 4111-1111" not in stored(app)
     with Mainspring(app.url) as stranger:
         assert stranger.jobs.get(job.id).shown_args() == {"order": 7, "card": "[secret]"}
-        assert stranger.jobs.count(text="4111-1111") == 0
+        assert stranger.jobs.count(text="visa 4111-1111") == 0
         assert stranger.jobs.count(text='"order"') == 1
 
 
@@ -106,22 +106,22 @@ def test_chunks_spawned_jobs_and_jobs_in_flows(app: Mainspring) -> None:
 
     @app.task
     def both(ctx: Context) -> None:
-        ctx.spawn(charge.job(1, "4111-1111"))
+        ctx.spawn(charge.job(1, "visa 4111-1111"))
 
     @app.task
     def order() -> int:
         return 2
 
-    pay.map([[Card("4111-1111", "Ada")], [Card("4111-2222")]], chunk=2).enqueue()
+    pay.map([[Card("visa 4111-1111", "Ada")], [Card("visa 4111-2222")]], chunk=2).enqueue()
     both.enqueue()
-    chain(order.job(), charge.job(previous, "4111-3333")).enqueue()
+    chain(order.job(), charge.job(previous, "visa 4111-3333")).enqueue()
     assert drain(app).dead == 0
-    assert cards == [[Card("4111-1111", "Ada")], [Card("4111-2222")]]
-    assert sorted(had) == [(1, "4111-1111"), (2, "4111-3333")]
-    assert "4111-" not in stored(app)
+    assert cards == [[Card("visa 4111-1111", "Ada")], [Card("visa 4111-2222")]]
+    assert sorted(had) == [(1, "visa 4111-1111"), (2, "visa 4111-3333")]
+    assert "visa 4111-" not in stored(app)
     with inline(app):
-        charge.enqueue(3, "4111-4444")
-    assert had[-1] == (3, "4111-4444")
+        charge.enqueue(3, "visa 4111-4444")
+    assert had[-1] == (3, "visa 4111-4444")
 
 
 def test_a_result_of_another_job_is_refused_since_it_would_be_stored_in_plain(app: Mainspring) -> None:
@@ -129,7 +129,7 @@ def test_a_result_of_another_job_is_refused_since_it_would_be_stored_in_plain(ap
 
     @app.task
     def fetch() -> str:
-        return "4111"
+        return "visa 4111"
 
     @app.task
     def pay(cards: list[Card]) -> None: ...
@@ -144,16 +144,16 @@ def test_a_result_of_another_job_is_refused_since_it_would_be_stored_in_plain(ap
     ):
         with pytest.raises(InvalidFlow, match="is encrypted"):
             draft()
-    charge.job(fetched.result, "4111")
+    charge.job(fetched.result, "visa 4111")
 
 
 def test_without_a_key_nothing_is_stored(app: Mainspring, with_keys: Callable[..., Mainspring]) -> None:
     bare = with_keys()
     charge, _ = charging(bare)
     for attempt in (
-        lambda: charge.enqueue(1, "4111"),
-        lambda: charge.job(1, "4111"),
-        lambda: bare.schedules.put("daily", charge, every="1d", args={"order": 1, "card": "4111"}),
+        lambda: charge.enqueue(1, "visa 4111"),
+        lambda: charge.job(1, "visa 4111"),
+        lambda: bare.schedules.put("daily", charge, every="1d", args={"order": 1, "card": "visa 4111"}),
     ):
         with pytest.raises(EncryptionKeyMissing, match="card"):
             attempt()
@@ -164,7 +164,7 @@ def test_without_a_key_nothing_is_stored(app: Mainspring, with_keys: Callable[..
 def test_a_job_whose_key_is_not_at_hand_is_parked_and_comes_back_with_it(
     app: Mainspring, with_keys: Callable[..., Mainspring]
 ) -> None:
-    charging(app)[0].enqueue(1, "4111")
+    charging(app)[0].enqueue(1, "visa 4111")
     wrong = with_keys(OTHER)
     _, had = charging(wrong)
     report = drain(wrong)
@@ -176,7 +176,7 @@ def test_a_job_whose_key_is_not_at_hand_is_parked_and_comes_back_with_it(
     _, had = charging(right)
     assert right.jobs.retry(job.id) == 1
     assert drain(right).completed == 1
-    assert had == [(1, "4111")]
+    assert had == [(1, "visa 4111")]
 
 
 def test_a_job_that_was_changed_is_dead_and_says_why(app: Mainspring) -> None:
@@ -186,16 +186,16 @@ def test_a_job_that_was_changed_is_dead_and_says_why(app: Mainspring) -> None:
     def refund(order: int, card: Encrypted[str]) -> None:
         had.append(order)
 
-    taken = charge.enqueue(1, "4111")
+    taken = charge.enqueue(1, "visa 4111")
     driver = app.store.driver()
     moved = NewJob("moved", "refund", "default", taken.record.args, options=taken.record.options)
     driver.run(InsertRequest((moved,)))
     driver.close()
     drain(app)
     job = app.jobs.get("moved")
-    assert (job.state, had) == ("dead", [(1, "4111")])
+    assert (job.state, had) == ("dead", [(1, "visa 4111")])
     assert "changed since it was stored, or belongs to another task" in (job.reason or "")
-    assert "4111" not in stored(app)
+    assert "visa 4111" not in stored(app)
 
 
 def test_what_was_stored_in_plain_runs_with_a_warning(
@@ -206,16 +206,16 @@ def test_what_was_stored_in_plain_runs_with_a_warning(
         @old.task
         def charge(order: int, card: Secret[str]) -> None: ...
 
-        jobs = [charge.enqueue(number, "4111") for number in (1, 2)]
+        jobs = [charge.enqueue(number, "visa 4111") for number in (1, 2)]
     task, had = charging(app)
     assert "card" in app.jobs.get(jobs[0].id).shown_args()
     again = app.jobs.rerun(jobs[0].id)
-    assert "4111" not in again.record.args, "a new job is stored as its task says now"
+    assert "visa 4111" not in again.record.args, "a new job is stored as its task says now"
     drain(app)
-    assert had == [(1, "4111"), (2, "4111"), (1, "4111")]
+    assert had == [(1, "visa 4111"), (2, "visa 4111"), (1, "visa 4111")]
     assert len([line for line in caplog.messages if "stored in plain" in line]) == 1
     # And a task that says nothing of it any more has what was encrypted.
-    sealed = task.enqueue(3, "4111")
+    sealed = task.enqueue(3, "visa 4111")
     with with_keys(KEY) as later:
         given: list[str] = []
 
@@ -224,14 +224,14 @@ def test_what_was_stored_in_plain_runs_with_a_warning(
             given.append(card)
 
         drain(later)
-    assert given == ["4111"]
-    assert "4111" not in json.dumps(app.jobs.get(sealed.id).shown_args())
+    assert given == ["visa 4111"]
+    assert "visa 4111" not in json.dumps(app.jobs.get(sealed.id).shown_args())
 
 
 def test_an_error_about_arguments_does_not_say_it_where_the_task_does_not_mark_it(
     app: Mainspring, with_keys: Callable[..., Mainspring]
 ) -> None:
-    job = charging(app)[0].enqueue(1, "4111-1111")
+    job = charging(app)[0].enqueue(1, "visa 4111-1111")
     later = with_keys(KEY)
 
     @later.task(retry=1)
@@ -239,7 +239,7 @@ def test_an_error_about_arguments_does_not_say_it_where_the_task_does_not_mark_i
 
     assert drain(later).dead == 1
     assert "does not mark them" in str(app.jobs.get(job.id).error)
-    assert "4111-" not in stored(app)
+    assert "visa 4111-" not in stored(app)
 
 
 def test_unique_jobs_are_found_by_equal_values_while_keys_are_changed(
@@ -248,10 +248,10 @@ def test_unique_jobs_are_found_by_equal_values_while_keys_are_changed(
     def unique(*keys: str) -> Task[..., Any]:
         return charging(with_keys(*keys), unique=Unique(by=("card",), on_conflict="reject"))[0]
 
-    unique(KEY).enqueue(1, "4111")
+    unique(KEY).enqueue(1, "visa 4111")
     with pytest.raises(DuplicateJob) as caught:
-        unique(OTHER, KEY).enqueue(2, "4111")
-    assert "4111" not in str(caught.value)
+        unique(OTHER, KEY).enqueue(2, "visa 4111")
+    assert "visa 4111" not in str(caught.value)
     during = unique(OTHER, KEY).enqueue(3, "5500")
     for keys in ((KEY,), (KEY, OTHER), (OTHER,)):
         with pytest.raises(DuplicateJob):
@@ -263,22 +263,22 @@ def test_unique_jobs_are_found_by_equal_values_while_keys_are_changed(
 
 def test_names_of_keys_do_not_have_it_whatever_tells_jobs_apart(app: Mainspring) -> None:
     by_function, _ = charging(app, name="a", unique=Unique(by=lambda args: args["card"]))
-    assert not by_function.enqueue(1, "4111-1111").existed
-    assert by_function.enqueue(2, "4111-1111").existed
+    assert not by_function.enqueue(1, "visa 4111-1111").existed
+    assert by_function.enqueue(2, "visa 4111-1111").existed
     whole, _ = charging(app, name="b", unique=Unique())
-    assert not whole.enqueue(1, "4111-1111").existed
-    assert whole.enqueue(1, "4111-1111").existed
-    assert not whole.enqueue(1, "4111-2222").existed
+    assert not whole.enqueue(1, "visa 4111-1111").existed
+    assert whole.enqueue(1, "visa 4111-1111").existed
+    assert not whole.enqueue(1, "visa 4111-2222").existed
     often, _ = charging(app, name="c", throttle=Throttle(2, per="1h", by=("card",)))
-    assert [often.enqueue(n, "4111-1111").existed for n in range(3)] == [False, False, True]
+    assert [often.enqueue(n, "visa 4111-1111").existed for n in range(3)] == [False, False, True]
     other, _ = charging(app, name="d", unique=Unique(by=("order",)))
-    assert not other.enqueue(1, "4111-1111").existed
-    assert other.enqueue(1, "4111-2222").existed
-    assert "4111-" not in stored(app)
+    assert not other.enqueue(1, "visa 4111-1111").existed
+    assert other.enqueue(1, "visa 4111-2222").existed
+    assert "visa 4111-" not in stored(app)
     wrong, _ = charging(app, name="e", unique=Unique(by=lambda args: {args["card"]}))
     with pytest.raises(InvalidOption) as caught:
-        wrong.enqueue(1, "4111-1111")
-    assert "4111" not in str(caught.value)
+        wrong.enqueue(1, "visa 4111-1111")
+    assert "visa 4111" not in str(caught.value)
 
 
 def test_partitions_are_not_told_by_it(app: Mainspring) -> None:
@@ -287,33 +287,33 @@ def test_partitions_are_not_told_by_it(app: Mainspring) -> None:
     app.queue("other", partition=lambda args: args["order"])
     for queue in ("named", "made"):
         with pytest.raises(InvalidOption, match="is encrypted in task"):
-            charging(app, name=queue, queue=queue)[0].enqueue(1, "4111")
-    assert charging(app, name="fine", queue="other")[0].enqueue(1, "4111").partition == "1"
+            charging(app, name=queue, queue=queue)[0].enqueue(1, "visa 4111")
+    assert charging(app, name="fine", queue="other")[0].enqueue(1, "visa 4111").partition == "1"
     assert app.jobs.count() == 1
 
 
 def test_a_job_again_with_the_same_or_with_edited_arguments(app: Mainspring) -> None:
     charge, had = charging(app, unique=Unique(until="started"))
-    job = charge.enqueue(1, "4111-1111")
+    job = charge.enqueue(1, "visa 4111-1111")
     drain(app)
     with acting("ada"):
         app.jobs.rerun(job.id)
         app.jobs.rerun(job.id, {"order": 2, "card": "[secret]"})
-        app.jobs.rerun(job.id, {"order": 3, "card": "4111-2222"})
+        app.jobs.rerun(job.id, {"order": 3, "card": "visa 4111-2222"})
     drain(app)
-    assert had == [(1, "4111-1111"), (1, "4111-1111"), (2, "4111-1111"), (3, "4111-2222")]
-    assert "4111-" not in json.dumps([dict(entry.detail) for entry in app.audit.list()])
-    assert "4111-" not in stored(app)
+    assert had == [(1, "visa 4111-1111"), (1, "visa 4111-1111"), (2, "visa 4111-1111"), (3, "visa 4111-2222")]
+    assert "visa 4111-" not in json.dumps([dict(entry.detail) for entry in app.audit.list()])
+    assert "visa 4111-" not in stored(app)
     with pytest.raises(ValidationError) as caught:
-        app.jobs.rerun(job.id, {"order": "x", "card": ["4111-3333"]})
-    assert "4111" not in str(caught.value)
+        app.jobs.rerun(job.id, {"order": "x", "card": ["visa 4111-3333"]})
+    assert "visa 4111" not in str(caught.value)
 
 
 def test_a_job_again_takes_a_key_only_where_somebody_must_read_it(
     app: Mainspring, with_keys: Callable[..., Mainspring]
 ) -> None:
     charge, had = charging(app)
-    job = charge.enqueue(1, "4111")
+    job = charge.enqueue(1, "visa 4111")
     with Mainspring(app.url) as stranger:
         stranger.jobs.rerun(job.id)
     with with_keys(OTHER) as newer:
@@ -326,25 +326,25 @@ def test_a_job_again_takes_a_key_only_where_somebody_must_read_it(
     with with_keys(KEY, OTHER) as both:
         _, had = charging(both)
         assert drain(both).dead == 0
-    assert sorted(had) == [(1, "4111"), (1, "4111"), (1, "4111"), (3, "5500")]
+    assert sorted(had) == [(1, "visa 4111"), (1, "visa 4111"), (1, "visa 4111"), (3, "5500")]
 
 
 def test_schedules(app: Mainspring) -> None:
     charge, had = charging(app)
-    app.every("1h", name="hourly", args={"order": 1, "card": "4111-1111"})(charge)
+    app.every("1h", name="hourly", args={"order": 1, "card": "visa 4111-1111"})(charge)
     (declared,) = app.declared_schedules(0)
-    assert "4111-" not in declared.args
+    assert "visa 4111-" not in declared.args
     with acting("ada"):
-        app.schedules.put("daily", charge, every="1d", args={"order": 2, "card": "4111-2222"})
+        app.schedules.put("daily", charge, every="1d", args={"order": 2, "card": "visa 4111-2222"})
     (view,) = app.schedules.list()
-    assert (view.shown_args["card"], "4111-" in json.dumps(dict(view.args))) == ("[secret]", False)
+    assert (view.shown_args["card"], "visa 4111-" in json.dumps(dict(view.args))) == ("[secret]", False)
     app.schedules.run_now("daily")
     edited = app.schedules.edited(charge, {"order": 3, "card": "[secret]"}, view)
     app.schedules.put("daily", charge, every="1d", args=edited)
     app.schedules.run_now("daily")
     drain(app)
-    assert had == [(2, "4111-2222"), (3, "4111-2222")]
-    assert "4111-" not in stored(app)
+    assert had == [(2, "visa 4111-2222"), (3, "visa 4111-2222")]
+    assert "visa 4111-" not in stored(app)
     assert app.schedules.edited(charge, {"order": 3, "card": "5500"}, view)["card"] == "5500"
     refund, _ = charging(app, name="refund")
     with pytest.raises(DecryptionFailed):
@@ -357,7 +357,7 @@ def test_tasks_without_any_store_nothing_about_it(app: Mainspring) -> None:
     @app.task
     def plain(card: int, pin: Secret[str]) -> None: ...
 
-    assert plain.enqueue(1, "4111").record.options == '{"secrets":[["pin"]]}'
+    assert plain.enqueue(1, "visa 4111").record.options == '{"secrets":[["pin"]]}'
 
 
 def test_jobs_in_transactions_and_in_an_outbox(tmp_path: Path) -> None:
@@ -370,14 +370,14 @@ def test_jobs_in_transactions_and_in_an_outbox(tmp_path: Path) -> None:
         app.relayed.migrate()
         with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            charge.using(tx=connection).enqueue(1, "4111-1111")
+            charge.using(tx=connection).enqueue(1, "visa 4111-1111")
             connection.commit()
         with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            app.outbox(connection).enqueue(charge.job(2, "4111-2222"))
+            app.outbox(connection).enqueue(charge.job(2, "visa 4111-2222"))
             rows = "\n".join(connection.iterdump())
             connection.commit()
         assert "$sealed" in rows
-        assert "4111-" not in rows + stored(app)
+        assert "visa 4111-" not in rows + stored(app)
         drain(app)
-        assert had == [(1, "4111-1111")]
+        assert had == [(1, "visa 4111-1111")]

@@ -43,7 +43,7 @@ async def test_from_async_code(app: Mainspring, add: Add) -> None:
 
 def test_before_the_first_look_a_job_shows_what_was_handed_in(add: Add) -> None:
     """And the store says the same, except for its own clock."""
-    before = datetime.now(UTC) - timedelta(seconds=1)
+    before = datetime.now(UTC) - timedelta(seconds=1)  # its own is that of another clock, in milliseconds
     job = add.using(delay="1h", priority=2, queue="later").enqueue(1, 2)
     shown = (job.state, job.priority, job.queue, job.args, job.attempt, job.attempts, job.progress, job.error)
     assert shown == (State.SCHEDULED, 2, "later", {"a": 1, "b": 2}, 0, (), None, None)
@@ -51,7 +51,8 @@ def test_before_the_first_look_a_job_shows_what_was_handed_in(add: Add) -> None:
     expected = job.record
     assert job.refresh() is job
     assert (job.state, job.priority, job.queue, job.args) == shown[:4]
-    assert abs(expected.run_at - job.record.run_at) < 1000
+    took = datetime.now(UTC) - before
+    assert abs(expected.run_at - job.record.run_at) < took / timedelta(milliseconds=1)
 
 
 def test_a_job_for_a_time(add: Add) -> None:

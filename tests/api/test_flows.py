@@ -191,13 +191,13 @@ def test_wait_ends_when_all_jobs_have(app: Mainspring, add: Task[..., int], hand
     with pytest.raises(ResultTimeout, match=r"\(1 of 2 jobs done\)"):
         flow.wait(timeout=0.05)
     hands.kill(ValueError())
-    assert flow.wait(timeout=5).states == {State.COMPLETED: 1, State.DEAD: 1}
+    assert flow.wait(timeout=60).states == {State.COMPLETED: 1, State.DEAD: 1}
 
 
 async def test_all_verbs_have_async_twins(app: Mainspring, add: Task[..., int], hands: Hands) -> None:
     flow = await chain(add.job(1), add.job(previous)).aenqueue()
-    waiting = asyncio.create_task(flow.await_(timeout=20))
-    result = asyncio.create_task(flow.aresult(timeout=20))
+    waiting = asyncio.create_task(flow.await_(timeout=60))
+    result = asyncio.create_task(flow.aresult(timeout=60))
     await asyncio.to_thread(hands.complete, "1")
     await asyncio.to_thread(hands.complete, "2")
     assert (await waiting).done == 2

@@ -41,14 +41,14 @@ def later(action: Any, *args: Any) -> threading.Thread:
 def test_the_result_comes_as_the_task_returned_it(stamp: Stamp, hands: Hands) -> None:
     job = stamp.enqueue(7)
     thread = later(hands.complete, f'"{UUID(int=7)}"')
-    assert job.result(timeout=10) == UUID(int=7)
+    assert job.result(timeout=60) == UUID(int=7)
     assert job.state is State.COMPLETED
     thread.join()
 
 
 async def test_the_result_for_async_code(app: Mainspring, stamp: Stamp, hands: Hands) -> None:
     jobs = [await stamp.aenqueue(7) for _ in range(20)]
-    waiting = asyncio.gather(*(job.aresult(timeout=10) for job in jobs))
+    waiting = asyncio.gather(*(job.aresult(timeout=60) for job in jobs))
     for _ in jobs:
         await asyncio.to_thread(hands.complete, f'"{UUID(int=7)}"')
     assert await waiting == [UUID(int=7)] * 20
@@ -68,7 +68,7 @@ def test_a_dead_job_raises_what_is_stored_of_its_error(stamp: Stamp, hands: Hand
     job = stamp.enqueue(7)
     hands.kill(ZeroDivisionError("by nothing"))
     with pytest.raises(JobFailed, match="ZeroDivisionError: by nothing") as failed:
-        job.result(timeout=5)
+        job.result(timeout=60)
     assert (failed.value.type, failed.value.message) == ("ZeroDivisionError", "by nothing")
     assert "ZeroDivisionError: by nothing" in failed.value.traceback
     assert failed.value.reason == job.reason == "attempts used up (1 of 1)"
@@ -94,14 +94,18 @@ def test_a_job_that_is_gone(app: Mainspring, stamp: Stamp) -> None:
 def test_a_lost_hint_costs_delay_only(stamp: Stamp, hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     from mainspring.store.sqlite.drivers import SqliteWatch
 
+    waited: list[float] = []
+
     def deaf(self: SqliteWatch, seconds: float) -> bool:
+        waited.append(seconds)
         time.sleep(seconds)
         return False
 
     monkeypatch.setattr(SqliteWatch, "wait", deaf)
     job = stamp.enqueue(7)
     thread = later(hands.complete, f'"{UUID(int=7)}"')
-    assert job.result(timeout=5 * LONGEST_PAUSE) == UUID(int=7)
+    assert job.result(timeout=60) == UUID(int=7)
+    assert 0 < max(waited) <= LONGEST_PAUSE
     thread.join()
 
 
@@ -183,5 +187,5 @@ async def test_retrying(app: Mainspring, stamp: Stamp, hands: Hands) -> None:
     assert (await job.arefresh()).state is State.QUEUED
     assert len(job.attempts) == 1
     hands.complete(f'"{UUID(int=7)}"')
-    assert await job.aresult(timeout=5) == UUID(int=7)
+    assert await job.aresult(timeout=60) == UUID(int=7)
     await app.aclose()

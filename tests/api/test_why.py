@@ -22,7 +22,8 @@ from .conftest import Hands
 
 Add = SyncTask[[int], None]
 NOTHING = "nothing holds it back: the next worker with room takes it"
-CLOCK = r"\d\d:\d\d:\d\d UTC"
+CLOCK = r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC"
+"""With the date, where midnight was in between."""
 
 
 @pytest.fixture

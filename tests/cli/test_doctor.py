@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
 
+from mainspring.cli import checks
 from mainspring.keyring import VARIABLE, Keyring
+from mainspring.store.base import Reply, Request
+from mainspring.store.sqlite.drivers import SqliteDriver
 
 from .conftest import Project
 
@@ -20,7 +24,8 @@ def findings(project: Project, *args: str, code: int = 0) -> dict[str, tuple[str
     return {each["check"]: (each["level"], each["found"]) for each in project.json("doctor", *args, code=code)}
 
 
-def test_a_store_in_good_order(project: Project) -> None:
+def test_a_store_in_good_order(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SLOW_SECONDS", 3600.0)  # the machine may be busy with other tests
     project.run("migrate", *APP)
     found = findings(project, *APP)
     for check in ("program", "tasks", "disk", "store", "schema", "read and write", "clock", "journal", "schedules"):
@@ -29,6 +34,26 @@ def test_a_store_in_good_order(project: Project) -> None:
     assert "SQLite" in found["store"][1]
     shown = project.run("doctor", *APP).stdout
     assert shown.splitlines()[-1].endswith(" 0 failed")
+
+
+def test_a_slow_store_is_warned_of_and_its_clock_is_not_to_blame(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(checks, "SKEW_SECONDS", 0.2)
+    project.run("migrate", *APP)
+    run = SqliteDriver.run
+
+    def slowly(driver: SqliteDriver, request: Request[Reply]) -> Reply:
+        reply = run(driver, request)
+        time.sleep(0.1)
+        return reply
+
+    monkeypatch.setattr(SqliteDriver, "run", slowly)
+    found = findings(project, *APP)
+    assert found["read and write"][0] == "warn"
+    assert "slow" in found["read and write"][1]
+    assert found["clock"] == ("ok", "the store's and this machine's agree")
 
 
 def test_it_leaves_no_trace(project: Project) -> None:

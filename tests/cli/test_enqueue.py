@@ -11,7 +11,7 @@ from mainspring import State
 from mainspring.cli.target import load_app
 from mainspring.testing import drain
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 
 
 def test_the_id_alone_is_printed_where_nobody_watches(project: Project) -> None:
@@ -91,7 +91,7 @@ def test_what_cannot_be_enqueued_is_refused_before_anything_is_stored(
 
 def test_waiting_prints_the_result(project: Project) -> None:
     worker = project.start("worker", "shop.jobs:app")
-    assert project.finish("enqueue", "shop.jobs:app", "add", "a=1", "b=2", "--wait", "--timeout", "20s")[:2] == (
+    assert project.finish("enqueue", "shop.jobs:app", "add", "a=1", "b=2", "--wait", "--timeout", "50s")[:2] == (
         0,
         "3\n",
     )
@@ -100,14 +100,14 @@ def test_waiting_prints_the_result(project: Project) -> None:
     assert "ValueError: no address: x" in error
     assert "jobs.py" in error, "the task's own traceback"
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(PATIENCE) == 0
 
 
 def test_ctrl_c_while_waiting_is_quiet_and_the_job_stays(project: Project) -> None:
     process = project.start("enqueue", "shop.jobs:app", "add", "a=1", "b=2", "--wait")
     until(lambda: (project.folder / "shop.db").exists() and project.app.jobs.count())
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=PATIENCE) == ("", "")
     assert process.returncode == 130
     assert project.app.jobs.count(state="queued") == 1
 

@@ -19,7 +19,7 @@ from servers.valkey import ValkeyServer, running_valkey
 from mainspring import Mainspring
 from mainspring.cli.target import load_app
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 from .fleet import Fleet
 
 
@@ -44,15 +44,19 @@ def test_a_store_that_is_away_makes_it_unready_soon_and_unhealthy_after_the_leas
     assert fleet.ask("/healthz")[0] == 200
     server.kill()
     gone = time.monotonic()
-    until(lambda: fleet.ask()[0] == 503, 30)
+    until(lambda: fleet.ask()[0] == 503)
     assert time.monotonic() - gone < 20
-    document = until(lambda: (answer := fleet.ask("/healthz"))[0] == 503 and answer[1], 30)
-    assert time.monotonic() - gone > 3  # 8 s after the last beat, which was at most 2.7 s before
-    assert "no heartbeat has been answered" in document["reason"]
+
+    def unheard() -> Any:
+        status, document = fleet.ask("/healthz")
+        return status == 503 and "no heartbeat has been answered" in document["reason"] and document
+
+    unhealthy = [worker for worker in until(unheard)["workers"] if not worker["healthy"]]
+    assert all(worker["last_beat_age"] > 8 for worker in unhealthy)
     server.start()
     fleet.ready(processes)
-    assert fleet.ask("/healthz")[0] == fleet.ask()[0] == 200
-    assert enqueue("version").result("30s")[0] == 1
+    until(lambda: fleet.ask("/healthz")[0] == fleet.ask()[0] == 200)
+    assert enqueue("version").result(PATIENCE)[0] == 1
     assert fleet.stop() == 0, fleet.log
 
 
@@ -64,20 +68,17 @@ def test_a_blocked_loop_is_seen_and_hangs_nobody(project: Project, processes: in
     until(fleet.notes)
 
     def verdict() -> Any:
-        began = time.monotonic()
-        answer = fleet.ask("/healthz")
-        assert time.monotonic() - began < 2
-        return answer[0] == 503 and answer[1]
+        # The loop is blocked until it is told to go on: whoever waited for it would wait in vain.
+        status, document = fleet.ask("/healthz")
+        return status == 503 and "its event loop has been blocked for" in document["reason"] and document
 
-    document = until(verdict)
-    assert "its event loop has been blocked for" in document["reason"]
-    blocked = [worker for worker in document["workers"] if not worker["healthy"]]
+    blocked = [worker for worker in until(verdict)["workers"] if not worker["healthy"]]
     assert len(blocked) == 1
     assert blocked[0]["last_beat_age"] < 30
     # One of two can still take jobs.
-    assert fleet.ask()[0] == (200 if processes == 2 else 503)
+    until(lambda: fleet.ask()[0] == (200 if processes == 2 else 503))
     fleet.go("a")
-    job.result("30s")
+    job.result(PATIENCE)
     until(lambda: fleet.ask("/healthz")[0] == fleet.ask()[0] == 200)
     assert fleet.stop() == 0, fleet.log
 
@@ -89,23 +90,21 @@ def test_a_worker_whose_hands_are_full_is_ready(project: Project) -> None:
     job = enqueue("held", "a")
     until(fleet.notes)
 
-    def claim_is_old() -> bool:
+    def ready_with_an_old_claim() -> bool:
         status, document = fleet.ask()
-        assert status == 200, document
-        return bool(document["workers"][0]["last_claim_age"] > 7)
+        (worker,) = document["workers"]
+        return status == 200 and worker["last_claim_age"] > 7 and worker["running"] == 1
 
-    until(claim_is_old)
-    assert fleet.ask()[1]["workers"][0]["running"] == 1
+    until(ready_with_an_old_claim)
     fleet.go("a")
-    job.result("30s")
+    job.result(PATIENCE)
 
 
 def test_a_quiet_worker_is_healthy_and_not_ready(project: Project) -> None:
     fleet = Fleet(project)
     (pid,) = fleet.ready()
     project.run("workers", "quiet", f"{socket.gethostname()}:{pid}", "--app", "fleet:app")
-    document = until(lambda: (answer := fleet.ask())[0] == 503 and answer[1])
-    assert document["reason"] == "it is quiet"
+    until(lambda: fleet.ask()[0] == 503 and fleet.ask()[1]["reason"] == "it is quiet")
     assert fleet.ask("/healthz")[0] == 200
 
 
@@ -115,8 +114,7 @@ def test_a_stopping_worker_is_healthy_and_not_ready(project: Project) -> None:
     job = enqueue("held", "a")
     until(fleet.notes)
     fleet.tell(signal.SIGTERM)
-    document = until(lambda: (answer := fleet.ask())[0] == 503 and answer[1])
-    assert document["reason"] == "it is stopping"
+    until(lambda: fleet.ask()[0] == 503 and fleet.ask()[1]["reason"] == "it is stopping")
     assert fleet.ask("/healthz")[0] == 200
     fleet.go("a")
     assert fleet.ended() == 0
@@ -130,7 +128,7 @@ def test_before_the_first_claim_it_is_healthy_and_not_ready(project: Project) ->
         "while not Path('go-import').exists(): time.sleep(0.01)\napp = Mainspring('sqlite:///fleet.db')\n",
     )
     fleet = Fleet(project, "-p", "2")
-    until(lambda: len(fleet.children()) == 2)
+    until(lambda: len(fleet.ask()[1]["workers"]) == 2 and fleet.ask()[1]["workers"][1]["pid"])
     status, document = fleet.ask()
     assert (status, fleet.ask("/healthz")[0]) == (503, 200)
     assert "it is starting" in document["reason"]
@@ -149,15 +147,14 @@ def test_a_frozen_process_is_seen_by_its_supervisor(project: Project) -> None:
     assert fleet.ready() == [other]
     os.kill(frozen, signal.SIGCONT)
     fleet.ready(2)
-    assert fleet.ask("/healthz")[0] == 200
+    until(lambda: fleet.ask("/healthz")[0] == 200)
 
 
 def test_only_two_paths_and_two_methods_are_answered(project: Project) -> None:
     fleet = Fleet(project)
     (pid,) = fleet.ready()
-    assert fleet.ask("/healthz", "HEAD") == (200, None)
-    status, document = fleet.ask("/readyz?verbose=1")
-    assert status == 200
+    until(lambda: fleet.ask("/healthz", "HEAD") == (200, None))
+    document = until(lambda: (answer := fleet.ask("/readyz?verbose=1"))[0] == 200 and answer[1])
     (worker,) = document["workers"]
     assert worker["pid"] == pid
     assert worker["last_claim_age"] < 5
@@ -169,19 +166,26 @@ def test_only_two_paths_and_two_methods_are_answered(project: Project) -> None:
 def test_clients_that_ask_slowly_or_nothing_keep_nobody_from_asking(project: Project) -> None:
     fleet = Fleet(project)
     fleet.ready()
-    crowd = [socket.create_connection(("127.0.0.1", fleet.port), timeout=10) for _ in range(200)]
-    try:
-        for client in crowd[::2]:
+    crowd: list[socket.socket] = []
+
+    def seconds_in_a_crowd() -> float:
+        newcomers = [socket.create_connection(("127.0.0.1", fleet.port), timeout=PATIENCE) for _ in range(200)]
+        crowd.extend(newcomers)
+        for client in newcomers[::2]:
             client.send(b"GET /healthz HTTP/1.1\r\nX: ")
+        began = time.monotonic()
         for _ in range(10):
-            began = time.monotonic()
             assert fleet.ask("/healthz")[0] == 200
-            assert time.monotonic() - began < 2
+        return time.monotonic() - began
+
+    try:
+        # In two seconds the crowd has gone by itself. Any of five: the machine may be busy with others.
+        assert any(seconds_in_a_crowd() < 1.5 for _ in range(5))
         # And each of them is hung up on in the end.
         for client in crowd:
             with suppress(ConnectionResetError):
                 assert client.recv(1) == b""
-        with socket.create_connection(("127.0.0.1", fleet.port), timeout=10) as endless, pytest.raises(OSError):
+        with socket.create_connection(("127.0.0.1", fleet.port), timeout=PATIENCE) as endless, pytest.raises(OSError):
             endless.sendall(b"x" * 50_000_000)
     finally:
         for client in crowd:
@@ -210,19 +214,19 @@ def test_it_can_be_served_at_the_path_of_a_socket(project: Project) -> None:
 
     until(lambda: status() == 200)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert not path.exists()
     assert fleet.stop() == 0
 
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=PATIENCE)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(str(self._path))
 
 

@@ -11,7 +11,7 @@ import pytest
 from mainspring import State
 from mainspring.model.sizes import format_bytes
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 
 APP = ["--app", "shop.jobs:app"]
 
@@ -74,16 +74,23 @@ def test_an_unknown_schedule_changes_nothing_and_names_those_there_are(project: 
 def test_a_worker_is_listed_made_quiet_and_stopped(project: Project) -> None:
     project.run("migrate", *APP)
     assert "no worker runs" in project.run("workers", "list", *APP).stdout
-    process = project.start("worker", "shop.jobs:app", "--name", "one", "-c", "3", "--lease", "2s")
+    process = project.start("worker", "shop.jobs:app", "--name", "one", "-c", "3", "--lease", "5s")
     (worker,) = until(lambda: project.json("workers", "list", *APP))
     assert (worker["name"], worker["state"], worker["concurrency"]) == ("one", "alive", 3)
-    listed = project.run("workers", "list", *APP).stdout
+
+    def listed_alike() -> tuple[str, int] | None:
+        """As text and as JSON, with no heartbeat in between that says how much memory it has by now."""
+        memory = project.json("workers", "list", *APP)[0]["memory"]
+        text = project.run("workers", "list", *APP).stdout
+        return (text, memory) if memory == project.json("workers", "list", *APP)[0]["memory"] else None
+
+    listed, memory = until(listed_alike)
     assert "0/3" in listed
-    assert f"  {format_bytes(worker['memory'])}  " in listed
+    assert f"  {format_bytes(memory)}  " in listed
     assert project.run("workers", "quiet", "one", *APP).stdout == "worker one: told to be quiet\n"
     until(lambda: project.json("workers", "list", *APP)[0]["quiet"])  # it has heard it, and said so
     project.run("workers", "stop", worker["id"], *APP)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert project.json("workers", "list", *APP) == []
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from servers.valkey import ValkeyServer, running_valkey
 
+from mainspring.cli import checks
+
 from .conftest import Project
 
 
@@ -27,7 +29,10 @@ def findings(project: Project, url: str, code: int = 0) -> dict[str, tuple[str, 
     return {each["check"]: (each["level"], each["found"]) for each in project.json("doctor", "--url", url, code=code)}
 
 
-def test_doctor_finds_a_store_in_good_order(project: Project, server: ValkeyServer) -> None:
+def test_doctor_finds_a_store_in_good_order(
+    project: Project, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "SLOW_SECONDS", 3600.0)  # the machine may be busy with other tests
     url = f"{server.url}?durability=everysec"
     project.run("migrate", "--url", url)
     found = findings(project, url)

@@ -18,7 +18,7 @@ from mainspring import Job, State
 from mainspring.cli.target import load_app
 from mainspring.worker.post import FIRST_PAUSE
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 from .fleet import Fleet, Probe
 
 
@@ -55,7 +55,7 @@ def test_a_name_is_made_one_for_each_process(project: Project) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_its_jobs_run_elsewhere(project: Project) -> None:
-    fleet = Fleet(project, "-p", "2", "--lease", "2s")
+    fleet = Fleet(project, "-p", "2", "--lease", "5s")
     before = fleet.ready(2)
     job = enqueue("held", "a")
     (path,) = until(lambda: list(project.folder.glob("notes-*.txt")))
@@ -65,7 +65,7 @@ def test_a_killed_worker_is_replaced_and_its_jobs_run_elsewhere(project: Project
     fleet.go("a")
     after = until(lambda: len(ready := set(fleet.ready(2))) == 2 and doomed not in ready and ready)
     assert len(after & set(before)) == 1
-    assert job.result("30s") != doomed
+    assert job.result(PATIENCE) != doomed
     job.refresh()
     assert (job.attempt, job.crashes) == (1, 1)
     assert fleet.stop() == 0, fleet.log
@@ -76,9 +76,13 @@ def test_workers_that_die_at_once_are_started_ever_more_seldom_and_loudly(projec
     fleet = Fleet(project, "-p", "2")
     fleet.said("ERROR .* 4 in a row that did not live long", times=2)
     assert "half deployed" in fleet.log
-    status, document = fleet.ask("/healthz")
-    assert (status, fleet.ask("/readyz")[0]) == (503, 503)
-    assert "ended with exit code 1" in document["reason"]
+
+    def vacant() -> bool:
+        status, document = fleet.ask("/healthz")  # well while both of them are just being started
+        return status == 503 and "ended with exit code 1" in document["reason"]
+
+    until(vacant)
+    assert fleet.ask("/readyz")[0] == 503
     pauses = re.findall(r"(?:(\d+) in a row .*)?; the next one starts in ([\d.]+) (ms|s)$", fleet.log, re.MULTILINE)
     assert len(pauses) >= 8
     for deaths, amount, unit in pauses:
@@ -112,7 +116,7 @@ def test_a_second_signal_hands_everything_back_at_once(project: Project) -> None
 
 
 def test_a_worker_that_does_not_end_well_makes_the_exit_code_1(project: Project) -> None:
-    fleet = Fleet(project, "-p", "2", "--grace", "10m", "--lease", "2s")
+    fleet = Fleet(project, "-p", "2", "--grace", "10m")
     fleet.ready(2)
     job = enqueue("held", "a")
     (path,) = until(lambda: list(project.folder.glob("notes-*.txt")))
@@ -144,9 +148,9 @@ def test_a_signal_to_the_whole_group_is_one_signal(project: Project) -> None:
 
 def test_a_worker_that_hangs_in_an_import_keeps_nobody_from_stopping(project: Project) -> None:
     project.write("fleet.py", "import time\nopen('importing', 'w')\ntime.sleep(600)")
-    fleet = Fleet(project, "-p", "2")
+    fleet = Fleet(project, "-p", "2", "--grace", "10m")
     until((project.folder / "importing").exists)
-    assert fleet.stop(seconds=10) == 0, fleet.log
+    assert fleet.stop() == 0, fleet.log
 
 
 def test_workers_stop_gracefully_when_their_supervisor_is_killed(project: Project) -> None:
@@ -159,7 +163,7 @@ def test_workers_stop_gracefully_when_their_supervisor_is_killed(project: Projec
     fleet.said("the supervisor of this worker is gone", times=2)
     for name in "ab":
         fleet.go(name)
-    assert len(psutil.wait_procs(children, 30)[0]) == 2
+    assert len(psutil.wait_procs(children, PATIENCE)[0]) == 2
     assert final(*jobs)
     assert project.json("workers", "list", "--app", "fleet:app") == []
 
@@ -180,17 +184,17 @@ def test_sighup_rolls_in_new_code_without_a_gap(project: Project, processes: int
             jobs.append(enqueue("version"))
             return "rolled: all workers are new" in fleet.log
 
-        until(rolled, 60)
+        until(rolled)
     fleet.go("a")
     assert probe.asked > 5
     assert probe.refused == []
     new = fleet.ready(processes)
     assert not set(old) & set(new)
-    assert held.result("30s") in new
-    results = [job.result("30s") for job in jobs]
+    assert held.result(PATIENCE) in new
+    results = [job.result(PATIENCE) for job in jobs]
     assert {version for version, pid in results if pid in new} <= {22}
     assert {version for version, pid in results if pid in old} <= {1}
-    assert enqueue("version").result("30s")[0] == 22
+    assert enqueue("version").result(PATIENCE)[0] == 22
     for job in [held, *jobs]:
         job.refresh()
         assert (job.state, job.attempt, job.crashes) == (State.COMPLETED, 1, 0)
@@ -205,7 +209,7 @@ def test_a_terminal_that_is_closed_takes_its_workers_along(project: Project) -> 
     until(lambda: len(project.json("workers", "list", "--app", "fleet:app")) == 3)
     os.close(ours)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert len(project.json("workers", "list", "--app", "fleet:app")) == 1
 
 
@@ -233,20 +237,23 @@ def enqueue_elsewhere(project: Project) -> int:
         "from mainspring import Mainspring\napp = Mainspring('sqlite:///fleet.db')\n"
         "@app.task\ndef version() -> list[int]: ...",
     )
-    return int(load_app("other:app").tasks["version"].enqueue().result("30s")[0])
+    return int(load_app("other:app").tasks["version"].enqueue().result(PATIENCE)[0])
 
 
 def test_sighup_during_a_roll_is_one_more_roll(project: Project) -> None:
     fleet = Fleet(project, "-p", "2")
     fleet.ready(2)
+    fleet.write(1, "open(HERE / 'importing', 'w')\nwhile not (HERE / 'go-import').exists(): time.sleep(0.01)\n")
     fleet.tell(signal.SIGHUP)
     fleet.said("SIGHUP: rolling")
+    until((project.folder / "importing").exists)  # so long the roll lasts
     fleet.write(22)
     for _ in range(3):
         fleet.tell(signal.SIGHUP)
     fleet.said("one more roll after this one")
-    fleet.said("rolled: all workers are new", times=2, seconds=60)
-    assert enqueue("version").result("30s")[0] == 22
+    fleet.go("import")
+    fleet.said("rolled: all workers are new", times=2)
+    assert enqueue("version").result(PATIENCE)[0] == 22
     assert len(fleet.children()) == 2
     assert fleet.stop() == 0, fleet.log
 
@@ -263,7 +270,7 @@ def test_a_worn_worker_is_replaced_without_a_gap(
     project: Project, bound: str, task: str, argument: tuple[int, ...], reason: str
 ) -> None:
     fleet = Fleet(project, "-c", "1", bound)
-    (first,) = fleet.ready()
+    first = fleet.ready()[0]
     jobs = []
     with Probe(fleet) as probe:
 
@@ -272,8 +279,8 @@ def test_a_worn_worker_is_replaced_without_a_gap(
                 jobs.append(enqueue(task, *argument))
             return first not in {child.pid for child in fleet.children()}
 
-        until(replaced, 60)
-        assert enqueue(task, *argument).result("30s")
+        until(replaced)
+        assert enqueue(task, *argument).result(PATIENCE)
     assert probe.refused == []
     assert re.search(rf"{first} is replaced: it (has|is) .*{reason}", fleet.log), fleet.log
     until(lambda: final(*jobs))
@@ -283,12 +290,11 @@ def test_a_worn_worker_is_replaced_without_a_gap(
 
 def test_a_bound_that_fresh_workers_reach_at_once_is_warned_of_and_does_not_wear_them_out(project: Project) -> None:
     fleet = Fleet(project, "--max-memory", "1MB")
+    fleet.ready()
     with Probe(fleet) as probe:
-        fleet.ready()
-        probe.refused.clear()
-        fleet.said("WARNING .* is it too low", seconds=60)
+        fleet.said("WARNING .* is it too low")
     assert probe.refused == []
-    assert enqueue("version").result("30s")
+    assert enqueue("version").result(PATIENCE)
     assert fleet.stop() == 0, fleet.log
 
 
@@ -298,9 +304,9 @@ def test_orphans_that_are_left_to_the_supervisor_do_not_stay_as_zombies(project:
     libc = ctypes.CDLL(None)
     fleet = Fleet(project, "-p", "2", preexec_fn=lambda: libc.prctl(adopt_orphans, 1))
     pids = fleet.ready(2)
-    orphan = enqueue("orphan").result("30s")
+    orphan = enqueue("orphan").result(PATIENCE)
     until(lambda: not psutil.pid_exists(orphan))
-    assert [child.pid for child in fleet.children()] == pids
+    assert {child.pid for child in fleet.children()} == set(pids)
     assert fleet.stop() == 0, fleet.log
 
 
@@ -330,7 +336,7 @@ def test_a_worker_that_ends_by_itself_is_replaced_however_well_it_ended(project:
 def systemd(tmp_path: Path) -> Any:
     """The socket at which systemd listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.settimeout(30)
+        listening.settimeout(PATIENCE)
         yield listening
 
 
@@ -368,16 +374,13 @@ def test_a_worker_alone_tells_systemd_too_at_an_abstract_socket(project: Project
     heard(systemd, "READY=1")
     heard(systemd, "WATCHDOG=1")
     job = enqueue("blocks", "a")
-    until(lambda: fleet.ask("/healthz")[0] == 503)
-    systemd.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        heard(systemd, "READY=1")  # up to now
+    until(lambda: fleet.notes() and fleet.ask("/healthz")[0] == 503)
     systemd.settimeout(3)
     with pytest.raises(TimeoutError):
-        systemd.recv(4096)
+        heard(systemd, "READY=1")  # what was on its way, and then nothing more
     fleet.go("a")
-    job.result("30s")
-    systemd.settimeout(30)
+    job.result(PATIENCE)
+    systemd.settimeout(PATIENCE)
     heard(systemd, "WATCHDOG=1")
     fleet.tell(signal.SIGTERM)
     heard(systemd, "STOPPING=1")

@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from mainspring import Point
 from mainspring.cli.top_view import Sight
 from mainspring.model.stats import Series
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 
 
 def worked(project: Project) -> None:
@@ -28,7 +29,7 @@ def worked(project: Project) -> None:
     worker = project.start("worker", "shop.jobs:app", "-q", "default", "-q", "email")
     until(lambda: app.jobs.count(state=("completed", "dead")) == 3)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait(PATIENCE) == 0
 
 
 def test_programs_get_one_document(project: Project) -> None:
@@ -97,7 +98,7 @@ def test_on_a_terminal_it_goes_on_until_it_is_told_to_stop(project: Project) -> 
     until(lambda: "7 enqueued" in terminal.read())
     terminal.process.send_signal(signal.SIGINT)
     until(lambda: terminal.read() and terminal.process.poll() is not None)
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(PATIENCE) == 0
 
 
 def test_it_outlives_a_store_that_goes_away(project: Project) -> None:
@@ -107,12 +108,12 @@ def test_it_outlives_a_store_that_goes_away(project: Project) -> None:
     until(lambda: "1 enqueued" in terminal.read())
     app.close()
     for name in ("shop.db", "shop.db-wal", "shop.db-shm"):
-        if (project.folder / name).exists():
+        with suppress(FileNotFoundError):  # whoever notices that its store is gone takes these two away
             (project.folder / name).rename(project.folder / f"{name}.away")
     until(lambda: "this is what was seen last" in terminal.read())
     terminal.process.send_signal(signal.SIGINT)
     until(lambda: terminal.read() and terminal.process.poll() is not None)
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(PATIENCE) == 0
 
 
 class Terminal:

@@ -8,13 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
+from functools import partial
 from subprocess import Popen
 
 import httpx
 import pytest
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 from .test_worker import reading
 
 APP = "shop.jobs:app"
@@ -28,6 +28,9 @@ MACHINES_OWN = next(
 )
 
 
+get = partial(httpx.get, timeout=PATIENCE)
+
+
 def started(project: Project, *options: str) -> tuple[Popen[str], list[str], str]:
     """The running command, what it says, and where it serves."""
     process = project.start("web", APP, "--port", "0", *options)
@@ -38,7 +41,7 @@ def started(project: Project, *options: str) -> tuple[Popen[str], list[str], str
 
 def password(project: Project) -> str:
     process = project.start("web", "--hash-password", stdin=subprocess.PIPE)
-    out, _ = process.communicate("correct horse\n", timeout=30)
+    out, _ = process.communicate("correct horse\n", timeout=PATIENCE)
     return out.strip()
 
 
@@ -48,10 +51,10 @@ def password(project: Project) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_this_machine_and_ends_quickly_by_a_signal(project: Project, number: signal.Signals) -> None:
     process, lines, url = started(project)
-    assert httpx.get(f"{url}/api/v1/openapi.json").status_code == 200
-    assert httpx.get(f"{url}/api/v1/openapi.json", headers={"Host": "evil.example"}).status_code == 421
+    assert get(f"{url}/api/v1/openapi.json").status_code == 200
+    assert get(f"{url}/api/v1/openapi.json", headers={"Host": "evil.example"}).status_code == 421
     process.send_signal(number)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert "Traceback" not in "".join(lines)
 
 
@@ -64,9 +67,7 @@ def test_a_signal_ends_it_while_streams_are_open(project: Project) -> None:
         assert idle.recv(100)
         half.sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx")
         process.terminate()
-        before = time.monotonic()
-        assert process.wait(10) == 0
-        assert time.monotonic() - before < 8
+        assert process.wait(PATIENCE) == 0  # those two would hold it up for ever
     assert "Traceback" not in "".join(lines)
 
 
@@ -77,15 +78,15 @@ def test_a_user_signs_in_and_a_program_shows_its_token(project: Project) -> None
     project.write("tokens.txt", f"deploys:operator:{stored}\n")
     process, lines, url = started(project, "--users", "users.txt", "--token-file", "tokens.txt")
     api = f"{url}/api/v1/openapi.json"
-    assert httpx.get(api).status_code == 401
-    assert httpx.get(api, headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert httpx.get(api, headers={"Authorization": f"Bearer {stored}"}).status_code == 401
-    with httpx.Client(base_url=url) as browser:
+    assert get(api).status_code == 401
+    assert get(api, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert get(api, headers={"Authorization": f"Bearer {stored}"}).status_code == 401
+    with httpx.Client(base_url=url, timeout=PATIENCE) as browser:
         assert browser.post("/login", data={"name": "ann", "password": "wrong"}).status_code == 401
         assert browser.post("/login", data={"name": "ann", "password": "correct horse"}).status_code == 303
         assert browser.get("/api/v1/openapi.json").status_code == 200
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert token not in "".join(lines)
     assert "correct horse" not in "".join(lines)
 
@@ -94,7 +95,7 @@ def test_behind_a_proxy_that_takes_a_path_off_its_own_addresses_have_it(project:
     options = ["--root-path", "/jobs", "--proxy", "127.0.0.1", "--hosts", "shop.example"]
     _, _, url = started(project, *options, "--user", f"ann:admin:{password(project)}")
     headers = {"Host": "shop.example", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
-    with httpx.Client(base_url=url, headers=headers) as browser:
+    with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE) as browser:
         assert 'action="/jobs/login"' in browser.get("/login").text
         done = browser.post("/login", data={"name": "ann", "password": "correct horse", "next": "/dead"})
         assert done.headers["location"] == "/jobs/dead"
@@ -105,7 +106,7 @@ def test_behind_a_proxy_that_takes_a_path_off_its_own_addresses_have_it(project:
 def test_a_head_that_never_ends_is_not_kept(project: Project) -> None:
     _, _, url = started(project)
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         answer = b""
         try:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
@@ -130,10 +131,10 @@ def test_other_machines_are_refused_without_a_way_to_know_who_asks(project: Proj
 
 def test_with_a_way_to_know_who_asks_other_addresses_may_be_listened_on(project: Project) -> None:
     process, lines, url = started(project, "--host", "0.0.0.0", "--user", f"ann:admin:{password(project)}")
-    assert httpx.get(f"{url}/login").status_code == 200
-    assert "not encrypted" in "".join(lines)
+    assert get(f"{url}/login").status_code == 200
+    until(lambda: "not encrypted" in "".join(lines))
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
@@ -212,23 +213,21 @@ def test_dev_shows_the_dashboard_and_keeps_its_address_when_the_code_changes(pro
         url = dashboard(lines)
         until(lambda: "serves" in "".join(lines))
     assert int(url.rpartition(":")[2]) > taken
-    assert httpx.get(f"{url}/api/v1/openapi.json").status_code == 200
+    assert get(f"{url}/api/v1/openapi.json").status_code == 200
     project.write("shop/more.py", "added = 1\n")
     until(lambda: "starting anew" in "".join(lines))
     # It waits, and is answered by whoever is there next.
     answers: list[int] = []
-    asking = threading.Thread(
-        target=lambda: answers.append(httpx.get(f"{url}/api/v1/openapi.json", timeout=30).status_code)
-    )
+    asking = threading.Thread(target=lambda: answers.append(get(f"{url}/api/v1/openapi.json").status_code))
     until(lambda: "SIGTERM: stopping\n" in "".join(lines))
     asking.start()
     asking.join()
     assert answers == [200]
     until(lambda: "".join(lines).count(f"Mainspring on {url}, store") == 2)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url)
+        get(url)
 
 
 def test_dev_without_a_dashboard(project: Project) -> None:
@@ -236,7 +235,7 @@ def test_dev_without_a_dashboard(project: Project) -> None:
     lines = reading(process)
     until(lambda: "serves" in "".join(lines))
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert "http://" not in "".join(lines)
 
 
@@ -246,5 +245,5 @@ def test_dev_tells_once_what_is_wrong_with_the_code(project: Project) -> None:
     lines = reading(process)
     until(lambda: "".join(lines).count("starts again when a file changes") == 2)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert "".join(lines).count("SyntaxError: ") == 1

@@ -11,7 +11,7 @@ import pytest
 
 from mainspring import State
 
-from .conftest import Project, until
+from .conftest import PATIENCE, Project, until
 
 APP = "shop.jobs:app"
 
@@ -30,9 +30,9 @@ def reading(process: Popen[str]) -> list[str]:
 def test_a_worker_runs_jobs_and_stops_gracefully(project: Project, number: signal.Signals) -> None:
     job = project.app.tasks["add"].enqueue(1, 2)
     process = project.start("worker", APP, "-c", "5")
-    assert job.result("20s") == 3
+    assert job.result(PATIENCE) == 3
     process.send_signal(number)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "tasks: add, send_welcome, slow, clean" in error
     assert "has stopped" in error
@@ -44,10 +44,10 @@ def test_a_worker_serves_the_queues_that_it_is_told(project: Project) -> None:
     tasks = project.app.tasks
     other, mine = tasks["add"].enqueue(1, 2), tasks["slow"].enqueue()
     process = project.start("worker", APP, "-q", "slow:3", "-q", "email:1")
-    mine.result("20s")
+    mine.result(PATIENCE)
     assert other.refresh().state is State.QUEUED
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_a_log_shows_hostile_text_as_plain_text(project: Project) -> None:
@@ -82,7 +82,7 @@ def test_dev_starts_anew_when_the_code_changes(project: Project) -> None:
     process = project.start("dev", "changing")
     lines = reading(process)
     until(lambda: "serves default" in "".join(lines))
-    assert project.finish("enqueue", "changing", "version", "--wait", "--timeout", "20s")[1] == "1\n"
+    assert project.finish("enqueue", "changing", "version", "--wait", "--timeout", "50s")[1] == "1\n"
 
     project.write("changing.py", "def (")
     until(lambda: "starts again when a file changes" in "".join(lines))
@@ -90,10 +90,10 @@ def test_dev_starts_anew_when_the_code_changes(project: Project) -> None:
 
     project.write("changing.py", code.format(2222))
     until(lambda: "".join(lines).count("serves default") == 2)
-    assert project.finish("enqueue", "changing", "version", "--wait", "--timeout", "20s")[1] == "2222\n"
+    assert project.finish("enqueue", "changing", "version", "--wait", "--timeout", "50s")[1] == "2222\n"
 
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     until(lambda: "".join(lines).count("has stopped") == 2)
 
 
@@ -102,5 +102,5 @@ def test_dev_takes_its_worker_along_when_the_terminal_closes(project: Project) -
     lines = reading(process)
     until(lambda: "serves" in "".join(lines))
     os.kill(process.pid, signal.SIGHUP)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert project.json("workers", "list", "--app", APP) == []

@@ -82,7 +82,7 @@ def test_the_programs_run(page: Path, tmp_path: Path) -> None:
         )
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file.name]
     environment = os.environ | {"MAINSPRING_URL": f"sqlite:///{tmp_path}/page.db"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, f"{page} (the line numbers are the page's):\n{done.stdout}{done.stderr}"
 
 

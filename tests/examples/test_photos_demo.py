@@ -8,14 +8,14 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from email import policy
 from pathlib import Path
 
 import psutil
 import pytest
+from servers.photos import kill, lives, wait_for
 
 from examples.photos.camera import BROKEN, NAMES, take_photos
 from examples.photos.output import Run
@@ -23,6 +23,8 @@ from examples.photos.pictures import read_gallery
 from mainspring import Mainspring, State
 
 ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.timeout(400)
 
 
 @contextmanager
@@ -37,15 +39,8 @@ def demo(*arguments: object) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            for each in [*family.children(recursive=True), family] if process.poll() is None else []:
-                each.kill()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+            if process.poll() is None:
+                kill([*family.children(recursive=True), family])
 
 
 def only_run(out: Path) -> Run:
@@ -113,7 +108,7 @@ def test_a_signal_stops_everything_that_the_demo_started(tmp_path: Path, photos:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (128 + number, "")
-        assert not any(each.is_running() for each in family)
+        assert not any(map(lives, family))
     with Mainspring(only_run(tmp_path / "out").url) as app:
         assert app.jobs.count(state="running") == 0
         assert app.jobs.count() == len([*NAMES, BROKEN, "contact sheet", "mail"])
@@ -133,8 +128,7 @@ def test_a_folder_of_nothing_but_broken_pictures_is_a_failure_that_is_explained(
 def test_a_worker_that_dies_is_noticed(tmp_path: Path, photos: Path) -> None:
     with demo(photos, "--out", tmp_path / "out", "--refusals", 1) as process:
         wait_for(lambda: any((tmp_path / "out").glob("*/contact-sheet.pdf")))
-        for each in psutil.Process(process.pid).children(recursive=True):
-            each.kill()
+        kill(psutil.Process(process.pid).children(recursive=True))
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the worker ended by itself" in errors

@@ -12,13 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from servers.photos import PhotoSite, photo_site, wait_for
+from servers.photos import PhotoSite, kill, lives, photo_site, wait_for
 
 from examples.photos.camera import BROKEN, NAMES
 from examples.photos.web.albums import MAX_BYTES, MAX_PHOTOS, Albums, is_picture, shown_name
 from mainspring import Mainspring
 
 HTML = {"Accept": "text/html"}
+
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhotoSite]:
 
 @pytest.fixture
 def client(site: PhotoSite) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=site.url) as client:
+    with httpx.Client(base_url=site.url, timeout=60) as client:
         yield client
 
 
@@ -247,12 +249,12 @@ def test_a_signal_stops_all_that_it_started(tmp_path: Path, number: signal.Signa
 
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     """Ctrl-C in the middle of it, and another start: every photo is done once it has been taken."""
-    with photo_site(tmp_path / "out") as site, httpx.Client(base_url=site.url) as client:
+    with photo_site(tmp_path / "out") as site, httpx.Client(base_url=site.url, timeout=60) as client:
         album = client.post("/camera").headers["Location"]
         stop(site, signal.SIGINT)
     with Mainspring(site.store) as app:
         assert app.jobs.count(state="running") == 0
-    with photo_site(tmp_path / "out") as site, httpx.Client(base_url=site.url) as client:
+    with photo_site(tmp_path / "out") as site, httpx.Client(base_url=site.url, timeout=60) as client:
         assert len(states(client.get(album).text)) == len(NAMES) + 1
         wait_for(settled(client, album))
         assert states(client.get(album).text) == ["done"] * len(NAMES) + ["wrong"]
@@ -266,7 +268,7 @@ def stop(site: PhotoSite, number: signal.Signals) -> None:
     assert site.process.wait(60) == 0
     assert site.process.stderr is not None
     assert site.process.stderr.read() == ""
-    assert not any(each.is_running() for each in family)
+    assert not any(map(lives, family))
 
 
 def test_one_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> None:
@@ -275,23 +277,22 @@ def test_one_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> None:
         family = site.family
         site.process.kill()
         site.process.wait()
-        wait_for(lambda: not any(each.is_running() for each in family))
+        wait_for(lambda: not any(map(lives, family)))
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with photo_site(tmp_path / "out", "--port", str(port)) as site:
-            assert site.process.wait(30) == 2
+            assert site.process.wait(60) == 2
             assert site.process.stderr is not None
             assert f"cannot listen on port {port}" in site.process.stderr.read()
 
 
 def test_a_worker_that_dies_is_noticed(tmp_path: Path) -> None:
     with photo_site(tmp_path / "out") as site:
-        for each in site.family:
-            each.kill()
-        assert site.process.wait(30) == 1
+        kill(site.family)
+        assert site.process.wait(60) == 1
         assert site.process.stderr is not None
         errors = site.process.stderr.read()
     assert "the worker ended by itself" in errors

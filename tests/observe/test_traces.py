@@ -106,7 +106,7 @@ async def test_it_goes_through_retries_replays_flows_and_what_a_job_leaves_behin
         job = await flaky.aenqueue()
         await ended(job)
         await job.aretry()
-        assert await job.aresult(20) == 4
+        assert await job.aresult(60) == 4
         await until(lambda: len(seen.spans("run flaky")) == 4)
         runs = seen.spans("run flaky")
         assert {parent(run) for run in runs} == {id_of(seen.span("enqueue flaky"))}
@@ -114,7 +114,7 @@ async def test_it_goes_through_retries_replays_flows_and_what_a_job_leaves_behin
 
         with seen.tracer.start_as_current_span("a flow"):
             flow = await chain(group(square.job(2), square.job(3)), add_up.job(previous)).aenqueue()
-        assert await flow.aresult(timeout=20) == 13
+        assert await flow.aresult(timeout=60) == 13
         await until(lambda: len(seen.spans("run square")) == 2 and seen.spans("run add_up"))
         enqueued = seen.span("enqueue")
         assert told(enqueued) == ENQUEUE | {"messaging.batch.message_count": 3, "messaging.destination.name": "default"}
@@ -136,10 +136,10 @@ async def test_what_nobody_enqueued_begins_a_trace_of_its_own(app: Mainspring, s
     @app.task
     async def tick() -> None: ...
 
-    app.every("1h", name="hourly")(tick)
+    app.every("10000d", name="rarely")(tick)  # not at a full hour, in the middle of this
     with seen.tracer.start_as_current_span("what the worker was started in"):
         async with working(app):
-            by_hand = await app.schedules.arun_now("hourly")
+            by_hand = await app.schedules.arun_now("rarely")
             again = await app.jobs.arerun((await _ended(by_hand)).id)
             await _ended(again)
             await until(lambda: len(seen.spans("run tick")) == 2)

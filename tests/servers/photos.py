@@ -7,13 +7,13 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-__all__ = ["PhotoSite", "photo_site", "wait_for"]
+__all__ = ["PhotoSite", "kill", "lives", "photo_site", "wait_for"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,11 +55,26 @@ def photo_site(out: Path, *arguments: str) -> Iterator[PhotoSite]:
             said = re.search(r"http://\S+?(?=/?\s)", process.stdout.readline())
             yield PhotoSite(process, out, said[0] if said else "")
         finally:
-            for each in [*family.children(recursive=True), family] if process.poll() is None else []:
-                each.kill()
+            if process.poll() is None:
+                kill([*family.children(recursive=True), family])
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """One after the other; the death of one may have ended the next."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it still does anything; that nobody has waited for it yet is not its fault."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not condition():

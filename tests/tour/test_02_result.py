@@ -27,7 +27,7 @@ def divide(a: int, b: int) -> float:
 def test_result_waits_for_the_job(working) -> None:
     """`result` waits until the job has ended, and gives what the task returned."""
     with working(app):
-        assert add.enqueue(1, 2).result(timeout="5s") == 3
+        assert add.enqueue(1, 2).result(timeout="1m") == 3
 
 
 def test_a_job_that_takes_too_long_says_where_it_stands() -> None:
@@ -39,7 +39,7 @@ def test_a_job_that_takes_too_long_says_where_it_stands() -> None:
 def test_a_job_that_failed_raises_what_is_known_about_it(working) -> None:
     """The task's exception was raised in another process, some time ago. `JobFailed` brings what was stored."""
     with working(app), pytest.raises(JobFailed) as failed:
-        divide.enqueue(1, 0).result(timeout=5)
+        divide.enqueue(1, 0).result(timeout=60)
     assert failed.value.type == "ZeroDivisionError"
     assert failed.value.message == "division by zero"
     assert "return a / b" in failed.value.traceback
@@ -49,7 +49,7 @@ def test_a_job_shows_what_was_last_seen_of_it(working) -> None:
     """Its properties never go to the store behind your back; `refresh` does, when you say so."""
     job = add.enqueue(20, 22)
     with working(app):
-        job.result(timeout=5)
+        job.result(timeout=60)
     assert job.state is State.COMPLETED
     assert job.started_at <= job.finished_at
     assert job.refresh() is job

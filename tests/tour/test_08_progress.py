@@ -25,7 +25,7 @@ def render(pages: int, ctx: Context) -> str:
         ctx.progress(100 * page / pages, f"page {page + 1} of {pages}")
         ctx.log(f"rendered page {page + 1}")
         if page == 1:
-            go_on.wait(5)
+            go_on.wait(60)
     ctx.progress(100)
     return "book.pdf"
 
@@ -50,7 +50,7 @@ def test_log_lines_stay_with_the_job(working) -> None:
     go_on.set()
     job = render.enqueue(3)
     with working(app):
-        job.result(timeout=5)
+        job.result(timeout=60)
     assert [line.text for line in app.jobs.log(job.id)] == ["rendered page 1", "rendered page 2", "rendered page 3"]
 
 
@@ -68,7 +68,7 @@ def inner() -> str:
 async def test_the_context_is_found_from_anywhere_below(working) -> None:
     with working(app):
         job = await outer.aenqueue()
-        assert await job.aresult(timeout=5) == "outer"
+        assert await job.aresult(timeout=60) == "outer"
         assert (job.progress, job.progress_text) == (50, "in the middle")
 
 
@@ -96,7 +96,7 @@ async def test_a_running_job_can_be_cancelled(working) -> None:
                     break
             await job.acancel("no longer wanted")
         with pytest.raises(JobCancelled, match="no longer wanted"):
-            await stopped.aresult(timeout=5)
-        await asked.aresult(timeout=5)
+            await stopped.aresult(timeout=60)
+        await asked.aresult(timeout=60)
     assert stopped.state is State.CANCELLED
     assert asked.state is State.COMPLETED

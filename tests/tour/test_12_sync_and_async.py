@@ -31,8 +31,8 @@ async def in_a_fastapi_view() -> Job[int]:
 async def test_the_same_job_from_both_sides(working) -> None:
     with working(app):
         sync, not_sync = in_a_flask_view(), await in_a_fastapi_view()
-        assert sync.result(timeout=5) == 3
-        assert await not_sync.aresult(timeout=5) == 7
+        assert sync.result(timeout=60) == 3
+        assert await not_sync.aresult(timeout=60) == 7
 
 
 def test_every_verb_has_its_twin() -> None:
@@ -54,7 +54,7 @@ def test_the_blocking_one_works_anywhere(working) -> None:
 
     asyncio.run(inside_a_loop())
     with working(app):
-        assert [job.result(timeout=5) for job in jobs] == [2, 4]
+        assert [job.result(timeout=60) for job in jobs] == [2, 4]
 
 
 async def test_an_app_is_closed_like_a_file() -> None:

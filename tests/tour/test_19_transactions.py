@@ -63,7 +63,7 @@ def test_the_work_and_its_completion_are_one_commit(file: Path, working) -> None
 
     with working(app):
         good, bad = charge.enqueue(1), charge.enqueue(2, fails=True)
-        assert good.result(timeout=10) == "paid 1"
+        assert good.result(timeout=60) == "paid 1"
         for _ in bad.watch():
             pass
     assert bad.refresh().state is State.DEAD
@@ -92,6 +92,6 @@ def test_the_jobs_are_elsewhere(file: Path, tmp_path: Path, working: Callable[[M
             raise ValueError("the card was declined")
 
     with working(app):
-        assert job.result(timeout=20) == "receipt for order 1"
+        assert job.result(timeout=60) == "receipt for order 1"
     assert app.jobs.count() == 1
     app.close()

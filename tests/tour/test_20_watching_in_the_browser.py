@@ -33,7 +33,7 @@ seen = threading.Event()
 @app.task
 def bake(ctx: Context, cake: str) -> str:
     ctx.progress(10, "mixing")
-    seen.wait(10)
+    seen.wait(60)
     ctx.progress(90, "in the oven")
     return f"{cake}, baked"
 
@@ -56,7 +56,7 @@ async def order(cake: str) -> str:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with serving(shop) as url, httpx.Client(base_url=url) as client:
+    with serving(shop) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client
 
 

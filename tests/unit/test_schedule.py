@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -75,6 +76,15 @@ def lines(draw: st.DrawFn) -> tuple[str, set[int], set[int], bool]:
     return f"{minute} {hour} * * *", minutes, hours, not (minute.startswith("*") or hour.startswith("*"))
 
 
+@cache
+def clock_around(tz: str, day: str) -> tuple[range, list[datetime]]:
+    """The minutes of three days around that one, and what the zone's clock shows at each."""
+    zone = ZoneInfo(tz)
+    first = ms(day) // 60_000 - 36 * 60
+    moments = range(first, first + 3 * 24 * 60)
+    return moments, [datetime.fromtimestamp(at * 60, zone).replace(tzinfo=None) for at in moments]
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(CHANGES), lines())
 @example(CHANGES[5], ("0 */2 * * *", {0}, set(range(0, 24, 2)), False))
@@ -85,14 +95,11 @@ def test_slots_are_those_that_the_clock_on_the_wall_says(
     """Against a plain oracle that looks at the zone's clock minute by minute, over three days around a change."""
     tz, day, _ = change
     expression, minutes, hours, names_times = line
-    zone = ZoneInfo(tz)
-    first = ms(day) // 60_000 - 36 * 60
-    moments = range(first, first + 3 * 24 * 60)
-    walls = [datetime.fromtimestamp(at * 60, zone).replace(tzinfo=None) for at in moments]
+    moments, walls = clock_around(tz, day)
     expected = set()
     if names_times:
-        shown, wanted = 0, walls[0]
-        while wanted <= max(walls):
+        shown, wanted, last = 0, walls[0], max(walls)
+        while wanted <= last:
             if wanted.minute in minutes and wanted.hour in hours:
                 while walls[shown] < wanted:
                     shown += 1

@@ -28,7 +28,7 @@ from mainspring.model.secrets import Encrypted, Mark, Secret, encrypts
 
 KEY, OTHER = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 CARD = JobOptions(sealed=(("card",),))
-TEXT = '{"order":7,"card":"4111"}'
+TEXT = '{"order":7,"card":"visa 4111"}'
 
 
 @dataclass
@@ -134,7 +134,7 @@ def test_places_that_overlap() -> None:
 def test_what_is_sealed_opens_and_does_not_look_like_it() -> None:
     ring = Keyring([KEY])
     stored = ring.seal(TEXT, "charge", CARD)
-    assert "4111" not in stored
+    assert "visa 4111" not in stored
     assert json.loads(stored)["order"] == 7
     assert json.loads(stored)["card"]["$sealed"].startswith(f"{ring.ids[0]}.")
     assert ring.open(stored, "charge", CARD) == TEXT
@@ -142,10 +142,13 @@ def test_what_is_sealed_opens_and_does_not_look_like_it() -> None:
     lengths = {len(ring.seal(json.dumps({"card": value}), "charge", CARD)) for value in (True, False, 7, "x" * 30)}
     assert len(lengths) == 1, "short values are of one length"
     assert ring.seal('{"card":null}', "charge", CARD) == '{"card":null}'
-    assert ring.opened_after_edit(json.loads(stored) | {"order": 8}, "charge", CARD) == {"order": 8, "card": "4111"}
+    assert ring.opened_after_edit(json.loads(stored) | {"order": 8}, "charge", CARD) == {
+        "order": 8,
+        "card": "visa 4111",
+    }
     assert ring.opened_after_edit({"card": "4222"}, "charge", CARD) == {"card": "4222"}, "it was edited"
     chunk = JobOptions(sealed=(("card",),), each=True)
-    many = '{"items":[{"card":"4111"},{"card":"ä"}]}'
+    many = '{"items":[{"card":"visa 4111"},{"card":"ä"}]}'
     assert ring.open(ring.seal(many, "charge", chunk), "charge", chunk) == many
 
 
@@ -163,7 +166,7 @@ def test_keys_are_changed_by_putting_a_new_one_in_front() -> None:
 
 def test_what_was_changed_or_moved_does_not_open() -> None:
     ring = Keyring([KEY])
-    stored = json.loads(ring.seal('{"card":"4111","pin":"1","list":["a","b"]}', "charge", _sealed("card", "pin")))
+    stored = json.loads(ring.seal('{"card":"visa 4111","pin":"1","list":["a","b"]}', "charge", _sealed("card", "pin")))
     token = stored["card"]["$sealed"]
     id, _, data = token.partition(".")
     last = len(data) - 6
@@ -173,7 +176,7 @@ def test_what_was_changed_or_moved_does_not_open() -> None:
         {"card": {"$sealed": f"{id}."}},
         {"card": {"$sealed": f"{id}.%%%"}},
         {"card": {"$sealed": data}},
-        {"card": "4111"},
+        {"card": "visa 4111"},
         {"card": {"$sealed": 7}},
         {"pin": stored["card"]},
     ):
