@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 from mainspring import Context, Event, Job, Limits, Mainspring, Rate, RateLimited
 
@@ -71,6 +71,7 @@ async def test_a_job_that_costs_more_takes_the_place_of_several(app: Mainspring)
 
 async def test_concurrency_of_a_queue_a_task_and_partitions_holds_over_workers(app: Mainspring) -> None:
     queue, task, acme = Gauge(), Gauge(), Gauge()
+    full = asyncio.Event()
     # By its weight alone acme would have nearly all of the queue.
     each, heavy = Limits(concurrency=2), Limits(weight=20)
     app.queue("api", concurrency=6, partition="tenant", per_partition=each, partitions={"acme": heavy})
@@ -86,16 +87,16 @@ async def test_concurrency_of_a_queue_a_task_and_partitions_holds_over_workers(a
 
     async def work(tenant: str) -> None:
         with queue:
-            if tenant == "acme":
-                with acme:
-                    await asyncio.sleep(0.01)
-            else:
+            with acme if tenant == "acme" else nullcontext():
+                await full.wait()
                 await asyncio.sleep(0.01)
 
     tenants = ["acme"] * 3 + ["bolt", "cork", "dunn"]
     drafts = [of.job(tenant) for _ in range(10) for of in (call, sync) for tenant in tenants]
     async with two_working(app):
         await app.aenqueue_many(drafts)
+        await until(lambda: queue.inside == 6)
+        full.set()
         await until(lambda: queue.visits == len(drafts))
     assert (queue.most, acme.most) == (6, 2)
     assert 1 <= task.most <= 4

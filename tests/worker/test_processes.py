@@ -325,6 +325,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Pla
     assert place.enqueue("now").result(20)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_ten_thousand_jobs_survive_four_enqueuers_three_workers_and_a_kill(place: Place) -> None:
     enqueuers = [place.start("-c", ENQUEUER, str(2500 * number)) for number in range(4)]
