@@ -40,7 +40,7 @@ async def working(
         yield worker
     finally:
         worker.stop()
-        await asyncio.wait_for(running, 40)
+        await asyncio.wait_for(running, 90)
 
 
 async def until(

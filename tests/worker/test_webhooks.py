@@ -301,13 +301,13 @@ async def test_a_receiver_that_hangs_does_not_take_all_of_a_worker(app: Mainspri
     loop = asyncio.get_running_loop()
 
     def hang(handler: Any, received: Any) -> None:
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(60)
         handler.send_response(200)
         handler.end_headers()
 
     with receiving(Receiver()) as receiver:
         receiver.answering = hang
-        tell(app, receiver, "completed")
+        tell(app, receiver, "completed", timeout=60)
 
         @app.task
         async def work() -> None: ...
