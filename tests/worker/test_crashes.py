@@ -90,7 +90,7 @@ def outlast(place: Place, jobs: Sequence[Job[Any]], workers: int = 1, patience: 
 
 def dies(place: Place, worker: subprocess.Popen[bytes]) -> None:
     """By itself, and its lease with it."""
-    assert worker.wait(20) == -signal.SIGKILL
+    assert worker.wait(60) == -signal.SIGKILL
     bury(place.app, worker)
 
 

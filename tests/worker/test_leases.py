@@ -131,7 +131,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Pla
     assert [attempt.verdict for attempt in seen.attempts] == [Verdict.LOST, Verdict.COMPLETED]
     # And it is a good worker again.
     other.terminate()
-    assert other.wait(20) == 0
+    assert other.wait(60) == 0
     assert place.enqueue("short", 7).result(20) == 7
 
 

@@ -228,7 +228,7 @@ def test_sigterm_ends_the_process_well_although_a_job_will_not_end(place: Place,
     job = place.enqueue(task)
     wait_until(lambda: place.notes(process))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0, place.errors()
+    assert process.wait(60) == 0, place.errors()
     job.refresh()
     assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 0, 0)
     assert place.app.workers.list() == []
@@ -283,7 +283,7 @@ def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
     job = place.enqueue("poison")
     for crash in range(1, 4):
         process = place.worker(lease="1s")
-        assert process.wait(20) == 7
+        assert process.wait(60) == 7
         wait_until(lambda: not any(worker.alive for worker in place.app.workers.list()))
         assert len(place.notes()) == crash
     place.worker(lease="1s")
@@ -321,7 +321,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Pla
     assert [attempt.verdict for attempt in seen.attempts] == [Verdict.LOST, Verdict.COMPLETED]
     # And it is a good worker again.
     other.terminate()
-    assert other.wait(20) == 0
+    assert other.wait(60) == 0
     assert place.enqueue("now").result(20)
 
 
