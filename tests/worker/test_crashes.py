@@ -17,6 +17,8 @@ from mainspring.model.states import FINAL
 from .places import Place
 from .scene import TRIES, bury, wait_until
 
+pytestmark = pytest.mark.timeout(300)
+
 LEASE = "10s"
 """So long that no busy machine loses it; of a worker that dies nobody waits for its end."""
 
@@ -73,7 +75,7 @@ async def now(n: int) -> float:
 '''
 
 
-def outlast(place: Place, jobs: Sequence[Job[Any]], workers: int = 1, patience: float = 90, **options: Any) -> int:
+def outlast(place: Place, jobs: Sequence[Job[Any]], workers: int = 1, patience: float = 200, **options: Any) -> int:
     """Replace each worker that dies until all jobs have ended; how many died."""
     running = [place.start(**options) for _ in range(workers)]
     died, deadline = 0, time.monotonic() + patience

@@ -16,6 +16,8 @@ from mainspring.model.states import FINAL
 from .places import Place
 from .scene import TRIES, wait_until
 
+pytestmark = pytest.mark.timeout(300)
+
 MODULE = """
 def hog(seconds):
     end = time.monotonic() + seconds
