@@ -21,6 +21,8 @@ from mainspring.store.outbox.opening import open_outbox
 
 from .shops import SqliteShop
 
+pytestmark = pytest.mark.timeout(300)
+
 JOBS = 300
 
 

@@ -15,6 +15,8 @@ from mainspring import Job
 from .scene import wait_until
 from .test_processes import Place
 
+pytestmark = pytest.mark.timeout(300)
+
 WEIGHTS = {"ann": 1, "bob": 1, "eve": 2}
 LENGTH = 12
 """How many jobs a sequence has."""
