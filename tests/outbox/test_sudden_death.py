@@ -23,6 +23,8 @@ from mainspring import Mainspring
 
 from .shops import PostgresShop, Shop
 
+pytestmark = pytest.mark.timeout(300)
+
 BOTH = pytest.mark.parametrize("shop", ["postgres", "sqlite"], indirect=True)
 
 MODULE = """

@@ -7,10 +7,13 @@ from collections import Counter
 from contextlib import suppress
 
 import psycopg
+import pytest
 from servers.postgres import running_postgres
 from worker.scene import until, working
 
 from mainspring import Context, Mainspring, Retry
+
+pytestmark = pytest.mark.timeout(300)
 
 JOBS = 300
 KILLS = 3

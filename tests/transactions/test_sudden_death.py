@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from worker.scene import wait_until
+from worker.scene import bury, wait_until
 
 from .places import Place, PostgresPlace
 
@@ -43,7 +42,7 @@ def charge(ctx: Context, when: str) -> str:
     return ""
 
 if __name__ == "__main__":
-    app.worker(lease="2s").run()
+    app.worker(lease="10s").run()
 """
 
 
@@ -75,8 +74,9 @@ def test_kill_9_around_the_commit(
         wait_until((tmp_path / "written").exists)
         assert place.stored() == ([] if when == "before" else [1])
     finally:
-        first.send_signal(signal.SIGKILL)
+        first.kill()
         first.wait()
+        bury(app, first)
     second = start()
     try:
         run = 1 if when == "after" else int(job.result(timeout=40).split()[1])

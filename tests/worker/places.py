@@ -17,7 +17,7 @@ from servers.valkey import running_valkey
 
 from mainspring import Job, Mainspring
 
-from .scene import wait_until
+from .scene import bury, wait_until
 
 __all__ = ["STORES", "Place", "Servers"]
 
@@ -92,6 +92,12 @@ class Place:
         process = self.start(**options)
         wait_until(lambda: any(worker.id not in before for worker in self.app.workers.list()), what="it registers")
         return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """A worker dies, and its lease with it."""
+        process.kill()
+        process.wait()
+        bury(self.app, process)
 
     def alive(self) -> int:
         return sum(worker.alive for worker in self.app.workers.list())

@@ -48,6 +48,13 @@ def nap(seconds: float) -> int:
     return os.getpid()
 
 @task
+def waits_for_go() -> int:
+    note("waiting")
+    while not (HERE / "go").exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+@task
 def segfault() -> None:
     ctypes.string_at(0)
 
@@ -95,7 +102,7 @@ def in_c() -> None:
     """One step of Python's that takes hours, and holds its lock all the while."""
     sum(range(10 ** 13))
 
-@app.task(executor="process", timeout="300ms", grace="20s", retry=1)
+@app.task(executor="process", timeout="2s", grace="20s", retry=1)
 def tidy(ctx: Context) -> None:
     try:
         time.sleep(60)
@@ -221,7 +228,7 @@ def grows(megabytes: int) -> int:
     kept = [b"x" * 1024 * 1024 for _ in range(megabytes)]
     return os.getpid()
 
-@task
+@app.task(executor="process", grace="500ms", retry=1)
 def starts_another() -> int:
     import subprocess
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 
 from mainspring import Job, Mainspring, Retry, StoreUnavailable
-from mainspring.store.base import AsyncDriver, NoteRequest, Reply, Request, Store
+from mainspring.store.base import AsyncDriver, BeatRequest, NoteRequest, Presence, Reply, Request, Store
 from mainspring.worker.worker import Worker
 
 T = TypeVar("T")
 
 AT_ONCE = Retry(attempts=3, delay=0)
 """Three tries without a pause."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a condition that does not come true fails its test: far more than it takes on a busy machine."""
+TRIES = 4
 
 
 @asynccontextmanager
@@ -37,7 +40,7 @@ async def working(
         yield worker
     finally:
         worker.stop()
-        await asyncio.wait_for(running, 40)
+        await asyncio.wait_for(running, 90)
 
 
 async def until(
@@ -66,6 +69,25 @@ def wait_until(condition: Callable[[], T], patience: float = PATIENCE, what: str
     return value
 
 
+async def takes_less_than(seconds: float, measured: Callable[[], Awaitable[float]]) -> None:
+    """Other programs on the machine can only add to what something takes: the quickest of some tries is what counts."""
+    took: list[float] = []
+    while not took or (min(took) >= seconds and len(took) < TRIES):
+        took.append(await measured())
+    assert min(took) < seconds, took
+
+
+def bury(app: Mainspring, process: subprocess.Popen[Any]) -> None:
+    """The lease of a worker whose process is dead is over now. So it may be one that a busy machine cannot lose."""
+    driver = app.store.driver()
+    for worker in app.workers.list():
+        if worker.name.endswith(f":{process.pid}") and worker.alive:
+            presence = Presence(worker.id, worker.name, (), (), worker.concurrency, 0, lease_ms=1)
+            driver.run(BeatRequest(presence, "stay"))
+            wait_until(partial(is_lost, app, worker.id))
+    driver.close()
+
+
 async def ended(*jobs: Job[Any]) -> None:
     """Wait until all jobs are final; shows them as they are then."""
     for job in jobs:
@@ -86,6 +108,10 @@ def path_of(app: Mainspring) -> str:
 
 def is_alive(app: Mainspring, worker: str) -> bool:
     return any(each.id == worker and each.alive for each in app.workers.list())
+
+
+def is_lost(app: Mainspring, worker: str) -> bool:
+    return not is_alive(app, worker)
 
 
 class HeldUp:

@@ -37,6 +37,8 @@ async def along(n: int, ctx: Context) -> int:
     try:
         while done < n and not (done and told("over")):
             done += 1
+            if done == 6:
+                note("far enough")
             await asyncio.sleep(0.01)
     finally:
         ctx.checkpoint(done)
@@ -48,17 +50,14 @@ async def along(n: int, ctx: Context) -> int:
 def test_a_deploy_costs_no_work_and_no_attempt(place: Place, task: str) -> None:
     """One job saves and hands itself back at once, another is cancelled after the grace period and saves then."""
     job = place.enqueue(task, 1_000_000)
-    first = place.worker(grace="30s" if task == "long" else "300ms")
+    first = place.worker(grace="60s" if task == "long" else "300ms")
     wait_until(lambda: place.notes(first))
     if task == "long":
         wait_until(lambda: (job.refresh().checkpoint or 0) > 5, what="it is saved while it runs")
     else:
-        wait_until(lambda: job.refresh().state is State.RUNNING)
-        time.sleep(0.2)
-    began = time.monotonic()
+        wait_until(lambda: ["far", "enough"] in place.notes(first))
     first.terminate()
-    assert first.wait(20) == 0, place.errors()
-    assert time.monotonic() - began < 8
+    assert first.wait(30) == 0, place.errors()  # long before the grace period of the one is over
     job.refresh()
     saved = job.checkpoint
     assert saved > 5
@@ -73,10 +72,10 @@ def test_a_deploy_costs_no_work_and_no_attempt(place: Place, task: str) -> None:
 
 def test_a_job_in_a_process_of_its_own_saves_and_hands_itself_back_too(place: Place) -> None:
     job = place.enqueue("apart", 1_000_000)
-    first = place.worker(grace="30s")
+    first = place.worker(grace="60s")
     wait_until(lambda: (job.refresh().checkpoint or 0) > 5)
     first.terminate()
-    assert first.wait(20) == 0, place.errors()
+    assert first.wait(30) == 0, place.errors()
     saved = job.refresh().checkpoint
     assert saved > 5
     assert (job.state, job.attempt, job.reason) == (State.QUEUED, 0, "handed back: a deploy")
@@ -88,11 +87,11 @@ def test_a_job_in_a_process_of_its_own_saves_and_hands_itself_back_too(place: Pl
 
 def test_what_was_saved_outlives_the_worker(place: Place) -> None:
     job = place.enqueue("long", 1_000_000)
-    first = place.worker(lease="1s")
+    first = place.worker()
     wait_until(lambda: (job.refresh().checkpoint or 0) > 5)
-    first.kill()
+    place.kill(first)
     saved = job.refresh().checkpoint
-    second = place.worker(lease="1s")
+    second = place.worker()
     wait_until(lambda: place.notes(second))
     assert int(place.notes(second)[0][1]) >= saved
     place.tell("over")
@@ -116,11 +115,11 @@ async def test_runs_hear_of_the_stop_at_its_beginning_and_may_still_complete(app
         heard.append(f"plain {ctx.cancelled}")
         return "whole"
 
-    async with working(app, grace=20) as worker:
+    async with working(app, grace=60) as worker:
         jobs = [await work.aenqueue(), await plain.aenqueue()]
         await until(lambda: all(job.refresh().state is State.RUNNING for job in jobs))
         worker.stop()
-        await until(lambda: len(heard) == 2, patience=5)
+        await until(lambda: len(heard) == 2, patience=30)
         await ended(*jobs)
     assert sorted(heard) == ["async False", "plain False"]
     assert [await job.aresult() for job in jobs] == ["whole", "whole"]

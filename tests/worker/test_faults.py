@@ -76,10 +76,11 @@ async def test_a_worker_that_lost_its_lease_drops_its_runs_and_starts_over(
             return "stale"
         return "fresh"
 
-    async with working(app, lease="1s") as worker:
+    async with working(app) as worker:
         first = worker.id
         jobs = [await work.aenqueue(), await plain.aenqueue()]
         await until(lambda: all(job.refresh().state is State.RUNNING for job in jobs))
+        await until(lambda: runs)
         sql(app, how)
         await until(lambda: len(interrupted) == 2)
         await until(lambda: worker.id != first and is_alive(app, worker.id))
@@ -113,7 +114,7 @@ async def test_who_reaps_a_job_that_it_lost_itself_tells_nobody_what_the_first_r
             told.append((event.name, event.job.record.lease))
 
     on_the_way = HeldUp(monkeypatch, app.store, SettleRequest)
-    async with working(app, lease="1s") as worker:
+    async with working(app, lease="5s") as worker:
         job = await second.aenqueue()
         await until(lambda: job.refresh().state is State.RUNNING)
         await first.aenqueue()
@@ -159,6 +160,7 @@ async def test_a_store_that_is_away_for_longer_than_every_deadline_costs_nothing
             other.execute("BEGIN EXCLUSIVE")
             go_on.set()
             await asyncio.sleep(7)  # longer than the deadline of an operation
+            await until(lambda: "settling: the store does not answer, trying on" in worker_log.text)
             other.execute("ROLLBACK")
         back = time.monotonic()
         assert [await job.aresult(20) for job in jobs] == [0, 1, 2]
@@ -172,7 +174,8 @@ async def test_a_store_that_is_away_for_longer_than_every_deadline_costs_nothing
     assert seen.progress == 100
     assert "the store does not answer, trying on" in worker_log.text
     assert "the store answers again" in worker_log.text
-    assert not [record for record in worker_log.records if record.levelno >= logging.ERROR]
+    ours = [record for record in worker_log.records if record.name.startswith("mainspring")]
+    assert not [record for record in ours if record.levelno >= logging.ERROR]
 
 
 async def test_a_worker_can_stop_while_the_store_is_away(app: Mainspring) -> None:
@@ -211,17 +214,18 @@ async def test_a_blocked_loop_keeps_its_leases_and_the_guilty_job_is_named(
 ) -> None:
     @app.task
     async def rude() -> str:
-        hog(2.5)
+        hog(6)
         return "at last"
 
-    async with working(app, lease="1s") as worker:
+    async with working(app, lease="5s") as worker:
         job = await rude.aenqueue()
         assert await job.aresult(20) == "at last"
         await job.arefresh()
         assert (job.crashes, job.attempt, job.record.lease) == (0, 1, 1)
         assert is_alive(app, worker.id)
-    (warning,) = [record.getMessage() for record in worker_log.records if "has been blocked" in record.getMessage()]
-    assert f"job {job.id} (rude)" in warning
+    blocked = [record.getMessage() for record in worker_log.records if "has been blocked" in record.getMessage()]
+    # A machine that lets all of this process wait for a second may add another, which names nobody.
+    (warning,) = [each for each in blocked if f"job {job.id} (rude)" in each]
     assert "in hog" in warning
 
 
@@ -235,7 +239,7 @@ async def test_abandoned_threads_do_not_take_the_places_of_the_living(app: Mains
             release.wait(60)
         return n
 
-    async with working(app, lease="1s", concurrency=2) as worker:
+    async with working(app, concurrency=2) as worker:
         first = worker.id
         jobs = [await stuck.aenqueue(n) for n in range(2)]  # type: ignore[call-arg]
         await until(lambda: len(ran) == 2)

@@ -324,7 +324,7 @@ def work_off(place: Place, seeds: Sequence[int], size: int | None = None) -> int
     graphs = [Graph(place, seed, size or chance.randint(1, 150)) for seed in seeds]
     for graph in graphs[::2]:
         graph.flow.enqueue()
-    doomed, *_ = [place.worker(lease="1s", concurrency=8) for _ in range(3)]
+    doomed, *_ = [place.worker(lease="10s", concurrency=8) for _ in range(3)]
     for graph in graphs[1::2]:
         graph.flow.enqueue()
     app, live = place.app, [state for state in State if state not in ("completed", "dead", "cancelled")]
@@ -335,8 +335,8 @@ def work_off(place: Place, seeds: Sequence[int], size: int | None = None) -> int
 
     total = sum(len(graph.nodes) for graph in graphs)
     wait_until(lambda: over() or app.jobs.count(state=live) < total * 0.6, patience=60)
-    doomed.kill()
-    place.worker(lease="1s", concurrency=8)
+    place.kill(doomed)
+    place.worker(lease="10s", concurrency=8)
     wait_until(over, patience=60, what="all has ended")
     while sum(graph.mend() for graph in graphs):
         wait_until(lambda: app.jobs.count(state=live) == 0, patience=60, what="all that was retried ends")

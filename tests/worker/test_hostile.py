@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from mainspring import Bury, Cancel, Job, Mainspring, Retry, RetryAfter, Snooze, State, UnknownTask
 
 from .scene import AT_ONCE, ended, is_alive, sql, until, working
+
+LAG = timedelta(seconds=1)
+"""How old it may be on a busy machine what a worker has heard of the store's clock."""
 
 
 class Unprintable(Exception):
@@ -237,7 +241,8 @@ async def test_an_unreadable_schedule_neither_stops_the_others_nor_floods_the_lo
             )
         already = app.jobs.count(task="tick")
         await until(lambda: app.jobs.count(task="tick") >= already + 3)
-    complaints = [record for record in worker_log.records if record.levelno >= logging.ERROR]
+    ours = [record for record in worker_log.records if record.name.startswith("mainspring")]
+    complaints = [record for record in ours if record.levelno >= logging.ERROR]
     assert len(complaints) == 3, [record.getMessage() for record in complaints]
 
 
@@ -258,7 +263,8 @@ async def test_an_unknown_task_is_parked_ever_longer_and_runs_once_a_worker_know
             assert "knows task 'novelty'" in (job.reason or "")
             assert (job.attempt, job.crashes, job.attempts) == (0, 0, ())
             assert job.started_at is not None
-            assert delay <= (job.run_at - job.started_at).total_seconds() < delay + 2
+            pause = timedelta(seconds=delay)
+            assert job.started_at + pause - LAG <= job.run_at <= datetime.now(UTC) + pause
             if parked < 3:
                 assert await job.aretry()
     async with working(other):

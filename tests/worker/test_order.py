@@ -82,8 +82,9 @@ async def test_jobs_that_become_due_queue_by_their_time(app: Mainspring) -> None
     async def note(name: str) -> None:
         ran.append(name)
 
-    for name, delay in (("third", 0.12), ("first", 0.04), ("second", 0.08)):
-        await note.using(delay=delay).aenqueue(name)
+    # In one request: between several any time may go by.
+    delays = (("third", 0.12), ("first", 0.04), ("second", 0.08))
+    await app.aenqueue_many(note.using(delay=delay).job(name) for name, delay in delays)
     async with working(app, concurrency=1):
         await until(lambda: len(ran) == 3)
     assert ran == ["first", "second", "third"]
@@ -144,19 +145,22 @@ async def test_a_worker_leaves_other_queues_alone(app: Mainspring) -> None:
 
 @pytest.mark.parametrize("kind", ["async", "plain"])
 async def test_no_more_jobs_run_at_once_than_the_worker_is_told(app: Mainspring, kind: str) -> None:
-    gauge = Gauge()
+    gauge, full = Gauge(), threading.Event()
 
     async def work() -> None:
         with gauge:
-            await asyncio.sleep(0.01)
+            while not full.is_set():
+                await asyncio.sleep(0.01)
 
     def work_plainly() -> None:
         with gauge:
-            threading.Event().wait(0.01)
+            full.wait(60)
 
     task = app.task(name="work")(work if kind == "async" else work_plainly)
     await app.aenqueue_many(task.job() for _ in range(60))
     async with working(app, concurrency=7):
+        await until(lambda: gauge.inside == 7)
+        full.set()
         await until(lambda: gauge.visits == 60)
     assert gauge.most == 7
 

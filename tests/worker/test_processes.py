@@ -9,17 +9,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from mainspring import JobFailed, Mainspring, State
+from mainspring import Job, JobFailed, Mainspring, State
 from mainspring.model.outcome import Verdict
 
-from .scene import wait_until
+from .scene import bury, wait_until
 
 MODULE = '''
 import asyncio, os, sys, threading, time
@@ -138,6 +138,28 @@ class Place:
         wait_until(lambda: any(worker.id not in before for worker in self.app.workers.list()), what="it registers")
         return process
 
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """A worker dies, and its lease with it."""
+        process.kill()
+        process.wait()
+        bury(self.app, process)
+
+    def kill_at_work(self, process: subprocess.Popen[str], is_at_work: Callable[[Job[Any]], bool]) -> None:
+        """The same, while it has a job in its hands of which that is true."""
+        (id,) = (worker.id for worker in self.app.workers.list() if worker.name.endswith(f":{process.pid}"))
+
+        def stands_at_work() -> bool:
+            process.send_signal(signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+            running = self.app.jobs.find(state="running", limit=1000)
+            if any(job.worker == id and is_at_work(job) for job in running):
+                return True
+            process.send_signal(signal.SIGCONT)
+            return False
+
+        wait_until(stands_at_work, what="it is at work")
+        self.kill(process)
+
     def notes(self, process: subprocess.Popen[str] | None = None) -> list[tuple[int, list[str]]]:
         """What tasks noted: process and words."""
         pattern = f"notes-{process.pid if process else '*'}.txt"
@@ -206,7 +228,7 @@ def test_sigterm_ends_the_process_well_although_a_job_will_not_end(place: Place,
     job = place.enqueue(task)
     wait_until(lambda: place.notes(process))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0, place.errors()
+    assert process.wait(60) == 0, place.errors()
     job.refresh()
     assert (job.state, job.attempt, job.crashes) == (State.QUEUED, 0, 0)
     assert place.app.workers.list() == []
@@ -217,9 +239,9 @@ def test_a_second_signal_ends_the_grace(place: Place) -> None:
     job = place.enqueue("stuck")
     wait_until(lambda: place.notes(process))
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "SIGINT: stopping" in place.errors() or place.app.workers.list()[0].quiet, patience=12)
+    wait_until(lambda: "SIGINT: stopping" in place.errors() or place.app.workers.list()[0].quiet)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     assert job.refresh().state is State.QUEUED
 
 
@@ -237,20 +259,20 @@ def test_a_signal_that_comes_when_all_is_done_makes_no_failure_of_it(place: Plac
     process.send_signal(signal.SIGTERM)
     if when == "as Python ends":
         process.communicate("\n")
-    assert process.wait(10) == 0, place.errors()
+    assert process.wait(30) == 0, place.errors()
 
 
 @pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_the_job_of_a_killed_worker_runs_again_elsewhere(place: Place) -> None:
-    doomed = place.worker(lease="2s")
+    doomed = place.worker(lease="5s")
     job = place.enqueue("held")
     wait_until(lambda: place.notes(doomed))
-    place.worker(lease="2s")
+    place.worker(lease="5s")
     (place.folder / "go-3").touch()
     doomed.kill()
     died = time.monotonic()
     assert job.result(20) == 3  # reaping raises the fence, and so does claiming
-    assert time.monotonic() - died < 2 + 5 + 2  # lease, reap, and a busy machine
+    assert time.monotonic() - died < 5 + 5 + 2  # lease, reap, and a busy machine
     job.refresh()
     assert (job.attempt, job.crashes) == (1, 1)
     assert [attempt.verdict for attempt in job.attempts] == [Verdict.LOST, Verdict.COMPLETED]
@@ -261,7 +283,7 @@ def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
     job = place.enqueue("poison")
     for crash in range(1, 4):
         process = place.worker(lease="1s")
-        assert process.wait(20) == 7
+        assert process.wait(60) == 7
         wait_until(lambda: not any(worker.alive for worker in place.app.workers.list()))
         assert len(place.notes()) == crash
     place.worker(lease="1s")
@@ -276,12 +298,12 @@ def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
 @pytest.mark.parametrize("meanwhile", ["has finished", "still runs"])
 @pytest.mark.fault("SIGSTOP past the lease, SIGCONT", "sqlite")
 def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Place, meanwhile: str) -> None:
-    frozen = place.worker(lease="1s")
+    frozen = place.worker(lease="4s")
     job = place.enqueue("held")
     wait_until(lambda: place.notes(frozen))
     frozen.send_signal(signal.SIGSTOP)
     wait_until(lambda: not any(worker.alive for worker in place.app.workers.list()))
-    other = place.worker(lease="1s")
+    other = place.worker()
     wait_until(lambda: place.notes(other))
     if meanwhile == "has finished":
         (place.folder / "go-3").touch()
@@ -299,23 +321,24 @@ def test_a_worker_frozen_past_its_lease_changes_nothing_when_it_thaws(place: Pla
     assert [attempt.verdict for attempt in seen.attempts] == [Verdict.LOST, Verdict.COMPLETED]
     # And it is a good worker again.
     other.terminate()
-    assert other.wait(20) == 0
+    assert other.wait(60) == 0
     assert place.enqueue("now").result(20)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.fault("kill -9 a worker", "sqlite")
 def test_ten_thousand_jobs_survive_four_enqueuers_three_workers_and_a_kill(place: Place) -> None:
     enqueuers = [place.start("-c", ENQUEUER, str(2500 * number)) for number in range(4)]
     for enqueuer in enqueuers:
         assert enqueuer.stdout is not None
         assert enqueuer.stdout.readline() == "ready\n"
-    doomed, *others = [place.worker(lease="2s", concurrency=20) for _ in range(3)]
+    doomed, *others = [place.worker(lease="10s", concurrency=20) for _ in range(3)]
     for enqueuer in enqueuers:
         assert enqueuer.stdin is not None
         enqueuer.stdin.write("go\n")
         enqueuer.stdin.flush()
     wait_until(lambda: len(place.notes(doomed)) > 500, patience=60)
-    doomed.kill()
+    place.kill_at_work(doomed, lambda job: any(id == job.id for _, (id, _) in place.notes(doomed)))
     enqueued = [id for enqueuer in enqueuers for id in enqueuer.communicate(timeout=90)[0].split()]
     assert [enqueuer.returncode for enqueuer in enqueuers] == [0] * 4, place.errors()
     assert len(set(enqueued)) == len(enqueued) == 10_000
@@ -324,7 +347,7 @@ def test_ten_thousand_jobs_survive_four_enqueuers_three_workers_and_a_kill(place
     assert place.app.jobs.count() == 10_000
     for other in others:
         other.terminate()
-    assert [other.wait(20) for other in others] == [0, 0], place.errors()
+    assert [other.wait(30) for other in others] == [0, 0], place.errors()
 
     runs: dict[str, list[tuple[int, int]]] = {id: [] for id in enqueued}
     for pid, (id, fence) in place.notes():

@@ -20,8 +20,8 @@ from servers.valkey import running_valkey
 from mainspring import State
 from mainspring.model.outcome import Verdict
 
-from .program import children, gone, noted, program
-from .scene import ended, until, wait_until, working
+from .program import TASKS, children, gone, noted, program
+from .scene import ended, takes_less_than, until, wait_until, working
 
 
 @pytest.fixture
@@ -76,9 +76,11 @@ async def test_a_process_killed_from_outside_costs_its_job_a_crash_and_nobody_el
     jobs: Any, tmp_path: Path
 ) -> None:
     async with working(jobs.app, concurrency=2):
-        job, other = await jobs.nap.aenqueue(1), await jobs.nap.aenqueue(1)
-        await until(lambda: len(noted(tmp_path, "napping")) == 2)
-        os.kill(noted(tmp_path, "napping")[0], signal.SIGKILL)
+        job, other = await jobs.waits_for_go.aenqueue(), await jobs.waits_for_go.aenqueue()
+        await until(lambda: len(noted(tmp_path, "waiting")) == 2)
+        os.kill(noted(tmp_path, "waiting")[0], signal.SIGKILL)
+        await until(lambda: len(noted(tmp_path, "waiting")) == 3, what="one runs again")
+        (tmp_path / "go").touch()
         await ended(job, other)
     assert {each.state for each in (job, other)} == {State.COMPLETED}
     assert sorted([job.crashes, other.crashes]) == [0, 1]
@@ -97,11 +99,12 @@ async def test_an_idle_process_that_was_killed_costs_nobody_anything(jobs: Any) 
 
 async def test_signals_to_all_processes_are_left_to_the_worker(jobs: Any, tmp_path: Path) -> None:
     async with working(jobs.app):
-        job = await jobs.nap.aenqueue(1)
-        await until(lambda: noted(tmp_path, "napping"))
-        (pid,) = noted(tmp_path, "napping")
+        job = await jobs.waits_for_go.aenqueue()
+        await until(lambda: noted(tmp_path, "waiting"))
+        (pid,) = noted(tmp_path, "waiting")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGURG):
             os.kill(pid, number)
+        (tmp_path / "go").touch()
         assert await job.aresult(30) == pid
         await job.arefresh()
         assert job.crashes == 0
@@ -123,23 +126,36 @@ async def test_a_job_that_takes_too_much_memory_is_killed_and_that_is_a_failed_a
 
 @pytest.mark.parametrize("name", ["spin", "deaf", "in_c", "waits"])
 async def test_a_job_past_its_timeout_ends_whatever_it_does(jobs: Any, name: str) -> None:
-    async with working(jobs.app, concurrency=1):
+    async def overdue() -> float:
         await (await jobs.where.aenqueue(1)).aresult(30)
         job = await getattr(jobs, name).aenqueue()
         began = time.monotonic()
         await ended(job)
-        assert time.monotonic() - began < 3
+        took = time.monotonic() - began
+        assert (job.state, job.attempt, job.crashes) == (State.DEAD, 1, 0)
+        assert job.error.type == "JobTimeout"
+        assert "longer than its timeout of 300ms" in job.error.message
+        return took
+
+    async with working(jobs.app, concurrency=1):
+        await takes_less_than(3, overdue)
         _, pid, _ = await (await jobs.where.aenqueue(2)).aresult(30)
-        assert children() == [pid]
-    assert (job.state, job.attempt, job.crashes) == (State.DEAD, 1, 0)
-    assert job.error.type == "JobTimeout"
-    assert "longer than its timeout of 300ms" in job.error.message
+        await until(lambda: children() == [pid])
 
 
-async def test_the_time_that_a_process_takes_to_start_does_not_count(jobs: Any, tmp_path: Path) -> None:
-    async with working(jobs.app):
-        job = await jobs.nap.using(timeout="250ms").aenqueue(0.01)
-        assert await job.aresult(30)
+SLOW_TO_START = """
+if any("mainspring.worker.processes" in word for word in sys.orig_argv):
+    time.sleep(3)
+"""
+
+
+async def test_the_time_that_a_process_takes_to_start_does_not_count(tmp_path: Path) -> None:
+    with program(tmp_path, text=TASKS + SLOW_TO_START) as jobs:
+        async with working(jobs.app):
+            began = time.monotonic()
+            job = await jobs.nap.using(timeout="2s").aenqueue(0.01)
+            assert await job.aresult(30)
+        assert time.monotonic() - began > 3
 
 
 async def test_it_may_tidy_up_within_its_grace(jobs: Any) -> None:
@@ -153,14 +169,19 @@ async def test_it_may_tidy_up_within_its_grace(jobs: Any) -> None:
 
 @pytest.mark.parametrize("how", ["looks", "looks not", "deaf"])
 async def test_cancelling_takes_effect_within_two_seconds(jobs: Any, tmp_path: Path, how: str) -> None:
-    async with working(jobs.app):
+    async def cancelling() -> float:
+        before = len(noted(tmp_path, "endless"))
         job = await jobs.endless.aenqueue(how)
-        await until(lambda: noted(tmp_path, "endless"))
+        await until(lambda: len(noted(tmp_path, "endless")) > before)
         asked = time.monotonic()
         await job.acancel("enough")
         await ended(job)
-        assert time.monotonic() - asked < (2 if how != "deaf" else 2.5)
-    assert (job.state, job.reason) == (State.CANCELLED, "cancelled: enough")
+        took = time.monotonic() - asked
+        assert (job.state, job.reason) == (State.CANCELLED, "cancelled: enough")
+        return took
+
+    async with working(jobs.app):
+        await takes_less_than(2 if how != "deaf" else 2.5, cancelling)
 
 
 async def test_a_stopping_worker_hands_back_what_does_not_end_and_no_attempt_is_used(jobs: Any, tmp_path: Path) -> None:
@@ -176,7 +197,7 @@ async def test_a_stopping_worker_hands_back_what_does_not_end_and_no_attempt_is_
 
 async def test_what_a_killed_job_had_started_goes_with_it(jobs: Any, tmp_path: Path) -> None:
     async with working(jobs.app):
-        job = await jobs.starts_another.using(timeout="500ms").aenqueue()
+        job = await jobs.starts_another.aenqueue()
         await until(lambda: noted(tmp_path, "started"))
         grandchild = int((tmp_path / "grandchild").read_text())
         os.kill(noted(tmp_path, "started")[0], signal.SIGSTOP)  # so that it must be killed
@@ -203,7 +224,7 @@ def worker_of(jobs: Any, folder: Path, **options: object) -> subprocess.Popen[st
 
 
 def test_no_process_outlives_a_worker_that_was_killed(jobs: Any, tmp_path: Path) -> None:
-    worker = worker_of(jobs, tmp_path, lease="1s", concurrency=3)
+    worker = worker_of(jobs, tmp_path, concurrency=3)
     try:
         for task in (jobs.nap.job(600), jobs.endless.job("deaf")):
             jobs.app.enqueue_many([task])
@@ -212,19 +233,21 @@ def test_no_process_outlives_a_worker_that_was_killed(jobs: Any, tmp_path: Path)
     finally:
         worker.kill()
         worker.wait()
-    wait_until(lambda: all(gone(pid) for pid in pids), patience=5)
+    wait_until(lambda: all(gone(pid) for pid in pids))
 
 
 def test_ctrl_c_in_a_terminal_lets_jobs_finish(jobs: Any, tmp_path: Path) -> None:
     """It goes to the whole group of the terminal's foreground."""
-    worker = worker_of(jobs, tmp_path, grace=20)
-    job = jobs.nap.enqueue(1)
-    wait_until(lambda: noted(tmp_path, "napping"))
+    worker = worker_of(jobs, tmp_path, grace=60)
+    job = jobs.waits_for_go.enqueue()
+    wait_until(lambda: noted(tmp_path, "waiting"))
     os.killpg(worker.pid, signal.SIGINT)
+    wait_until(lambda: jobs.app.workers.list()[0].quiet, what="it stops")
+    (tmp_path / "go").touch()
     assert worker.wait(30) == 0
     assert job.refresh().state is State.COMPLETED
     assert (job.attempt, job.crashes) == (1, 0)
-    assert all(gone(pid) for pid in noted(tmp_path, "napping"))
+    assert all(gone(pid) for pid in noted(tmp_path, "waiting"))
 
 
 @pytest.mark.fault("segfault, exit, OOM kill in a process", "postgres", "redis")

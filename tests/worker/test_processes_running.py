@@ -39,7 +39,7 @@ async def test_jobs_run_in_warm_processes_beside_the_worker_at_most_as_many_as_i
 
 
 async def test_a_workers_memory_is_also_that_of_its_processes(jobs: Any) -> None:
-    async with working(jobs.app, lease=3):
+    async with working(jobs.app, lease=9):
         (worker,) = await jobs.app.workers.alist()
         assert worker.memory is not None
         assert worker.memory > 10_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,22 +29,27 @@ def clock() -> Iterator[Clock]:
         yield clock
 
 
+def seconds_now() -> float:
+    return now_ms() / 1000
+
+
 class Sampler:
     """A worker's sampling, on a driver that counts what is asked of the store."""
 
-    def __init__(self, app: Mainspring, name: str, seconds: float = 0) -> None:
+    def __init__(self, app: Mainspring, name: str, clock: Clock, seconds: float = 0) -> None:
         self.driver = app.store.async_driver()
         self.presence = Presence(name, name, (), (), 1, 0, 60_000)
+        self.clock = clock
         self.seconds = seconds
         """How long the store takes to count."""
         self.counted = 0
-        self.chore = Sample(self, StoreClock(lambda: now_ms() / 1000, now_ms()), lambda: self.presence)
+        self.chore = Sample(self, StoreClock(seconds_now, now_ms()), lambda: self.presence, seconds_now)
         self.pause = 0.0
 
     async def run(self, request: Request[Reply]) -> Reply:
         if isinstance(request, CountRequest) and request.stats is None:
             self.counted += 1
-            await asyncio.sleep(self.seconds)
+            self.clock.travel(self.seconds)
         return await self.driver.run(request)
 
     async def watch(self, topics: tuple[str, ...]) -> None:
@@ -79,7 +83,7 @@ async def test_each_minute_is_sampled_once_whoever_looks(place: Place, clock: Cl
         place.enqueue("work", n)
     clock.travel("1m")
     place.enqueue("work", queue="email")
-    first, second = Sampler(app, "first"), Sampler(app, "second")
+    first, second = Sampler(app, "first", clock), Sampler(app, "second", clock)
     await passes(clock, 3, first, second)
     assert first.counted + second.counted == 3
     assert 0 in (first.counted, second.counted), "it is always the earlier one"
@@ -100,7 +104,7 @@ async def test_each_minute_is_sampled_once_whoever_looks(place: Place, clock: Cl
 async def test_who_is_gone_is_followed_by_the_next_and_an_empty_queue_is_empty(place: Place, clock: Clock) -> None:
     app = place.app
     place.enqueue("work", 1)
-    first, second = Sampler(app, "first"), Sampler(app, "second")
+    first, second = Sampler(app, "first", clock), Sampler(app, "second", clock)
     await passes(clock, 2, first, second)
     earlier, later = sorted((first, second), key=lambda each: -each.counted)
     app.jobs.delete(task="work")
@@ -119,7 +123,7 @@ async def test_who_is_gone_is_followed_by_the_next_and_an_empty_queue_is_empty(p
 
 
 async def test_what_is_rolled_up_is_the_mean_and_the_worst(place: Place, clock: Clock) -> None:
-    app, sampler = place.app, Sampler(place.app, "one")
+    app, sampler = place.app, Sampler(place.app, "one", clock)
     await passes(clock, 5, sampler)
     for n in range(6):
         place.enqueue("work", n)
@@ -140,7 +144,7 @@ async def test_what_is_rolled_up_is_the_mean_and_the_worst(place: Place, clock: 
 async def test_the_longer_counting_takes_the_less_often_all_together_do_it(clock: Clock) -> None:
     """A two-hundredth of the time, whoever does it."""
     with Mainspring("sqlite://") as app:
-        slow = [Sampler(app, name, 0.35) for name in ("first", "second")]
+        slow = [Sampler(app, name, clock, 0.35) for name in ("first", "second")]
         await passes(clock, 6, *slow)
         assert sum(sampler.counted for sampler in slow) == 3
         points = of_minutes(app)
@@ -151,7 +155,7 @@ async def test_the_longer_counting_takes_the_less_often_all_together_do_it(clock
 
 async def test_a_look_that_fails_is_not_tried_again_at_once(clock: Clock) -> None:
     with Mainspring("sqlite://") as app:
-        sampler = Sampler(app, "one")
+        sampler = Sampler(app, "one", clock)
 
         class Refusing:
             async def run(self, request: Request[Reply]) -> Reply:
@@ -169,7 +173,7 @@ async def test_a_look_that_fails_is_not_tried_again_at_once(clock: Clock) -> Non
 async def test_a_beat_that_brings_a_sample_is_a_beat(clock: Clock) -> None:
     """It says nothing else than the worker's heart does."""
     with Mainspring("sqlite://") as app:
-        sampler = Sampler(app, "one")
+        sampler = Sampler(app, "one", clock)
         await sampler.driver.run(BeatRequest(sampler.presence, "join"))
         await passes(clock, 1, sampler)
         (worker,) = app.workers.list()

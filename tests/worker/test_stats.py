@@ -55,7 +55,7 @@ async def test_what_happens_is_seen_while_the_worker_goes_on(app: Mainspring) ->
     async def work(n: int) -> None:
         await asyncio.sleep(0.01)
 
-    async with working(app, lease=1.5):
+    async with working(app, lease=5):
         for expected in (10, 20):
             await ended(*app.enqueue_many(work.job(n) for n in range(10)))
             await until(lambda expected=expected: total(app, "work").completed == expected)
@@ -105,7 +105,7 @@ async def test_beats_that_fail_are_made_up_for(app: Mainspring, monkeypatch: pyt
     lossy = Lossy(app.store.driver(), when)
     monkeypatch.setattr(app.store, "driver", lambda patience=None: lossy)
     blocking = Mainspring(app.url)
-    async with working(app, lease=1.5):
+    async with working(app, lease=5):
         for _ in range(3):
             lossy.losing.set()
             await ended(*app.enqueue_many(work.job() for _ in range(5)))
@@ -153,7 +153,7 @@ async def test_a_report_that_cannot_be_stored_costs_no_lease(
     refusing = Refusing(app.store.driver(), "asked")
     monkeypatch.setattr(app.store, "driver", lambda patience=None: refusing)
     blocking = Mainspring(app.url)
-    async with working(app, lease=1.5) as worker:
+    async with working(app, lease=5) as worker:
         id = worker.id
         await ended(work.enqueue())
         await until(lambda: refusing.lost)
@@ -177,7 +177,7 @@ async def test_a_worker_can_be_told_not_to_count(app: Mainspring) -> None:
 
 def test_two_workers_add_up_and_so_do_those_that_were_killed(place: Place) -> None:
     """What a killed one had not told yet is not known; the job that it had is a crash."""
-    first, second = place.worker(lease=2), place.worker(lease=2)
+    first, second = place.worker(), place.worker()
     for n in range(-10, 90):
         place.enqueue("work", n)
     wait_until(lambda: place.app.jobs.count(state=("completed", "dead")) == 100)

@@ -128,7 +128,7 @@ def test_a_chunked_answer_is_read() -> None:
 )
 def test_what_was_answered_counts_whatever_follows(answer: bytes) -> None:
     with speaking([answer]) as url:
-        assert post(url, timeout=1).status == 202
+        assert post(url, timeout=3).status == 202
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_an_answer_that_does_not_come_in_time_is_not_waited_for(said: list[bytes
 def test_a_body_that_drips_does_not_hold_it_up() -> None:
     began = time.monotonic()
     with speaking([b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b"y"] * 1000], 0.1) as url:
-        assert post(url, timeout=0.5).status == 200
-    assert time.monotonic() - began < 5
+        assert post(url, timeout=2).status == 200
+    assert time.monotonic() - began < 20  # it would drip for 100
 
 
 def test_a_receiver_that_is_not_there_is_an_error() -> None:

@@ -86,7 +86,7 @@ def test_a_worker_that_is_killed_just_after_it_has_settled_loses_no_delivery(pla
     place.tell("dies after the settle")
     first = place.worker()
     job = place.enqueue("work", 7)
-    assert first.wait(20) == -signal.SIGKILL
+    assert first.wait(60) == -signal.SIGKILL
     assert not receiver.received
     assert job.refresh().state is State.COMPLETED
     os.remove(place.folder / "dies after the settle")

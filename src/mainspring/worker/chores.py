@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -196,10 +197,17 @@ class Sample:
     """How many times as long as it took nobody counts again."""
     LONGEST_REST_MS = 20 * MINUTE_MS
 
-    def __init__(self, driver: AsyncDriver, clock: StoreClock, presence: Callable[[], Presence]) -> None:
+    def __init__(
+        self,
+        driver: AsyncDriver,
+        clock: StoreClock,
+        presence: Callable[[], Presence],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._driver = driver
         self._clock = clock
         self._presence = presence
+        self._monotonic = monotonic
         self._moment_ms = round(random.uniform(0.1, 0.9) * MINUTE_MS)
         self._due = self._next_moment(clock.now())
 
@@ -222,13 +230,12 @@ class Sample:
         return all(look.at + max(1, self.REST * look.numbers.get("took", 0)) <= minute for look in reply.stats)
 
     async def _count(self) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = self._monotonic()
         try:
             reply = await self._driver.run(CountRequest(Filter(states=(State.QUEUED,)), each=self.EACH))
         finally:
             # Who got no answer has nobody else to tell.
-            took_ms = round(1000 * (loop.time() - began))
+            took_ms = round(1000 * (self._monotonic() - began))
             self._due = self._next_moment(self._clock.now() + min(self.REST * took_ms, self.LONGEST_REST_MS))
         depths = [
             Depth(tally.queue, tally.count, 0 if tally.oldest_at is None else reply.now - tally.oldest_at)

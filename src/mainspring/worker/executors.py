@@ -30,7 +30,7 @@ FRAMES_SHOWN = 12
 class Call:
     """One function on its way through a thread; `future` brings what comes of it."""
 
-    __slots__ = ("_context", "_function", "_interrupted", "_lock", "_thread", "error", "future", "result")
+    __slots__ = ("_context", "_function", "_interrupted", "_lock", "_refused", "_thread", "error", "future", "result")
 
     def __init__(self, function: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         self.future = future
@@ -40,6 +40,8 @@ class Call:
         self._context = contextvars.copy_context()
         self._thread: int | None = None
         self._interrupted = False
+        self._refused: BaseException | None = None
+        """What is to be raised in the function. If it has not begun by then, it never does."""
         # Whoever holds it may raise in the thread. The thread takes it when the function has ended, for good.
         self._lock = threading.RLock()
 
@@ -50,6 +52,8 @@ class Call:
         self._thread = threading.get_ident()
         try:
             try:
+                if self._refused is not None:
+                    raise self._refused
                 self.result = self._context.run(self._function)
             except BaseException as raised:  # noqa: BLE001 - foreign code; the future brings it to who asked
                 self.error = raised
@@ -68,10 +72,11 @@ class Call:
         return True
 
     def raise_inside(self, kind: type[BaseException], text: str) -> None:
-        """Raise an exception in the function, if it runs."""
+        """Raise an exception in the function, if it runs. If it has not begun yet, that is what it comes to."""
         if not self._lock.acquire(blocking=False):
             return
         try:
+            self._refused = kind(text)
             if self._thread is not None:
                 self._interrupted = True
                 _raise_in(self._thread, _saying(kind, text))

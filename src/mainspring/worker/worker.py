@@ -347,7 +347,7 @@ class Worker:
                 Tend(driver, clock),
                 Prune(driver),
                 RollUp(driver),
-                *([] if counters is None else [Sample(driver, clock, self._presence)]),
+                *([] if counters is None else [Sample(driver, clock, self._presence, self._monotonic)]),
             ),
             counters=counters,
             pulse=self._machine.beating(pulse, self._app.store),
