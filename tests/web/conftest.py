@@ -20,7 +20,7 @@ from mainspring import Mainspring
 from mainspring.web import create_app
 from web.browsing import FLAGS, SCREENSHOTS, Console, chromium_program
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 """How long a page may take to show what is waited for; this is a bound on busy machines, not an expectation."""
 
 FAILED = pytest.StashKey[bool]()

@@ -18,7 +18,7 @@ from mainspring.web import job_url, ticket
 from mainspring.web.live import access, hub, streams
 from mainspring.web.live.events import Event
 
-from .scene import Teller, listening, until
+from .scene import PATIENCE, Teller, listening, until
 
 
 class TestEvents:
@@ -131,6 +131,7 @@ class TestEvents:
     ) -> None:
         """It may be on its way through an outbox."""
         monkeypatch.setattr(hub, "POLL_SECONDS", 0.1)
+        monkeypatch.setattr(hub, "PATIENCE_SECONDS", PATIENCE)
         async with listening(job_url("soon", base)) as listener:
             await asyncio.sleep(0.2)
             assert listener.events == []
@@ -290,10 +291,13 @@ class TestTheWay:
         self, app: Mainspring, base: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """He may have signed out since. The stream ends without a word, and a browser comes back to go on."""
-        monkeypatch.setattr(access, "ROLE_MS", 300)
         job = app.tasks["work"].enqueue(1)
-        async with listening(f"{base}/api/v1/jobs/{job.id}/events") as listener:
-            await listener.over()
+        for ms in (300, 2_000, 8_000):  # for longer, where a busy machine has told nothing in that time
+            monkeypatch.setattr(access, "ROLE_MS", ms)
+            async with listening(f"{base}/api/v1/jobs/{job.id}/events") as listener:
+                await listener.over()
+            if listener.events:
+                break
         assert [event.name for event in listener.events] == ["snapshot"]
 
     async def test_asked_for_as_json_it_is_the_job_as_it_stands(
@@ -326,6 +330,7 @@ class TestTheWay:
     ) -> None:
         """They wait, and are told what has happened meanwhile as soon as it answers."""
         monkeypatch.setattr(hub, "OUTAGE_SECONDS", 0.05)
+        monkeypatch.setattr(hub, "POLL_SECONDS", 10 * PATIENCE)  # so that it is not by chance that they look again
         job = app.tasks["work"].enqueue(1)
         driver = type(app.store.async_driver())
         run, failures = driver.run, 0
@@ -342,8 +347,7 @@ class TestTheWay:
                 app.jobs.cancel(job.id)
                 await until(lambda: failures > 3)
             assert driver.run is run
-            async with asyncio.timeout(hub.POLL_SECONDS / 2):
-                assert (await listener.heard("done"))["state"] == "cancelled"
+            assert (await listener.heard("done"))["state"] == "cancelled"
         assert [event.name for event in listener.events] == ["snapshot", "done"]
 
     async def test_many_streams_of_one_job_are_one_to_the_store(
@@ -384,13 +388,13 @@ class TestTheWay:
             return events
 
         monkeypatch.setattr(hub, "events_of", noted)
+        monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 10 * PATIENCE)  # with which it would let go of them
         job = app.tasks["work"].enqueue(1)
         teller.claim()
         teller.say(job.id, pieces=("x" * 8000,) * 20)
         async with listening(job_url(job, base)) as listener:
             await until(lambda: len(listener.output) == 160_000)
-            async with asyncio.timeout(streams.HEARTBEAT_SECONDS / 2):
-                await until(lambda: not any(event() for event in made))
+            await until(lambda: not any(event() for event in made))
         assert len(made) >= 4
 
 
@@ -444,9 +448,11 @@ class TestTickets:
 
     async def test_a_stream_ends_with_its_ticket(self, app: Mainspring, stranger: str) -> None:
         job = app.tasks["work"].enqueue(1)
-        async with listening(job_url(job, stranger, "3s")) as listener:
-            await listener.heard("snapshot")
-            await listener.over()
+        for seconds in (0.5, 2.0, 8.0):  # for longer, where a busy machine was not there in time
+            async with listening(job_url(job, stranger, seconds)) as listener:
+                await listener.over()
+            if listener.named("snapshot"):
+                break
         assert [event.name for event in listener.events] == ["snapshot", "expired"]
         assert listener.last_id == listener.events[0].id  # with another ticket it goes on from there
 
