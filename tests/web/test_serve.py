@@ -76,8 +76,8 @@ def serving(folder: Path, **settings: float) -> Iterator[tuple[subprocess.Popen[
 def test_open_streams_and_sockets_do_not_hold_up_its_end(tmp_path: Path, number: signal.Signals) -> None:
     with (
         serving(tmp_path) as (process, url),
-        httpx.stream("GET", f"{url}/endless") as stream,
-        connect(f"{url.replace('http', 'ws')}/socket") as socket,
+        httpx.stream("GET", f"{url}/endless", timeout=60) as stream,
+        connect(f"{url.replace('http', 'ws')}/socket", open_timeout=60) as socket,
     ):
         assert socket.recv() == "hello"
         assert next(stream.iter_bytes())
@@ -95,7 +95,7 @@ def test_who_has_just_come_when_it_stops_is_answered(tmp_path: Path) -> None:
     with serving(tmp_path, **patient) as (process, url):
         place = ("localhost", int(url.rpartition(":")[2]))
         with create_connection(place, timeout=60) as connection:
-            assert httpx.post(f"{url}/body", content=b"abc").text == "3"  # both are let in by now
+            assert httpx.post(f"{url}/body", content=b"abc", timeout=60).text == "3"  # both are let in by now
             process.send_signal(signal.SIGTERM)
             while is_there(place):
                 time.sleep(0.01)
@@ -124,15 +124,15 @@ def test_whoever_sends_his_request_too_slowly_is_hung_up_on_and_nobody_else(tmp_
 def _hang_up_on_the_slow(folder: Path, seconds: float) -> None:
     with serving(folder, REQUEST_SECONDS=seconds) as (_, url), ExitStack() as stack:
         place = ("localhost", int(url.rpartition(":")[2]))
-        stream = stack.enter_context(httpx.stream("GET", f"{url}/endless"))
-        socket = stack.enter_context(connect(f"{url.replace('http', 'ws')}/socket"))
+        stream = stack.enter_context(httpx.stream("GET", f"{url}/endless", timeout=60))
+        socket = stack.enter_context(connect(f"{url.replace('http', 'ws')}/socket", open_timeout=60))
         assert socket.recv() == "hello"
         head = b"POST /body HTTP/1.1\r\nHost: localhost\r\n"
         slow = []
         for begun in (b"", head[:20], head, head + b"Content-Length: 9\r\n\r\nabc"):
             slow.append(stack.enter_context(create_connection(place, timeout=60)))
             slow[-1].sendall(begun)
-        assert httpx.post(f"{url}/body", content=b"abc").text == "3"
+        assert httpx.post(f"{url}/body", content=b"abc", timeout=60).text == "3"
         for each in slow:
             with suppress(ConnectionResetError):
                 assert each.recv(100) == b""

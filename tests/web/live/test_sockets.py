@@ -50,7 +50,7 @@ class Client:
 
 @asynccontextmanager
 async def connected(base: str, **options: Any) -> AsyncIterator[Client]:
-    async with connect(f"{base.replace('http', 'ws', 1)}/api/v1/ws", **options) as connection:
+    async with connect(f"{base.replace('http', 'ws', 1)}/api/v1/ws", open_timeout=PATIENCE, **options) as connection:
         yield Client(connection)
 
 

@@ -49,7 +49,7 @@ async def test_open_streams_end_as_they_should_and_hold_nothing_up(app: Mainspri
                     listener = Listener(response)
                     reading = asyncio.create_task(listener.read())
                     await listener.heard("snapshot")
-                    async with connect(f"{base.replace('http', 'ws', 1)}/api/v1/ws") as followed:
+                    async with connect(f"{base.replace('http', 'ws', 1)}/api/v1/ws", open_timeout=PATIENCE) as followed:
                         signed = ticket(job, secret=SECRET)
                         await followed.send(f'{{"subscribe": "{job.id}", "ticket": "{signed}"}}')
                         await followed.recv()
