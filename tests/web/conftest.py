@@ -62,7 +62,7 @@ def chromium() -> Iterator[Browser]:
     program = chromium_program()
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=100_000)
         yield browser
         browser.close()
 
