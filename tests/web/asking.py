@@ -1,4 +1,4 @@
-"""How tests ask the web: in this process, from any address, with any headers."""
+"""How tests ask the web: in this process, from any address, with any headers, at a moment that lasts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Any
 
 import httpx
 
-__all__ = ["asking"]
+__all__ = ["Hand", "asking"]
+
+
+class Hand:
+    """A clock that is moved by hand: however long the machine takes, it is the same moment."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from mainspring import Mainspring
 from mainspring.web import create_app
 from web.browsing import FLAGS, SCREENSHOTS, Console, chromium_program
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 """How long a page may take to show what is waited for; this is a bound on busy machines, not an expectation."""
 
 FAILED = pytest.StashKey[bool]()
@@ -62,7 +62,7 @@ def chromium() -> Iterator[Browser]:
     program = chromium_program()
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=100_000)
         yield browser
         browser.close()
 

@@ -242,14 +242,14 @@ def _statistics(app: Mainspring) -> None:
     cells = []
     depths = _Depths(chance)
     for at, minutes in places:
-        hours = at / hour % 24
+        hours = 15 + (at - now) / hour  # by the clock of a place where it is afternoon: the same whenever it is made
         tide = 0.55 + 0.45 * math.sin((hours - 9) / 24 * 2 * math.pi)
         rush = 2.4 if minutes == 1 and now - 26 * minute < at < now - 19 * minute else 1
         # For a while no worker was there: nothing was started, and nobody has looked.
         out = now - 22 * hour <= at < now - 22 * hour + 20 * minute
         for task, load in loads.items():
             numbers = _numbers(chance, chance.gauss(load, load / 7) * tide * rush * minutes, slow=rush > 1)
-            numbers = {"enqueued": numbers["enqueued"]} if out else numbers
+            numbers = {name: number for name, number in numbers.items() if name == "enqueued" or not out}
             cells.append(Cell(at, app.tasks[task].options.queue, task, numbers))
         if not out:
             late = max(0, 45 - abs(at - now + 22 * hour) // minute) if at > now - 22 * hour else 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
+from servers.photos import wait_for
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -50,7 +51,7 @@ def test_what_a_page_complains_of_is_heard(
     shown = page(url + "/?inside=<script src='gone.js'></script><script>throw Error('thrown')</script>")
     shown.goto(url + "/?policy=yes&inside=<script>alert(1)</script>")
     for complaint in ("status of 404", "thrown", "content security policy: script-src-elem forbids inline"):
-        assert any(complaint in each for each in console.complaints), console.complaints
+        wait_for(lambda: shown.wait_for_timeout(20) or any(complaint in each for each in console.complaints))  # noqa: B023
         console.expect(complaint)
     console.expect("Content Security Policy")
     assert console.complaints == []

@@ -106,12 +106,13 @@ def test_a_queue_is_paused_and_resumed(shop: Shop, dashboard: Page) -> None:
     row.get_by_role("button", name="Pause").click()
     confirm(dashboard, "Pause")
     expect(dashboard.get_by_text("paused", exact=True).first).to_be_visible()
+    wait_for(lambda: any(queue.paused for queue in shop.app.queues.list()))
     waits = shop.send_receipt.enqueue(1, "ann@example.org")
     assert waits.why().startswith("queue 'mail' is paused")
     go(dashboard, "Queues")
     row.get_by_role("button", name="Resume").click()
     confirm(dashboard, "Resume")
-    assert waits.result(timeout=30) == "receipt 1 for ann@example.org"
+    assert waits.result(timeout=60) == "receipt 1 for ann@example.org"
 
 
 def test_a_limit_is_edited(shop: Shop, dashboard: Page, console: Console) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from servers.photos import wait_for
 
 from mainspring import Mainspring
 from mainspring.web import create_app
@@ -54,6 +55,7 @@ def test_it_is_stopped_and_the_rest_is_as_it_was(app: Mainspring, jobs: Page) ->
     jobs.route("**/jobs/go-on", lambda route: held.append(route))
     yes(jobs)
     expect(jobs.get_by_role("heading", name="so far")).to_contain_text("1\u202f000 of about 3\u202f500 jobs cancelled")
+    wait_for(lambda: jobs.wait_for_timeout(20) or held)  # by then the page's script is at work
     jobs.get_by_role("link", name="Stop here").click()
     expect(jobs.get_by_text("It stops as soon as")).to_be_visible()
     held[0].continue_()

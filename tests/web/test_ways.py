@@ -20,7 +20,7 @@ from mainspring.web import Identity, Passwords, ProxyUser, Role, Tokens, create_
 from mainspring.web.auth import tokens as tokens_module
 from mainspring.web.auth.throttle import Throttle
 
-from .asking import asking
+from .asking import Hand, asking
 
 TOKEN, STORED = make_token()
 OTHER, OTHER_STORED = make_token()
@@ -105,7 +105,7 @@ async def test_all_tokens_are_compared_in_constant_time(jobs: Mainspring, monkey
 
 
 async def test_whoever_tries_tokens_waits(jobs: Mainspring) -> None:
-    ways = Tokens(LINES, throttle=Throttle(free=3, longest=60))
+    ways = Tokens(LINES, throttle=Throttle(free=3, longest=60, clock=Hand()))
     async with asking(site(jobs, ways), client="192.0.2.1") as client:
         statuses = [(await client.get("/probe", headers=bearer("ms_wrong"))).status_code for _ in range(6)]
         assert statuses == [401, 401, 401, 401, 429, 429]
@@ -223,7 +223,8 @@ async def test_a_proxy_that_was_forgotten_is_said_once(jobs: Mainspring, caplog:
 
 
 async def test_guessing_by_way_of_a_proxy_makes_the_guesser_wait_and_nobody_else(jobs: Mainspring) -> None:
-    web = site(jobs, Tokens(LINES, throttle=Throttle(free=1, longest=60)), proxies=[PROXY])
+    throttle = Throttle(free=1, longest=60, clock=Hand())
+    web = site(jobs, Tokens(LINES, throttle=throttle), proxies=[PROXY])
     async with asking(web, client=PROXY) as client:
         for _ in range(4):
             await client.get("/probe", headers=bearer("x") | {"X-Forwarded-For": "203.0.113.9"})

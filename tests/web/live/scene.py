@@ -26,7 +26,7 @@ from mainspring.store.base import (
 
 __all__ = ["PATIENCE", "Listener", "Said", "Teller", "listening", "until"]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """How many seconds something may take before a test calls it lost."""
 
 

@@ -43,6 +43,6 @@ def test_an_application_gives_its_visitor_the_address_of_his_job(tmp_path: Path)
         "MAINSPRING_WEB_SECRET": "as long as any secret should be",
     }
     done = subprocess.run(
-        [sys.executable, "-W", "error", file], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", file], env=environment, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI, Response
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from servers.asgi import serving
 from servers.proxy import Proxy, proxy_to
 
@@ -103,9 +103,10 @@ def test_a_bar_shows_how_far_a_job_is_until_it_is_done(
     teller.claim()
     teller.say(job.id, progress=40, text="in the oven", lines=("hot",), pieces=("crumb ",))
     wait_until(tab, "heard.progress.includes(40) && heard.output == 'crumb '")
-    assert bar.get_attribute("aria-valuenow") == "40"
-    assert bar.get_attribute("aria-valuetext") == "40 %, in the oven"
-    assert tab.get_by_text("in the oven").is_visible()
+    # The bar hears of it by a connection of its own.
+    expect(bar).to_have_attribute("aria-valuenow", "40")
+    expect(bar).to_have_attribute("aria-valuetext", "40 %, in the oven")
+    expect(tab.get_by_text("in the oven")).to_be_visible()
     assert_accessible(tab)
     teller.end(job.id, result='{"slices": 12}')
     wait_until(tab, "heard.done")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from mainspring import Mainspring
 from mainspring.web import create_app, job_url
 from mainspring.web.live import sockets, streams
+from mainspring.web.live.hub import Hub, Stream
 
 from .scene import Teller, until
 
@@ -34,6 +36,14 @@ async def test_who_takes_nothing_is_given_up(
 ) -> None:
     monkeypatch.setattr(sockets, "SEND_SECONDS", 0.5)
     monkeypatch.setattr(streams, "SEND_SECONDS", 0.5)
+    opened: list[Stream] = []
+
+    def open_stream(hub: Hub, *what: Any) -> Stream:
+        opened.append(stream := follow(hub, *what))
+        return stream
+
+    follow = Hub.open
+    monkeypatch.setattr(Hub, "open", open_stream)
     web = create_app(app)
     base = serve(web)
     job = app.tasks["work"].enqueue(1)
@@ -49,5 +59,5 @@ async def test_who_takes_nothing_is_given_up(
             assert connection.recv(12) == b"HTTP/1.1 101"
             text = f'{{"subscribe": "{job.id}"}}'.encode()
             connection.send(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
-        await until(lambda: web.state.desk.streams == 1)
+        await until(lambda: opened)
         await until(lambda: web.state.desk.streams == 0)

@@ -16,6 +16,7 @@ from worker.places import STORES, Servers
 
 from mainspring import Mainspring
 from mainspring.web import Identity, Role, create_app
+from mainspring.web.pages import reads
 
 from .. import showcase
 from .html import Parsed, assert_nothing_runs, parse
@@ -27,6 +28,7 @@ class Visitor:
 
     client: httpx.AsyncClient
     who: Identity
+    site: FastAPI
 
     async def see(self, path: str, expect: int = 200) -> Parsed:
         """The page at that address, which is sound: it is well formed, and nothing on it could run but our script."""
@@ -85,8 +87,11 @@ async def app(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) 
 
 
 @pytest.fixture
-async def visit() -> AsyncIterator[Callable[..., Visitor]]:
-    """`visit(app)` is somebody who may do anything there; `visitor.who` can be changed."""
+async def visit(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Visitor]]:
+    """`visit(app)` is somebody who may do anything there, and waits for all there is to see; `visitor.who` can be
+    changed."""
+    monkeypatch.setattr(reads, "COUNTS_PATIENCE", 60)
+    monkeypatch.setattr(reads, "PARTITIONS_PATIENCE", 60)
     clients: list[httpx.AsyncClient] = []
     sites: list[FastAPI] = []
 
@@ -94,7 +99,7 @@ async def visit() -> AsyncIterator[Callable[..., Visitor]]:
         visitor: Visitor
         web = create_app(app, title="Shop", auth=lambda _: visitor.who, hosts=["localhost"])
         client = httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url=at, headers={"Accept": "text/html"})
-        visitor = Visitor(client, Identity("ada", role))
+        visitor = Visitor(client, Identity("ada", role), web)
         clients.append(client)
         sites.append(web)
         return visitor

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mainspring import Mainspring
-from mainspring.web.pages.glance import Glance
+from mainspring.web.pages import glance as glance_module
+from mainspring.web.pages.glance import LONGEST, SECONDS, Glance
 
+from ..asking import Hand
 from .conftest import Visitor
+
+
+@pytest.fixture(autouse=True)
+def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    hand = Hand()
+    monkeypatch.setattr(glance_module, "time", SimpleNamespace(monotonic=hand))
+    return hand
 
 
 async def test_many_who_ask_at_once_cost_one_read() -> None:
@@ -27,6 +37,27 @@ async def test_many_who_ask_at_once_cost_one_read() -> None:
     assert await glance.at("key", read) == 1
     assert await glance.at("other", read) == 2
     glance.forget()
+    assert await glance.at("key", read) == 3
+
+
+async def test_who_comes_a_while_later_is_shown_what_is_so_by_then(hand: Hand) -> None:
+    """A moment later; but what took long to read is not read again so soon."""
+    glance, reads = Glance(), 0
+
+    async def read(took: float = 0) -> int:
+        nonlocal reads
+        reads += 1
+        hand.now += took
+        return reads
+
+    assert await glance.at("key", read) == 1
+    hand.now += SECONDS - 0.01
+    assert await glance.at("key", read) == 1
+    hand.now += 0.02
+    assert await glance.at("key", lambda: read(60)) == 2
+    hand.now += LONGEST - 0.01
+    assert await glance.at("key", read) == 2
+    hand.now += 0.02
     assert await glance.at("key", read) == 3
 
 
@@ -82,6 +113,7 @@ async def test_the_dashboard_in_twenty_tabs_costs_the_store_what_one_does(
         paths = ["/", "/jobs", "/queues", "/workers", "/flows", "/dead", "/schedules", f"/job?id={job.id}"]
         answers = await asyncio.gather(*(visitor.client.get(path) for path in paths for _ in range(tabs)))
         assert {answer.status_code for answer in answers} == {200}
+        await visitor.site.state.glance.rest()
         return asked
 
     one = await cost(1)
