@@ -24,8 +24,8 @@ SECONDS = 40.0
 
 
 def seeds() -> range:
-    """New ones each day, so that all runs together see many; in CI always the same, so that no change is turned away for
-    what it did not do; or those that MAINSPRING_SEEDS names (`5000`, `17-40`)."""
+    """New ones each day, so that all runs together see many; in CI always the same, so that no change is turned away
+    for what it did not do; or those that MAINSPRING_SEEDS names (`5000`, `17-40`)."""
     asked = os.environ.get("MAINSPRING_SEEDS")
     if asked:
         first, _, last = asked.partition("-")
