@@ -18,7 +18,7 @@ fork = multiprocessing.get_context("fork")
 
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a process is taken to hang."""
 
 NOBODY = 65534

@@ -390,6 +390,6 @@ class Operations(SideBySide):
 def operations_like_the_reference(open_store: Callable[[], Store]) -> type[TestCase]:
     """A test case that compares the stores made by `open_store` with the reference."""
     machine: Any = type("Operations", (Operations,), {"open_store": staticmethod(open_store)})
-    case: type[TestCase] = pytest.mark.timeout(900)(machine.TestCase)  # a failure takes its time to be made small
+    case: type[TestCase] = pytest.mark.timeout(1800)(machine.TestCase)  # a failure takes its time to be made small
     case.settings = PROFILES[os.environ.get("MAINSPRING_HYPOTHESIS", "dev")]  # type: ignore[attr-defined]
     return case

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import statistics
 import time
@@ -60,9 +61,17 @@ async def lateness(watch: SqliteAsyncWatch, path: Path, rounds: int = 5) -> floa
     return statistics.median(late)
 
 
+async def is_heard_within(seconds: float, watch: SqliteAsyncWatch, path: Path) -> bool:
+    """Whether that is how late a commit is heard, once in three times: a machine may be slow because of others."""
+    for _ in range(3):
+        if await lateness(watch, path) < seconds:
+            return True
+    return False
+
+
 async def test_after_a_long_quiet_a_commit_is_heard_at_once(path: Path) -> None:
     async with listening(path, bell := Bell(path)) as watch:
-        assert await lateness(watch, path) < AT_ONCE
+        assert await is_heard_within(AT_ONCE, watch, path)
         assert bell.works
 
 
@@ -70,8 +79,9 @@ async def test_by_a_link_too(path: Path) -> None:
     link = path.parent / "there" / "link.db"
     link.parent.mkdir()
     link.symlink_to(path)
-    async with listening(link, Bell(link)) as watch:
-        assert await lateness(watch, path) < AT_ONCE
+    async with listening(link, bell := Bell(link)) as watch:
+        assert await is_heard_within(AT_ONCE, watch, path)
+        assert bell.works
 
 
 async def test_a_bell_that_does_not_ring_is_not_relied_on_for_long(path: Path) -> None:
@@ -80,12 +90,12 @@ async def test_a_bell_that_does_not_ring_is_not_relied_on_for_long(path: Path) -
     async with listening(path, bell := Bell(path.parent / "other.db")) as watch:
         await lateness(watch, path, DEAF_AFTER)
         assert not bell.works
-        assert await lateness(watch, path) < 3 * LONGEST_SECONDS
+        assert await is_heard_within(3 * LONGEST_SECONDS, watch, path)
 
 
 async def test_without_a_bell_who_waits_looks(path: Path) -> None:
     async with listening(path, bell := Bell(None)) as watch:
-        assert await lateness(watch, path) < 3 * LONGEST_SECONDS
+        assert await is_heard_within(3 * LONGEST_SECONDS, watch, path)
         assert not bell.works
 
 
@@ -96,19 +106,20 @@ async def test_a_fork_leaves_the_bell_at_the_log_that_there_is_then(path: Path) 
         assert not await watch.wait(0.01)
         with running(lambda: None):
             pass
-        assert await lateness(watch, path) < AT_ONCE
+        assert await is_heard_within(AT_ONCE, watch, path)
         assert bell.works
 
 
 async def test_who_waits_hears_of_the_store_that_took_the_place_of_another(path: Path) -> None:
-    async with listening(path, Bell(path)) as watch:
+    async with listening(path, bell := Bell(path)) as watch:
         assert not await watch.wait(0.01)
         insert(path.parent / "backup.db", "of the backup")
         for log in path.parent.glob("jobs.db-*"):
             log.unlink()
         (path.parent / "backup.db").rename(path)
         assert await watch.wait(PATIENCE)
-        assert await lateness(watch, path) < AT_ONCE
+        assert await is_heard_within(AT_ONCE, watch, path)
+        assert bell.works
 
 
 async def test_each_of_several_who_wait_hears_once(path: Path) -> None:
@@ -132,6 +143,7 @@ async def test_nothing_stays_open(path: Path) -> None:
         await driver.aclose()
 
     await wait()
+    gc.collect()  # other tests may have left something open
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         await wait()

@@ -123,7 +123,7 @@ class TestLocked:
             began = time.monotonic()
             with pytest.raises(StoreBusy, match=r"locked by others for 0.3 s; nothing was changed, try again") as busy:
                 scene.insert("new")
-            assert 0.3 <= time.monotonic() - began < PATIENCE / 10
+            assert 0.3 <= time.monotonic() - began < PATIENCE, "not until the lock was let go"
             assert scene.store.url in str(busy.value)
             assert scene.ids() == ["before"], "readers do not wait for a writer"
             release.set()

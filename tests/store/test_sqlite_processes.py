@@ -307,13 +307,16 @@ class TestFork:
         scene.driver.close()
         assert sound(path)
 
-    def test_a_fork_by_who_holds_a_connection_waits_for_nobody(self, scene: Scene, path: Path) -> None:
+    def test_a_fork_by_who_holds_a_connection_waits_for_nobody(
+        self, scene: Scene, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(forks_of_the_store, "LONGEST_WAIT", 1.5 * PATIENCE)
         driver = scene_at(path).store.driver()
         assert isinstance(driver, SqliteDriver)
         began = time.monotonic()
         with driver.connection(), running(lambda: None):
             pass
-        assert time.monotonic() - began < forks_of_the_store.LONGEST_WAIT
+        assert time.monotonic() - began < PATIENCE
         driver.close()
 
     def test_listeners_of_the_parent_go_on(self, scene: Scene, path: Path) -> None:
@@ -342,6 +345,8 @@ class TestHints:
     ROUNDS = 15
     MEDIAN = 0.020
     """Seconds from the end of the insert in one process to the end of the wait in the other."""
+    TRIES = 3
+    """The best of them counts: a machine may be slow because of others."""
 
     @contextmanager
     def another_process(self, path: Path) -> Iterator[Callable[[], float]]:
@@ -374,22 +379,27 @@ class TestHints:
         insert(path, "before")
         scene = scene_at(path)
         watch = scene.driver.watch(("queue:default",))
-        late = []
-        with self.another_process(path) as tell:
+
+        def lateness(tell: Callable[[], float]) -> float:
+            late = []
             for _ in range(self.ROUNDS):
                 tell()
                 assert watch.wait(PATIENCE)
                 woken = time.monotonic()
                 late.append(woken - tell())
+            return statistics.median(late)
+
+        with self.another_process(path) as tell:
+            medians = [lateness(tell) for _ in range(self.TRIES)]
         watch.close()
         scene.driver.close()
-        assert statistics.median(late) < self.MEDIAN
+        assert min(medians) < self.MEDIAN
 
     @pytest.mark.alone
     def test_an_async_watch(self, path: Path) -> None:
         insert(path, "before")
 
-        async def listen(tell: Callable[[], float]) -> list[float]:
+        async def listen(tell: Callable[[], float]) -> float:
             driver = scene_at(path).store.async_driver()
             watch = await driver.watch(("queue:default",))
             late = []
@@ -400,11 +410,11 @@ class TestHints:
                 late.append(woken - await asyncio.to_thread(tell))
             await watch.aclose()
             await driver.aclose()
-            return late
+            return statistics.median(late)
 
         with self.another_process(path) as tell:
-            late = asyncio.run(listen(tell))
-        assert statistics.median(late) < self.MEDIAN
+            medians = [asyncio.run(listen(tell)) for _ in range(self.TRIES)]
+        assert min(medians) < self.MEDIAN
 
     def test_nothing_is_polled_while_nobody_waits(self, path: Path) -> None:
         insert(path, "before")
