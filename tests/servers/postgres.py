@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,7 +21,11 @@ from pathlib import Path
 import psutil
 import psycopg
 
-STARTING_SECONDS = 30.0
+from .ports import free_port
+
+__all__ = ["PostgresServer", "free_port", "psql", "running_postgres", "unprivileged_user"]
+
+STARTING_SECONDS = 60.0
 
 
 class PostgresServer:
@@ -86,9 +89,7 @@ class PostgresServer:
         if self._process is not None:
             with suppress(psutil.NoSuchProcess):
                 server = psutil.Process(self._process.pid)
-                # The server itself first, that it starts no more. The others are in sessions of their own.
-                server.suspend()
-                others = server.children(recursive=True)
+                others = self._stop_still(server)
                 server.kill()
                 for other in others:
                     with suppress(psutil.NoSuchProcess):
@@ -108,17 +109,27 @@ class PostgresServer:
     def frozen(self) -> Iterator[None]:
         """Meanwhile it does nothing, though its kernel still takes connections and bytes for it."""
         assert self._process is not None
-        processes = psutil.Process(self._process.pid).children(recursive=True)
-        # The server itself first, that it starts no more.
-        os.kill(self._process.pid, signal.SIGSTOP)
-        for process in processes:
-            process.suspend()
+        server = psutil.Process(self._process.pid)
+        others = self._stop_still(server)
+        for other in others:
+            with suppress(psutil.NoSuchProcess):  # it was about to end
+                other.suspend()
         try:
             yield
         finally:
-            for process in processes:
-                process.resume()
-            os.kill(self._process.pid, signal.SIGCONT)
+            for process in (*others, server):
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def _stop_still(self, server: psutil.Process) -> list[psutil.Process]:
+        """Stop the server itself, that it starts no more; gives those that it has started, each in a session of its
+        own."""
+        server.suspend()
+        deadline = time.monotonic() + STARTING_SECONDS
+        while server.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+            assert time.monotonic() < deadline, "the server does not stop"
+            time.sleep(0.001)
+        return server.children(recursive=True)
 
     def stop(self) -> None:
         """Stop it without waiting for its clients."""
@@ -189,9 +200,3 @@ def _wheel() -> Path:
     assert found is not None
     assert found.origin is not None
     return Path(found.origin).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
