@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -31,10 +32,11 @@ STARTING_SECONDS = 60.0
 class PostgresServer:
     """One server: its data outlive `kill` and `start`."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, connections: int = 200) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, connections: int = 200, autovacuum: str = "on") -> None:
         self._folder = folder
         self._durable = durable
         self._connections = connections
+        self._autovacuum = autovacuum
         self._data = folder / "data"
         self._user = unprivileged_user()
         self._programs = _programs(folder, self._user)
@@ -57,6 +59,7 @@ class PostgresServer:
             "unix_socket_directories": "",
             "max_connections": self._connections,
             "fsync": "on" if self._durable else "off",
+            "autovacuum": self._autovacuum,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
@@ -152,12 +155,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(*, durable: bool = False, connections: int = 200) -> Iterator[PostgresServer]:
-    """A server that runs meanwhile."""
+def running_postgres(**settings: Any) -> Iterator[PostgresServer]:
+    """A server with these settings that runs meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="mainspring-postgres-"))
     folder.chmod(0o755)
     try:
-        server = PostgresServer(folder, durable=durable, connections=connections)
+        server = PostgresServer(folder, **settings)
         server.start()
         try:
             yield server
