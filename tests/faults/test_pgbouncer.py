@@ -11,8 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
@@ -23,7 +22,9 @@ from worker.scene import until, wait_until, working
 from mainspring import Context, JobCancelled, Mainspring, State, Unique, chain
 from mainspring.errors import StoreBusy, UnsuitableStore
 from mainspring.store.base import ClaimRequest, Room
-from mainspring.store.postgres import PostgresStore
+from mainspring.store.postgres import PostgresStore, drivers
+
+from .punctual import best, seconds
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ async def test_a_worker_and_all_that_is_done_with_jobs(app: Mainspring) -> None:
         app.queues.resume("default")
         assert await waiting.aresult(20) == 2
         await until(lambda: app.jobs.count(task="tick", state="completed") > 0)
-        assert app.jobs.count(task="twice", state="completed") == 501
+        await until(lambda: app.jobs.count(task="twice", state="completed") == 501)
         assert [worker.alive for worker in app.workers.list()] == [True]
     assert app.workers.list() == []
 
@@ -126,6 +127,13 @@ async def test_two_workers_and_many_enqueuers_share_two_server_processes(shared_
         await app.aclose()
 
 
+@pytest.fixture
+def heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server says to a deadline is waited for, also by a busy machine."""
+    monkeypatch.setattr(drivers, "GRACE_SECONDS", 20.0)
+
+
+@pytest.mark.usefixtures("heard_out")
 def test_the_server_keeps_to_the_deadline_of_each_operation(app: Mainspring, pooler: str) -> None:
     """Where no setting of a session lasts, each transaction says how long it may take."""
 
@@ -136,12 +144,16 @@ def test_the_server_keeps_to_the_deadline_of_each_operation(app: Mainspring, poo
     schema = app.url.rpartition("schema=")[2]
     with psycopg.connect(pooler) as blocker:
         blocker.execute(f"LOCK TABLE {schema}.jobs IN ACCESS EXCLUSIVE MODE")
-        started = time.monotonic()
-        with pytest.raises(StoreBusy, match="statement timeout"):
-            task.enqueue()
-        assert 4 < time.monotonic() - started < 6
+
+        def refused() -> None:
+            with pytest.raises(StoreBusy, match="statement timeout"):
+                task.enqueue()
+
+        took = best(lambda: seconds(refused), 6)
+        assert 4 < took < 6
 
 
+@pytest.mark.usefixtures("heard_out")
 def test_the_server_keeps_to_the_deadline_of_looks_too(
     app: Mainspring, pooler: str, shared_server: PostgresServer
 ) -> None:
@@ -166,7 +178,7 @@ async def test_hints_are_sent_from_behind_the_pooler_to_those_who_can_listen(
         while watch.wait(0.1):
             pass
         heard: list[bool] = []
-        waiter = threading.Thread(target=lambda: heard.append(watch.wait(10)))
+        waiter = threading.Thread(target=lambda: heard.append(watch.wait(30)))
         waiter.start()
         behind = Mainspring(url)
 
@@ -200,16 +212,17 @@ def test_where_the_pooler_swallows_settings_the_first_lost_statement_says_what_t
 ) -> None:
     with running_pgbouncer(shared_server.url, ignore_startup_parameters="options") as pooler:
         driver = PostgresStore(pooler).driver()
+        with ExitStack() as several:
+            # Each in a transaction, so that there are several server processes; who comes next gets the next one.
+            for _ in range(4):
+                several.enter_context(psycopg.connect(pooler)).execute("SELECT 1")
 
-        def ask(_: int) -> None:
-            driver.run(ClaimRequest("nobody", (Room("default", 1),), 1))
+        def ask_often() -> None:
+            for _ in range(200):
+                driver.run(ClaimRequest("nobody", (Room("default", 1),), 1))
 
-        with (
-            closing(driver),
-            ThreadPoolExecutor(8) as threads,
-            pytest.raises(UnsuitableStore, match="add listen=0 to the URL"),
-        ):
-            list(threads.map(ask, range(200)))
+        with closing(driver), pytest.raises(UnsuitableStore, match="add listen=0 to the URL"):
+            ask_often()
 
 
 async def test_where_listen_is_lost_the_log_says_what_to_do(

@@ -24,8 +24,8 @@ from mainspring.model.states import FINAL
 from .chaos.ground import Ground
 from .chaos.programs import Program
 
-LEASE, REAP = 2.0, 5.0
-PATIENCE = 5.0
+LEASE, REAP = 4.0, 5.0
+PATIENCE = 8.0
 """How much longer a busy machine may take."""
 
 numbers = itertools.count(1)
@@ -160,7 +160,7 @@ def test_a_job_that_kills_its_workers_is_dead_after_three(place: Place) -> None:
     """However often its workers come back; then they go on."""
     job = place.enqueue("poison")
     worker = place.worker(lease=1)
-    deadline = time.monotonic() + 3 * (1 + REAP) + 4 * PATIENCE
+    deadline = time.monotonic() + 3 * (1 + REAP) + 8 * PATIENCE
     while job.refresh().state not in FINAL:
         worker.start()
         assert time.monotonic() < deadline

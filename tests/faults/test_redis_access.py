@@ -71,7 +71,7 @@ def test_hints_come_by_tls_too(tls: Proxy, server: ValkeyServer, certificates: C
     watch = driver.watch(("queue:default",))
     for _ in range(5):
         server.ask("PUBLISH", "{mainspring}:hint:queue:default", "")
-        assert watch.wait(5)
+        assert watch.wait(20)
     watch.close()
     driver.close()
 
@@ -133,7 +133,7 @@ def test_a_user_with_few_rights_is_enough(server: ValkeyServer, caller: Any) -> 
     driver = RedisStore(url).driver()
     watch = driver.watch(("queue:default",))
     server.ask("PUBLISH", "{mainspring}:hint:queue:default", "")
-    assert watch.wait(5)
+    assert watch.wait(20)
     watch.close()
     driver.close()
     with (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from worker.scene import until, wait_until, working
 
 from mainspring import Mainspring, Retry, Task
 from mainspring.errors import StoreError
+from mainspring.store.redis import drivers
 
 from .test_redis_access import rights
 
@@ -41,13 +43,16 @@ def stage(url: str) -> tuple[Mainspring, Task[Any, Any], Counter[int]]:
 
 
 @contextmanager
-def meanwhile(disturb: Callable[[], object], every: float) -> Iterator[None]:
-    """Again and again, on a thread of its own."""
+def meanwhile(disturb: Callable[[], object], every: float, done: list[Any]) -> Iterator[None]:
+    """Again and again, on a thread of its own; each time when something more has been done."""
     enough = threading.Event()
 
     def go_on() -> None:
+        seen = -1
         while not enough.wait(every):
-            disturb()
+            if len(done) > seen:
+                seen = len(done)
+                disturb()
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -56,6 +61,12 @@ def meanwhile(disturb: Callable[[], object], every: float) -> Iterator[None]:
     finally:
         enough.set()
         thread.join()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations have all the time in which a server comes back on a busy machine."""
+    monkeypatch.setattr(drivers, "OPERATION_SECONDS", 30.0)
 
 
 def all_completed(app: Mainspring, number: int) -> bool:
@@ -71,16 +82,23 @@ async def test_connections_that_are_ended_are_opened_anew_and_nobody_is_told() -
             for kind in ("normal", "pubsub"):
                 server.ask("CLIENT", "KILL", "TYPE", kind)
 
+        jobs = list[str]()
+
+        def enqueue() -> None:
+            for n in range(300):
+                jobs.append(work.enqueue(n).id)
+
         async with working(app, concurrency=20) as worker:
             id = worker.id
-            with meanwhile(hang_up, 0.05):
-                jobs = await asyncio.to_thread(lambda: [work.enqueue(n).id for n in range(300)])
-            await until(lambda: all_completed(app, 300))
+            with meanwhile(hang_up, 0.05, jobs):
+                await asyncio.to_thread(enqueue)
+            await until(lambda: all_completed(app, 300), patience=60)
             assert worker.id == id
         assert {job.id for job in app.jobs.find(limit=1000)} == set(jobs)
         app.close()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.fault("kill -9 the server", "redis")
 async def test_a_server_that_is_killed_while_jobs_run_costs_none_of_them() -> None:
     """It writes to its disk before it answers; killed three times."""
@@ -100,7 +118,7 @@ async def test_a_server_that_is_killed_while_jobs_run_costs_none_of_them() -> No
             id = worker.id
             enqueuing = asyncio.create_task(asyncio.to_thread(enqueue))
             for served in (200, 600, 1000):
-                await until(lambda served=served: len(acknowledged) > served)
+                await until(lambda served=served: len(acknowledged) > served, patience=60)
                 await asyncio.to_thread(kill_and_start)
             await enqueuing
             await until(lambda: all_completed(app, 1500), patience=60)
@@ -112,32 +130,41 @@ async def test_a_server_that_is_killed_while_jobs_run_costs_none_of_them() -> No
 
 
 @pytest.mark.fault("kill -9 the server", "redis")
-async def test_of_a_server_that_syncs_once_a_second_the_last_second_is_lost_and_nothing_else() -> None:
-    """What it had written a second before it died is all that is there afterwards, as when the power fails."""
+async def test_of_a_server_that_syncs_once_a_second_what_is_not_on_its_disk_is_lost_and_nothing_else() -> None:
+    """What it had on its disk a second before it died is all that is there afterwards, as when the power fails."""
     with running_valkey(appendonly="yes", appendfsync="everysec") as server:
         app, work, _ = stage(f"{server.url}?durability=everysec")
-        acknowledged, ended = list[tuple[float, str]](), threading.Event()
+        acknowledged, ended = list[str](), threading.Event()
 
         def enqueue() -> None:
             while not ended.is_set():
                 try:
-                    acknowledged.append((time.monotonic(), work.enqueue(len(acknowledged)).id))
+                    acknowledged.append(work.enqueue(len(acknowledged)).id)
                 except StoreError:
                     return
 
-        async with working(app, concurrency=20, lease="3s"):
+        async with working(app, concurrency=20, lease="6s"):
             enqueuing = asyncio.create_task(asyncio.to_thread(enqueue))
-            await until(lambda: acknowledged and acknowledged[-1][0] - acknowledged[0][0] > 2)
-            synced_at, synced = time.monotonic(), written(server).stat().st_size
-            await until(lambda: acknowledged[-1][0] - synced_at > 1)
+            await until(lambda: len(acknowledged) > 200)
+            on_disk, size = await asyncio.to_thread(lambda: (list(acknowledged), synced(server)))
+            some_more = len(acknowledged) + 200
+            await until(lambda: len(acknowledged) > some_more)
             await asyncio.to_thread(server.kill)
             ended.set()
-            os.truncate(written(server), synced)
+            os.truncate(written(server), size)
             await asyncio.to_thread(server.start)
             await enqueuing
             await until(lambda: app.jobs.count() == app.jobs.count(state="completed"), patience=60)
-        assert {id for at, id in acknowledged if at < synced_at - 0.1} <= kept(app)
+        assert set(on_disk) <= kept(app) < set(acknowledged)
         app.close()
+
+
+def synced(server: ValkeyServer) -> int:
+    """How large the file that grows with each change is, once all that was done so far is on the disk."""
+    with server.client() as client:
+        client.set("so far", "")
+        assert client.execute_command("WAITAOF", 1, 0, 60_000)[0] == 1
+    return written(server).stat().st_size
 
 
 def written(server: ValkeyServer) -> Path:
@@ -156,6 +183,7 @@ def kept(app: Mainspring) -> set[str]:
             return ids
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.fault("kill -9 the server", "redis")
 def test_who_enqueues_while_the_server_restarts_waits_for_it() -> None:
     with running_valkey(appendonly="yes", appendfsync="always") as server:
@@ -177,7 +205,7 @@ def test_who_enqueues_while_the_server_restarts_waits_for_it() -> None:
             finally:
                 done.set()
             for each in enqueuers:
-                each.result(20)
+                each.result(40)
         assert app.jobs.count() == len(ids)
         app.close()
 
@@ -193,15 +221,15 @@ async def test_answers_that_are_lost_at_random_double_nothing(seed: int) -> None
             id = worker.id
             jobs = await asyncio.gather(*(work.aenqueue(n) for n in range(200)))
             ids = [job.id for job in jobs]
-            ids += await asyncio.to_thread(lambda: [work.enqueue(n).id for n in range(200, 400)])
-            await until(lambda: settled(server) == 400, patience=60)
+            while len(ids) < 400 or proxy.lost <= 10:
+                ids.append((await asyncio.to_thread(work.enqueue, len(ids))).id)
+            await until(lambda: settled(server) == len(ids), patience=60)
             assert worker.id == id
             proxy.loses = lambda piece: False
-        assert proxy.lost > 10
         found = app.jobs.find(limit=1000)
         assert sorted(job.id for job in found) == sorted(ids)
         assert {job.state for job in found} == {"completed"}
-        assert runs.keys() == set(range(400))
+        assert runs.keys() == set(range(len(ids)))
         await app.aclose()
 
 
@@ -220,7 +248,7 @@ async def test_a_user_with_few_rights_runs_jobs() -> None:
         app, work, _ = stage(f"redis://jobs:s3cret@{server.address}/0")
         async with working(app):
             job = await work.aenqueue(7)
-            assert await job.aresult(timeout=10) == 7
+            assert await job.aresult(timeout=30) == 7
             progress = app.jobs.find(state="completed")
             assert len(progress) == 1
         app.queues.pause("default")
@@ -237,7 +265,9 @@ async def test_a_fail_over_by_sentinels_in_the_middle_of_jobs() -> None:
         app, work, _ = stage(sentinels.url)
         jobs = app.enqueue_many([work.job(n) for n in range(400)])
         # What the replica has not got yet is lost by a fail-over.
-        wait_until(lambda: sentinels.primary.ask("WAIT", 1, 1000) >= 1)
+        with sentinels.primary.client() as client:
+            client.set("so far", "")
+            wait_until(lambda: client.wait(1, 1000) >= 1)
         async with working(app, concurrency=10, lease="3s"):
             await until(lambda: app.jobs.count(state="completed") > 50)
             await asyncio.to_thread(sentinels.fail_over)
@@ -273,10 +303,12 @@ async def test_a_slot_moves_and_its_primary_fails_over_in_the_middle_of_jobs(clu
 
 async def test_hints_are_heard_whichever_node_has_the_slot(cluster: Cluster) -> None:
     app, work, _ = stage(f"{cluster.url}?namespace=hints")
+    took = list[float]()
     async with working(app):
         for n in range(5):
             job = await work.aenqueue(n)
             started = time.monotonic()
-            assert await job.aresult(timeout=10) == n
-            assert time.monotonic() - started < 5
+            assert await job.aresult(timeout=30) == n
+            took.append(time.monotonic() - started)
+    assert median(took) < 5
     await app.aclose()

@@ -9,14 +9,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import ResponseError
 from servers.proxy import proxy_to
 from servers.valkey import ValkeyServer, running_valkey
-from worker.scene import wait_until
+from worker.scene import until, wait_until
 
 from mainspring.errors import (
     StoreBusy,
@@ -26,9 +27,11 @@ from mainspring.errors import (
     StoreUnavailable,
     UnsuitableStore,
 )
+from mainspring.store.base import Request
 from mainspring.store.redis import RedisStore, drivers
 
-from .redis_scene import BEAT, CLAIM, COUNT, INSERT, Tally, blocking, both, echo, scripts
+from .punctual import best, seconds
+from .redis_scene import BEAT, CLAIM, COUNT, INSERT, Ask, Tally, blocking, both, echo, scripts
 
 __all__ = ["scripts"]
 
@@ -43,13 +46,37 @@ def server() -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Operations have a second."""
+    """Operations have a second, and one more for the answer."""
     monkeypatch.setattr(drivers, "OPERATION_SECONDS", 1.0)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations are begun for a second; a server that answers has all the time that a busy machine may take."""
+    monkeypatch.setattr(drivers, "OPERATION_SECONDS", 1.0)
+    monkeypatch.setattr(drivers, "GRACE_SECONDS", 20.0)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations have all the time in which a server comes back on a busy machine."""
+    monkeypatch.setattr(drivers, "OPERATION_SECONDS", 30.0)
+
+
+def answered(ask: Ask, request: Request[Any]) -> Any:
+    """What the server says to it as soon as it can be reached again."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return ask(request)
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
 
 
 # --- what goes away --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 @both
 def test_a_server_that_was_killed_and_started_is_ridden_out(caller: Any) -> None:
     """Blocking callers in several threads, and the server gone in between: all are served, nothing served is lost."""
@@ -113,10 +140,12 @@ def test_a_lost_answer_is_asked_for_again_unless_it_hands_out_jobs(server: Valke
 def test_nobody_there_is_said_at_once(caller: Any) -> None:
     with running_valkey() as server:
         url = server.url
-    started = time.monotonic()
-    with caller(Tally(url)) as ask, pytest.raises(StoreUnavailable, match="cannot be reached"):
-        ask(COUNT)
-    assert time.monotonic() - started < 2.0
+
+    def refused() -> None:
+        with caller(Tally(url)) as ask, pytest.raises(StoreUnavailable, match="cannot be reached"):
+            ask(COUNT)
+
+    assert best(lambda: seconds(refused), 2.0) < 2.0
 
 
 @pytest.mark.usefixtures("impatient")
@@ -125,22 +154,30 @@ def test_nobody_there_is_said_at_once(caller: Any) -> None:
 @pytest.mark.fault("silent network", "redis")
 def test_silence_ends_with_the_deadline_and_then_it_goes_on(server: ValkeyServer, caller: Any, how: str) -> None:
     with proxy_to(server.url) as proxy, caller(Tally(proxy.url(server.url))) as ask:
-        assert ask(INSERT) == 1
-        if how == "server":
-            frozen = server.frozen()
-            frozen.__enter__()
-        else:
+
+        @contextmanager
+        def frozen_proxy() -> Iterator[None]:
             proxy.freeze()
-        for request in (INSERT, CLAIM):  # a kept connection, and a new one
-            started = time.monotonic()
-            with pytest.raises(StoreUnavailable):
-                ask(request)
-            assert time.monotonic() - started < 3.5
-        if how == "server":
-            frozen.__exit__(None, None, None)
-        else:
+            yield
             proxy.thaw()
-        assert ask(COUNT) <= 2
+
+        def silence(*requests: Request[Any]) -> float:
+            """How long the longest of these took."""
+            took = []
+            with server.frozen() if how == "server" else frozen_proxy():
+                for request in requests:
+                    started = time.monotonic()
+                    with pytest.raises(StoreUnavailable):
+                        ask(request)
+                    took.append(time.monotonic() - started)
+            return max(took)
+
+        def by_a_kept_connection_and_a_new_one() -> float:
+            answered(ask, COUNT)
+            return silence(INSERT, CLAIM)
+
+        assert best(by_a_kept_connection_and_a_new_one, 3.5) < 3.5
+        assert answered(ask, COUNT) <= 3 * 2
 
 
 @pytest.mark.usefixtures("impatient")
@@ -148,13 +185,13 @@ def test_silence_ends_with_the_deadline_and_then_it_goes_on(server: ValkeyServer
 @pytest.mark.fault("slow network", "redis")
 def test_an_answer_that_comes_too_late_is_nobodys(server: ValkeyServer, caller: Any) -> None:
     with proxy_to(server.url) as proxy, caller(Tally(proxy.url(server.url))) as ask:
-        assert ask(echo("first")) == "first"
-        proxy.delay = 1.2
+        assert answered(ask, echo("first")) == "first"
+        proxy.delay = 5.0
         with pytest.raises(StoreUnavailable):
             ask(echo("late"))
         proxy.delay = 0.0
         for number in range(20):
-            assert ask(echo(f"{number}")) == f"{number}"
+            assert answered(ask, echo(f"{number}")) == f"{number}"
 
 
 async def test_callers_who_are_cancelled_leave_no_answer_behind(server: ValkeyServer) -> None:
@@ -168,7 +205,7 @@ async def test_callers_who_are_cancelled_leave_no_answer_behind(server: ValkeySe
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for n, answer in enumerate(answers):
             assert answer == f"{turn} {n}" or (n % 2 == 0 and isinstance(answer, asyncio.CancelledError))
-    assert server.ask("INFO", "clients")["connected_clients"] <= 4 + 1
+    await until(lambda: server.ask("INFO", "clients")["connected_clients"] <= 4 + 1)
     await driver.aclose()
 
 
@@ -203,15 +240,15 @@ def test_scripts_that_the_server_has_forgotten_are_loaded_again(server: ValkeySe
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("impatient")
-def test_who_finds_all_connections_in_use_waits_his_time(server: ValkeyServer) -> None:
+def test_who_finds_all_connections_in_use_waits_his_time(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "OPERATION_SECONDS", 3.0)
     with (
         proxy_to(server.url) as proxy,
         ThreadPoolExecutor(1) as threads,
         blocking(Tally(f"{proxy.url(server.url)}?pool=1")) as ask,
     ):
         ask(COUNT)
-        proxy.delay = 0.2
+        proxy.delay = 0.05
         slow = threads.submit(ask, echo("slow"))
         wait_until(slow.running)
         assert ask(COUNT) == 0  # behind the slow one
@@ -225,6 +262,16 @@ def test_who_finds_all_connections_in_use_waits_his_time(server: ValkeyServer) -
             frozen.result()
 
 
+def is_busy(server: ValkeyServer) -> bool:
+    """Whether it runs a script for so long that it says so."""
+    try:
+        server.ask("PING")
+    except ResponseError as error:
+        return "BUSY" in str(error)
+    return False
+
+
+@pytest.mark.usefixtures("patient")
 @both
 def test_a_script_of_somebody_that_runs_too_long_is_waited_for(server: ValkeyServer, caller: Any) -> None:
     server.ask("CONFIG", "SET", "lua-time-limit", "50")
@@ -232,26 +279,27 @@ def test_a_script_of_somebody_that_runs_too_long_is_waited_for(server: ValkeySer
         ask(COUNT)
         text = "while true do redis.call('PING') end"
         endless = threads.submit(other.eval, text, 0)
-        time.sleep(0.2)
+        wait_until(lambda: is_busy(server))
         threading.Timer(0.5, lambda: server.ask("SCRIPT", "KILL")).start()
         assert ask(CLAIM) == 1
         assert endless.exception() is not None
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hurried")
 @both
 def test_and_not_for_ever(server: ValkeyServer, caller: Any) -> None:
     server.ask("CONFIG", "SET", "lua-time-limit", "50")
     with caller(Tally(server.url)) as ask, server.client() as other, ThreadPoolExecutor(1) as threads:
         ask(COUNT)
         endless = threads.submit(other.eval, "while true do end", 0)
-        time.sleep(0.2)
+        wait_until(lambda: is_busy(server))
         with pytest.raises(StoreBusy, match="script of somebody"):
             ask(INSERT)
         server.ask("SCRIPT", "KILL")
         assert endless.exception() is not None
 
 
+@pytest.mark.usefixtures("patient")
 @both
 def test_a_server_that_is_loading_its_data_is_waited_for(caller: Any) -> None:
     with running_valkey(appendonly="yes") as server:
@@ -273,7 +321,7 @@ def test_a_server_that_is_loading_its_data_is_waited_for(caller: Any) -> None:
                 starting.result()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hurried")
 @both
 def test_a_server_that_became_a_replica_is_not_written_to(server: ValkeyServer, caller: Any) -> None:
     with running_valkey() as other, caller(Tally(server.url)) as ask:
@@ -282,9 +330,35 @@ def test_a_server_that_became_a_replica_is_not_written_to(server: ValkeyServer, 
         with pytest.raises((UnsuitableStore, StoreReadOnly), match=r"replica.*address of the primary"):
             ask(INSERT)
         server.ask("REPLICAOF", "NO", "ONE")
-        assert ask(INSERT) >= 1
+        assert answered(ask, INSERT) >= 1
 
 
+@both
+def test_a_deadline_that_cuts_the_last_try_short_hides_nothing_of_what_was_said_before(
+    server: ValkeyServer, caller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last time that it is asked the server has no time to answer any more."""
+    monkeypatch.setattr(drivers, "OPERATION_SECONDS", 4.0)
+    with (
+        running_valkey() as other,
+        proxy_to(server.url) as proxy,
+        ThreadPoolExecutor(1) as threads,
+        caller(Tally(proxy.url(server.url))) as ask,
+    ):
+        assert ask(INSERT) == 1
+        server.ask("REPLICAOF", "127.0.0.1", other.port)
+        wait_until(lambda: server.ask("INFO", "replication")["master_link_status"] == "up")
+        answers = list[bytes]()
+        proxy.loses = lambda piece: answers.append(piece) is not None
+        asked = threads.submit(ask, INSERT)
+        wait_until(lambda: len(answers) > 5)
+        proxy.freeze()
+        with pytest.raises((UnsuitableStore, StoreReadOnly), match=r"replica.*address of the primary"):
+            asked.result()
+        proxy.thaw()
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_replica_that_becomes_the_primary_in_time_is_written_to(server: ValkeyServer) -> None:
     with running_valkey() as other, blocking(Tally(server.url)) as ask:
         ask(INSERT)
@@ -332,7 +406,7 @@ def test_too_few_replicas_are_said(server: ValkeyServer, caller: Any) -> None:
             ask(INSERT)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("hurried")
 def test_a_server_that_takes_no_more_connections_is_busy(server: ValkeyServer) -> None:
     with server.client() as first, blocking(Tally(server.url)) as ask:
         first.config_set("maxclients", 1)

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from servers.postgres import free_port, unprivileged_user
+from servers.ports import free_port
+from servers.postgres import unprivileged_user
 
-STARTING_SECONDS = 10.0
+STARTING_SECONDS = 60.0
 SERVER_CONNECTIONS = 6
 """Few, and taken in turns, so that whoever comes next gets another process than last time; one more than a worker may
 use at once, so that a test may hold up its loop with a blocking call."""

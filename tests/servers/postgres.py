@@ -11,27 +11,32 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 
-STARTING_SECONDS = 30.0
+from .ports import free_port
+
+__all__ = ["PostgresServer", "free_port", "psql", "running_postgres", "unprivileged_user"]
+
+STARTING_SECONDS = 60.0
 
 
 class PostgresServer:
     """One server: its data outlive `kill` and `start`."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, connections: int = 200) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, connections: int = 200, autovacuum: str = "on") -> None:
         self._folder = folder
         self._durable = durable
         self._connections = connections
+        self._autovacuum = autovacuum
         self._data = folder / "data"
         self._user = unprivileged_user()
         self._programs = _programs(folder, self._user)
@@ -54,6 +59,7 @@ class PostgresServer:
             "unix_socket_directories": "",
             "max_connections": self._connections,
             "fsync": "on" if self._durable else "off",
+            "autovacuum": self._autovacuum,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
@@ -86,9 +92,7 @@ class PostgresServer:
         if self._process is not None:
             with suppress(psutil.NoSuchProcess):
                 server = psutil.Process(self._process.pid)
-                # The server itself first, that it starts no more. The others are in sessions of their own.
-                server.suspend()
-                others = server.children(recursive=True)
+                others = self._stop_still(server)
                 server.kill()
                 for other in others:
                     with suppress(psutil.NoSuchProcess):
@@ -108,17 +112,27 @@ class PostgresServer:
     def frozen(self) -> Iterator[None]:
         """Meanwhile it does nothing, though its kernel still takes connections and bytes for it."""
         assert self._process is not None
-        processes = psutil.Process(self._process.pid).children(recursive=True)
-        # The server itself first, that it starts no more.
-        os.kill(self._process.pid, signal.SIGSTOP)
-        for process in processes:
-            process.suspend()
+        server = psutil.Process(self._process.pid)
+        others = self._stop_still(server)
+        for other in others:
+            with suppress(psutil.NoSuchProcess):  # it was about to end
+                other.suspend()
         try:
             yield
         finally:
-            for process in processes:
-                process.resume()
-            os.kill(self._process.pid, signal.SIGCONT)
+            for process in (*others, server):
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def _stop_still(self, server: psutil.Process) -> list[psutil.Process]:
+        """Stop the server itself, that it starts no more; gives those that it has started, each in a session of its
+        own."""
+        server.suspend()
+        deadline = time.monotonic() + STARTING_SECONDS
+        while server.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+            assert time.monotonic() < deadline, "the server does not stop"
+            time.sleep(0.001)
+        return server.children(recursive=True)
 
     def stop(self) -> None:
         """Stop it without waiting for its clients."""
@@ -141,12 +155,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(*, durable: bool = False, connections: int = 200) -> Iterator[PostgresServer]:
-    """A server that runs meanwhile."""
+def running_postgres(**settings: Any) -> Iterator[PostgresServer]:
+    """A server with these settings that runs meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="mainspring-postgres-"))
     folder.chmod(0o755)
     try:
-        server = PostgresServer(folder, durable=durable, connections=connections)
+        server = PostgresServer(folder, **settings)
         server.start()
         try:
             yield server
@@ -189,9 +203,3 @@ def _wheel() -> Path:
     assert found is not None
     assert found.origin is not None
     return Path(found.origin).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+
+from redis import ResponseError
 
 from .valkey import ValkeyServer, running_valkey, temporary_folder
 
-PATIENCE = 30.0
-DOWN_AFTER_MS = 500
-"""How long a server may be silent before a sentinel holds it for dead."""
+PATIENCE = 60.0
+DOWN_AFTER_MS, DEAD_AFTER_MS = 60_000, 500
+"""How long a server may be silent before a sentinel holds it for dead: so long that no busy machine makes it so; and
+once it is to be noticed that it is."""
 
 
 @dataclass
@@ -34,14 +37,20 @@ class Sentinels:
 
     def fail_over(self) -> None:
         """The replica becomes the primary, as when an administrator says so."""
-        was = self.primary
-        self.sentinels[-1].ask("SENTINEL", "FAILOVER", "shop")
-        self.await_other(was)
+        was, deadline, began = self.primary, time.monotonic() + PATIENCE, False
+        while self.primary is was:
+            assert time.monotonic() < deadline, "no fail-over"
+            with suppress(ResponseError):  # they do not know enough of the replica yet
+                began = began or self.sentinels[-1].ask("SENTINEL", "FAILOVER", "shop")
+            time.sleep(0.05)
 
-    def await_other(self, server: ValkeyServer) -> None:
-        """Until the sentinels name another server."""
-        deadline = time.monotonic() + PATIENCE
-        while self.primary is server:
+    def kill_primary(self) -> None:
+        """kill -9, and the replica takes over."""
+        was, deadline = self.primary, time.monotonic() + PATIENCE
+        was.kill()
+        for sentinel in self.sentinels:
+            sentinel.ask("SENTINEL", "SET", "shop", "down-after-milliseconds", DEAD_AFTER_MS)
+        while self.primary is was:
             assert time.monotonic() < deadline, "no fail-over"
             time.sleep(0.05)
 
@@ -65,6 +74,8 @@ def running_sentinels() -> Iterator[Sentinels]:
             )
             stack.callback(sentinel.kill)
             sentinel.start()
+            # One that has stood still for two seconds does nothing for thirty, usually.
+            sentinel.ask("SENTINEL", "DEBUG", "TILT-TRIGGER", 60_000, "TILT-PERIOD", 1000)
             sentinels.append(sentinel)
         _await_acquaintance(sentinels)
         yield Sentinels([primary, replica], sentinels)

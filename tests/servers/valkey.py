@@ -21,11 +21,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .postgres import free_port
+from .ports import free_port
 
-STARTING_SECONDS = 30.0
-MOST = 65535 - 10000
-"""Nodes of a cluster listen for each other at a port that is so much higher."""
+STARTING_SECONDS = 60.0
 USUAL = {"save": "", "appendonly": "no", "repl-diskless-sync-delay": 0}
 
 
@@ -41,8 +39,6 @@ class ValkeyServer:
         self.folder = folder
         self._mode = mode
         self.port = free_port()
-        while self.port > MOST:
-            self.port = free_port()
         self.settings: dict[str, object] = settings if mode else USUAL | settings
         self._process: subprocess.Popen[bytes] | None = None
 

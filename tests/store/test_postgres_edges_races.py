@@ -54,7 +54,7 @@ def race(pool: ThreadPoolExecutor) -> Callable[..., list[Any]]:
         start = threading.Barrier(len(acts))
 
         def run(act: Callable[[], Any]) -> Any:
-            start.wait(10)
+            start.wait(60)
             return act()
 
         return list(pool.map(run, acts))

@@ -177,7 +177,7 @@ def test_the_hint_is_the_one_that_python_sends_and_comes_with_the_commit(
             caller.enqueue("add", queue='é "x"')
             caller.enqueue("add", queue='é "x"')
             assert list(listener.notifies(timeout=0)) == []
-        (said,) = listener.notifies(timeout=5, stop_after=1)
+        (said,) = listener.notifies(timeout=30, stop_after=1)
         theirs = Speaker(schema).hint(InsertRequest((replace(app.tasks["add"].job(1).new, queue='é "x"'),)))
         assert theirs is not None
         assert (said.channel, json.loads(said.payload)) == (schema, json.loads(theirs.parameters["payload"]))

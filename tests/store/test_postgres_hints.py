@@ -25,7 +25,7 @@ def ask(store: PostgresStore, request: Request[Any]) -> Any:
         driver.close()
 
 
-def said(listener: psycopg.Connection[Any], patience: float = 5.0) -> list[str]:
+def said(listener: psycopg.Connection[Any], patience: float = 30.0) -> list[str]:
     """The topics of the next hint."""
     for notify in listener.notifies(timeout=patience, stop_after=1):
         return list(json.loads(notify.payload))

@@ -86,7 +86,7 @@ def test_jobs_that_had_completed_before_are_kept_by_the_day_from_now_on(bare: Po
             f'INSERT INTO "{schema}".finished (id, task, queue, state, args, priority, attempt, crashes, postponed, '
             "lease, created_at, run_at, finished_at, cancel_requested, history, partition, cost) "
             "SELECT 'job ' || n, 'task', 'default', (ARRAY['completed', 'dead', 'cancelled'])[1 + n % 3], '{}', 5, 1, "
-            "0, 0, 1, 0, 0, 1795000000000 - n * 40000000::bigint, false, '[]', '', 1 FROM generate_series(1, 30) AS n"
+            "0, 0, 1, 0, 0, 1605600000000 - n * 40000000::bigint, false, '[]', '', 1 FROM generate_series(1, 30) AS n"
         )
         with pytest.raises(SchemaMismatch, match="mainspring migrate"):
             count(bare)
@@ -97,7 +97,7 @@ def test_jobs_that_had_completed_before_are_kept_by_the_day_from_now_on(bare: Po
         assert sorted(job.id for job in found) == sorted(f"job {n}" for n in range(1, 31))
         days = connection.execute(
             "SELECT count(*) FROM pg_tables "
-            "WHERE schemaname = %s AND tablename BETWEEN 'finished_20261101' AND 'finished_20261118'",
+            "WHERE schemaname = %s AND tablename BETWEEN 'finished_20201101' AND 'finished_20201118'",
             [schema],
         ).fetchone()
         assert days == (10,)

@@ -39,6 +39,12 @@ class _Shelf:
         gone = isinstance(error, NotPrimary | theirs.TimeoutError) or lost(error)
         return undone(error) or (gone and self._route.reached)
 
+    def _unreached(self, error: Exception, said: Exception) -> Exception:
+        """What to raise for the last of several tries; `said` is what was said at the last one that had its time. The
+        deadline may have cut short the last one itself, and that says nothing of the server."""
+        problem = said if isinstance(error, theirs.TimeoutError) else error
+        return problem if isinstance(problem, NotPrimary) else unreached(problem, self._location.url)
+
     def _busy(self, limit: int) -> StoreBusy:
         return StoreBusy(
             f"{self._location.url}: all {limit} connections of this program were in use until the deadline; nothing "
@@ -75,7 +81,7 @@ class Pool(_Shelf):
         return None
 
     def _opened(self, deadline: float) -> Connection:
-        attempt = 0
+        attempt, said = 0, None
         while True:
             try:
                 connection = opened(self._route, deadline)
@@ -83,9 +89,9 @@ class Pool(_Shelf):
                 attempt += 1
                 seconds = pause(attempt)
                 if not self._worth_trying(error, time.monotonic() + seconds, deadline):
-                    if isinstance(error, NotPrimary):
-                        raise
-                    raise unreached(error, self._location.url) from error
+                    problem = self._unreached(error, said or error)
+                    raise problem from (None if problem is error else error)
+                said = error
                 time.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.
                 if kept := self._kept():
@@ -154,7 +160,7 @@ class AsyncPool(_Shelf):
         return None
 
     async def _opened(self, deadline: float) -> AsyncConnection:
-        attempt = 0
+        attempt, said = 0, None
         while True:
             try:
                 connection = await aopened(self._route, deadline)
@@ -164,9 +170,9 @@ class AsyncPool(_Shelf):
                 attempt += 1
                 seconds = pause(attempt)
                 if not self._worth_trying(error, time.monotonic() + seconds, deadline):
-                    if isinstance(error, NotPrimary):
-                        raise
-                    raise unreached(error, self._location.url) from error
+                    problem = self._unreached(error, said or error)
+                    raise problem from (None if problem is error else error)
+                said = error
                 await asyncio.sleep(seconds)
                 # Where the server takes no more, another caller of ours may have finished meanwhile.
                 if kept := await self._kept():
