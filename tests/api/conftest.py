@@ -25,6 +25,7 @@ from mainspring.store.base import (
     Room,
     SettleRequest,
 )
+from mainspring.store.sqlite import connection
 
 
 @dataclass
@@ -67,6 +68,12 @@ class Hands:
 def app(tmp_path: Path) -> Iterator[Mainspring]:
     with Mainspring(f"sqlite:///{tmp_path}/jobs.db") as app:
         yield app
+
+
+@pytest.fixture
+def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many threads write to one file at once, on a machine and a disk that others keep busy: no writer gives up."""
+    monkeypatch.setattr(connection, "OPERATION_DEADLINE", 100.0)
 
 
 @pytest.fixture

@@ -137,12 +137,14 @@ async def test_blocking_verbs_work_inside_a_running_loop(app: Mainspring, add: A
     await app.aclose()
 
 
+@pytest.mark.usefixtures("patient_store")
 def test_from_many_threads(app: Mainspring, add: Add) -> None:
     with ThreadPoolExecutor(8) as threads:
         jobs = list(threads.map(lambda n: add.enqueue(n, n), range(200)))
     assert app.jobs.count(ids=[job.id for job in jobs]) == 200
 
 
+@pytest.mark.usefixtures("patient_store")
 def test_from_several_loops_at_once(app: Mainspring, add: Add) -> None:
     async def enqueue() -> None:
         await asyncio.gather(*(add.aenqueue(n, n) for n in range(50)))
@@ -156,6 +158,7 @@ def test_from_several_loops_at_once(app: Mainspring, add: Add) -> None:
     assert app.jobs.count() == 150
 
 
+@pytest.mark.usefixtures("patient_store")
 def test_after_a_fork(app: Mainspring, add: Add) -> None:
     """Parent and children use the same app, opened before the fork, in both kinds of code."""
     add.enqueue(0, 0)

@@ -143,6 +143,7 @@ def test_a_schedule_of_a_unique_task_does_not_overlap_itself(app: Mainspring) ->
     driver.close()
 
 
+@pytest.mark.usefixtures("patient_store")
 def test_sixty_four_at_once_get_one_job(app: Mainspring) -> None:
     @app.task(unique=Unique())
     def add(a: int) -> int:

@@ -661,12 +661,14 @@ async def test_three(mainspring_app):
 """
 
 
+@pytest.mark.timeout(400)  # another pytest has to start
 def test_the_fixtures_isolate_the_app_that_the_option_names(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(jobs=JOBS, test_shop=TESTS)
     pytester.makeini(f"{INI}mainspring_app = jobs:app\nasyncio_mode = auto\nfilterwarnings = error\n")
     pytester.runpytest_subprocess().assert_outcomes(passed=3)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("option", "message"), [("", "needs to know your app"), ("jobs:greet", "of type SyncTask, and no Mainspring app")]
 )
