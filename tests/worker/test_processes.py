@@ -379,7 +379,7 @@ stop = threading.Event()
 def go_on():
     while not stop.is_set():
         ids.append(now.enqueue().id)
-thread = threading.Thread(target=go_on)
+thread = threading.Thread(target=go_on, daemon=True)
 thread.start()
 children = []
 for _ in range(4):
@@ -390,7 +390,7 @@ for _ in range(4):
         async def more():
             return [(await now.aenqueue()).id for _ in range(10)]
         mine += asyncio.run(more())
-        assert now.enqueue().result(20)
+        assert now.enqueue().result(60)
         os.write(writer, "\\n".join(mine).encode())
         os._exit(0)
     os.close(writer)
@@ -408,7 +408,7 @@ print("\\n".join(ids))
 def test_verbs_work_after_a_fork_in_parent_and_child(place: Place) -> None:
     place.worker()
     forking = place.start("-W", "ignore::DeprecationWarning", "-c", FORK)
-    ids = forking.communicate(timeout=60)[0].split()
+    ids = forking.communicate(timeout=100)[0].split()
     assert forking.returncode == 0, place.errors()
     assert len(set(ids)) == len(ids) > 80
     wait_until(lambda: place.app.jobs.count(ids, state="completed") == len(ids))

@@ -66,9 +66,10 @@ async def passes(clock: Clock, minutes: int, *samplers: Sampler) -> None:
     while True:
         sampler = min(due, key=lambda each: due[each])
         if due[sampler] > end:
-            clock.travel((end - now_ms()) / 1000)
+            clock.travel(max(0, end - now_ms()) / 1000)
             return
-        clock.travel(math.ceil(due[sampler] - now_ms()) / 1000)
+        # It may be due already: another has counted meanwhile.
+        clock.travel(max(0, math.ceil(due[sampler] - now_ms())) / 1000)
         due[sampler] = now_ms() + 1000 * await sampler.chore()
 
 
