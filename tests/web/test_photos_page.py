@@ -259,3 +259,27 @@ def test_a_network_that_breaks_loses_nothing(
         expect(shown.get_by_role("link", name="Contact sheet, PDF")).to_be_visible()
     finally:
         proxy.close()
+
+
+BREAKS_OFF = """
+const ask = fetch;
+window.brokeOff = 0;
+window.fetch = async (...what) => {
+  const answer = await ask(...what);
+  if (String(what[0]).endsWith("/summary") && brokeOff++ === 0)
+    answer.text = () => Promise.reject(new TypeError("Failed to fetch"));
+  return answer;
+};
+"""
+"""The first summary comes in part only: its head, and not all of its body."""
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    site: PhotoSite, page: Callable[..., Page], photos: list[Path], paused: Mainspring
+) -> None:
+    shown = page()
+    shown.add_init_script(BREAKS_OFF)
+    shown.goto(site.url)
+    choose(shown, photos[:1])
+    expect(shown.get_by_text("0 of 1 developed")).to_be_visible()
+    assert shown.evaluate("brokeOff") >= 2

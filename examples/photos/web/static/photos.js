@@ -28,8 +28,8 @@ async function ask(url) {
   for (let pause = 500; ; pause = Math.min(2 * pause, 5000)) {
     try {
       const answer = await fetch(url);
-      if (answer.status < 500) return answer;
-    } catch { /* there is none */ }
+      if (answer.status < 500) return { ok: answer.ok, html: await answer.text() };
+    } catch { /* there is none, or only a part of one */ }
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
@@ -46,7 +46,7 @@ function put(old, html) {
 async function refresh(tile) {
   const answer = await ask(tile.dataset.tile);
   if (!answer.ok || !tile.isConnected) return;
-  const fresh = put(tile, await answer.text());
+  const fresh = put(tile, answer.html);
   const name = find(".name", fresh).textContent;
   if (fresh.classList.contains("done")) say(`${name} is developed`);
   if (fresh.classList.contains("wrong")) say(`${name} went wrong: ${find(".reason", fresh).textContent}`);
@@ -63,7 +63,7 @@ async function sumUp() {
     while (sumAgain) {
       sumAgain = false;
       const answer = await ask(`${main.dataset.album}/summary`);
-      if (answer.ok) summary.innerHTML = await answer.text();
+      if (answer.ok) summary.innerHTML = answer.html;
       const there = document.querySelectorAll("[data-tile]").length;
       if (sending + waiting.length === 0 && find("[data-count]", summary)?.dataset.count > there) await addMissing();
     }
@@ -76,7 +76,7 @@ async function sumUp() {
 async function addMissing() {
   const answer = await ask(main.dataset.album);
   if (!answer.ok) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const page = new DOMParser().parseFromString(answer.html, "text/html");
   for (const tile of page.querySelectorAll("[data-tile]")) {
     if (document.getElementById(tile.id)) continue;
     const next = [...document.querySelectorAll("[data-tile]")].find((each) => each.id > tile.id);
