@@ -15,11 +15,18 @@ from servers.valkey import running_valkey
 
 from mainspring.store.base import Driver, PruneRequest, Store
 from mainspring.store.postgres import PostgresStore
+from mainspring.store.postgres import drivers as postgres_drivers
+from mainspring.store.postgres.location import SESSION_LIMITS
 from mainspring.store.redis import RedisStore
+from mainspring.store.redis import drivers as redis_drivers
+from mainspring.store.sqlite import connection as sqlite_connection
 
 from .conformance.scene import T0, Scene
 
 _numbers = itertools.count(1)
+
+PATIENCE = 60.0
+"""Seconds that a request may take where it matters what comes of it, and not when."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +39,20 @@ def _capabilities(request: pytest.FixtureRequest) -> None:
     for marker in request.node.iter_markers("needs"):
         if missing := lacking.intersection(marker.args):
             pytest.skip(f"this store has no {', '.join(sorted(missing))}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _patience(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a store is held against its whole contract, no request is given up because the machine is slow: some are as
+    large as any. How soon they are given up is the matter of other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if {"TestClaim", "TestOperations"} & vars(request.module).keys():
+            patch.setattr(sqlite_connection, "OPERATION_DEADLINE", PATIENCE)
+            patch.setattr(postgres_drivers, "OPERATION_SECONDS", PATIENCE)
+            patch.setattr(redis_drivers, "OPERATION_SECONDS", PATIENCE)
+            patch.setitem(SESSION_LIMITS, "statement_timeout", round(1000 * PATIENCE))
+            patch.setitem(SESSION_LIMITS, "idle_in_transaction_session_timeout", round(2000 * PATIENCE))
+        yield
 
 
 @pytest.fixture

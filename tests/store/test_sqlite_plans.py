@@ -488,6 +488,7 @@ def of_all(flow: str, callback: str) -> NewFlow:
     return NewFlow(flow, flow, None, (Callback(callback, Policy.RUN),))
 
 
+@pytest.mark.timeout(600)  # all those jobs are made first
 @pytest.mark.fault("a million jobs", "sqlite")
 def test_no_operation_takes_more_steps_with_fifty_times_the_jobs(
     grown: tuple[dict[str, int], dict[str, int]],

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -246,8 +246,10 @@ class TestFork:
 
     def open_here(self, path: Path) -> list[str]:
         """The store's files that this process has open."""
-        links = (f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd"))
-        files = (os.readlink(link) for link in links if os.path.islink(link))
+        files = []
+        for fd in os.listdir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # closed since, as that of the list itself
+                files.append(os.readlink(f"/proc/self/fd/{fd}"))
         return [file for file in files if file.startswith(str(path))]
 
     def test_no_file_is_open_across_the_fork(self, scene: Scene, path: Path) -> None:
