@@ -26,6 +26,8 @@ __all__ = ["Measured", "measure"]
 
 WARM = 20_000
 """After so many jobs a worker has all that it needs."""
+FULL = WARM * 3 // 2
+"""After so many its caches are full. It is looked at when it has done exactly these."""
 AHEAD = 20_000
 """How many jobs wait at most: the rest is enqueued meanwhile."""
 PIECE = 5_000
@@ -68,7 +70,7 @@ class Measured:
     @property
     def warm(self) -> int:
         """The most that it had by the time it was warm, and half as long again: caches fill until then."""
-        return max(bytes for done, bytes in self.samples if done <= WARM * 1.5)
+        return max(bytes for done, bytes in self.samples if done <= FULL)
 
     @property
     def last(self) -> int:
@@ -112,8 +114,9 @@ def _sampled(here: Mainspring, worker: psutil.Process, jobs: int, say: bool) -> 
     sent = done = 0
     shown = time.monotonic()
     while done < jobs:
-        while sent < jobs and sent - done < AHEAD:
-            piece = drafts(sent, min(PIECE, jobs - sent))
+        most = jobs if done >= FULL else min(jobs, FULL)
+        while sent < most and sent - done < AHEAD:
+            piece = drafts(sent, min(PIECE, most - sent))
             here.enqueue_many(piece)
             sent += len(piece)
         done = sent - here.jobs.count(state=("queued", "scheduled", "running"))

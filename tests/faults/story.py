@@ -103,8 +103,9 @@ class Story:
                 self.faults_over = event.at
 
     def slots(self, ticking: Ticking) -> dict[str, int]:
-        """The ids of a schedule's jobs and their slots, as far as they may be there."""
-        last = ticking.until_ms + 100 * ticking.every_ms
+        """The ids of a schedule's jobs and their slots, as far as they may be there: what was due when it was paused
+        may have been on its way."""
+        last = max(ticking.until_ms, round((self.faults_over or 0.0) * 1000)) + 100 * ticking.every_ms
         slots = range(ticking.since_ms, last, ticking.every_ms)
         return {tick_id(ticking.schedule, slot): slot for slot in slots}
 

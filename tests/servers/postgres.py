@@ -187,9 +187,18 @@ def _programs(folder: Path, user: str | None) -> Path:
     if user is None:
         return wheel / "pginstall" / "bin"
     # The programs look for their libraries beside them, by a relative path.
-    shutil.copytree(wheel / "pginstall", folder / "wheel" / "pginstall", ignore=shutil.ignore_patterns("include"))
-    shutil.copytree(wheel.with_suffix(".libs"), folder / wheel.with_suffix(".libs").name)
+    unused = shutil.ignore_patterns("include")
+    shutil.copytree(wheel / "pginstall", folder / "wheel" / "pginstall", ignore=unused, copy_function=_link)
+    shutil.copytree(wheel.with_suffix(".libs"), folder / wheel.with_suffix(".libs").name, copy_function=_link)
     return folder / "wheel" / "pginstall" / "bin"
+
+
+def _link(source: str, target: str) -> None:
+    """The same file at another place; a copy of it, where that is on another disk."""
+    try:
+        os.link(Path(source).resolve(), target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def psql(url: str, script: str) -> subprocess.CompletedProcess[str]:

@@ -23,6 +23,8 @@ __all__ = ["LEASE", "Conductor"]
 LEASE = 5.0
 """Seconds of the workers' leases."""
 EVERYBODY = ""
+FEWEST = 5
+"""So much is done at least, where chance lets little be done in the time."""
 
 
 class Conductor:
@@ -86,11 +88,17 @@ class Conductor:
 
     # --- time ---
 
-    def conduct(self, seconds: float) -> None:
-        """Make trouble for so long; then mend what is broken."""
-        ends = time.monotonic() + seconds
-        due = time.monotonic() + 1
-        while time.monotonic() < ends:
+    def conduct(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """Make trouble for so long, and until there was some, and enough got done beside it; then mend what is broken.
+        It lasts at most four times as long."""
+        began = time.monotonic()
+        due = began + 1
+
+        def goes_on() -> bool:
+            lasted = time.monotonic() - began
+            return lasted < seconds or (lasted < 4 * seconds and not (self.done.total() >= FEWEST and enough()))
+
+        while goes_on():
             self._attend()
             if time.monotonic() >= due:
                 self._trouble()

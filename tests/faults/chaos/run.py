@@ -32,6 +32,8 @@ GRACE = 1.0
 REST_SECONDS = 180.0
 """How long after the last fault everything may take to come to rest, on a busy machine: leases run out, dead workers'
 jobs are reaped, some thousand jobs are done."""
+STARTING_SECONDS = 90.0
+"""How long a busy machine may take to start a program."""
 HOUR = 3600.0
 LIVE = ("blocked", "scheduled", "queued", "running")
 
@@ -57,23 +59,29 @@ class Report:
         return not self.violations and not self.surprises
 
 
-def run(store: str, seed: int, seconds: float, mix: Sequence[str] = (), keep: Path | None = None) -> Report:
-    """Chaos for so long on that kind of store. With `keep`, the programs' files stay in that folder."""
+def run(
+    store: str, seed: int, seconds: float, mix: Sequence[str] = (), keep: Path | None = None, fewest: int = 0
+) -> Report:
+    """Chaos for so long on that kind of store, on a slow machine until that many jobs have completed. With `keep`, the
+    programs' files stay in that folder."""
     folder = keep or Path(tempfile.mkdtemp(prefix="mainspring-chaos-history-"))
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*"):
         old.unlink()
     try:
         with ground(store) as place:
-            return _Run(place, seed, seconds, frozenset(mix), folder).go()
+            return _Run(place, seed, seconds, frozenset(mix), folder, fewest).go()
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Run:
-    def __init__(self, place: Ground, seed: int, seconds: float, mix: frozenset[str], folder: Path) -> None:
+    def __init__(
+        self, place: Ground, seed: int, seconds: float, mix: frozenset[str], folder: Path, fewest: int
+    ) -> None:
         self._place = place
+        self._fewest = fewest
         self._seed = seed
         self._seconds = seconds
         self._folder = folder
@@ -116,7 +124,8 @@ class _Run:
             first = self._first_tick()
             for program in programs:
                 program.start()
-            self._conductor.conduct(self._seconds)
+            self._await(programs)
+            self._conductor.conduct(self._seconds, self._enough)
             self._end_of_faults(first)
             self._rest()
             for worker in self._workers:
@@ -127,9 +136,21 @@ class _Run:
                 program.close()
             self._app.close()
 
+    def _await(self, programs: Sequence[Program]) -> None:
+        """Until all are at work: what befalls them before teaches little."""
+        deadline = time.monotonic() + STARTING_SECONDS
+        while not all(program.came_up for program in programs) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _enough(self) -> bool:
+        """Whether so many jobs have completed that something can have gone wrong."""
+        with suppress(MainspringError):
+            return self._app.jobs.count(state="completed") >= self._fewest
+        return False
+
     def _first_tick(self) -> int:
         """The first slot of the schedule, once a worker has written it to the store."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + STARTING_SECONDS
         while not (schedules := self._app.schedules.list()):
             assert time.monotonic() < deadline, self._workers[0].last_words()
             time.sleep(0.01)
