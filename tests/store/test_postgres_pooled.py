@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from servers.pgbouncer import running_pgbouncer
 
+from mainspring.store.base import CountReply, CountRequest, Operation
 from mainspring.store.postgres import PostgresStore
+from mainspring.store.sql.statements import Query
 
 from .conformance.alter import TestAlter, TestCancel, TestDelete, TestReprioritise, TestReschedule, TestRevive
 from .conformance.beat import TestBeat, TestCommands
@@ -18,6 +20,7 @@ from .conformance.insert import TestInsert, TestTicks
 from .conformance.keys import TestConflicts, TestKeys
 from .conformance.note import TestLog, TestNote
 from .conformance.reap import TestReap
+from .conformance.scene import Scene, settlement
 from .conformance.settle import TestFence, TestFollowUps, TestSettle
 
 __all__ = [
@@ -64,3 +67,29 @@ def pooler(postgres: str) -> Iterator[str]:
 def store(postgres_store: PostgresStore, pooler: str) -> PostgresStore:
     """The same as without the pooler, in the same schema, reached through it."""
     return PostgresStore(f"{pooler}?listen=0&schema={postgres_store.url.rpartition('schema=')[2]}")
+
+
+def test_the_first_that_a_program_reads_is_of_one_moment_too(scene: Scene, store: PostgresStore) -> None:
+    scene.join()
+    scene.insert(*map(str, range(20)))
+    claims = iter(scene.claim())
+
+    class Overtaken(PostgresStore):
+        """While it counts, jobs are completed."""
+
+        def count(self, request: CountRequest) -> Operation[CountReply]:
+            operation = super().count(request)
+            step = next(operation)
+            while True:
+                rows = yield step
+                if isinstance(step, Query):
+                    scene.settle(settlement(next(claims)))
+                try:
+                    step = operation.send(rows)
+                except StopIteration as done:
+                    reply: CountReply = done.value
+                    return reply
+
+    looker = Scene(overtaken := Overtaken(store.url), overtaken.driver())
+    assert sum(looker.count().values()) == 20
+    looker.driver.close()

@@ -57,12 +57,14 @@ def script(
     how long what follows may take, and at which isolation.
     """
     begun: Statement | None = None
-    if not sessions and check is not None:
-        begun = READ
-        yield BEGIN
     if check is not None:
+        if not sessions:
+            yield BEGIN
         ((version,),) = yield SCHEMA_VERSION
         check(version)
+        if not sessions:
+            # At which isolation the next one begins is for the operation to say.
+            yield COMMIT
     rows: list[Row] | None = None
     while True:
         try:
