@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from mainspring import Context, Mainspring, Retry, State
 from mainspring.testing import drain
@@ -287,6 +287,21 @@ def test_light_and_dark_are_switched_and_stay(shop: Mainspring, serve: Serve, pa
         shown.reload()
         expect(shown.locator("html")).to_have_attribute("data-theme", "dark")
         assert before is None or shown.evaluate(ground) != before
+
+
+def test_what_was_asked_for_before_a_page_was_paused_is_not_shown_after(shop: Mainspring, serve: Serve, page: Open) -> None:
+    shown = page()
+    held: list[Route] = []
+    shown.route("**/jobs", lambda route: held.append(route) if "x-live" in route.request.headers else route.continue_())
+    with shown.expect_request(lambda request: "x-live" in request.headers) as asked:
+        shown.goto(serve(shop) + "/jobs")
+    with shown.expect_event("requestfailed") as given_up:
+        shown.get_by_role("button", name="Live").click()
+    assert given_up.value == asked.value
+    shown.unroute("**/jobs")
+    with shown.expect_response(lambda response: "x-live" in response.request.headers):
+        shown.get_by_role("button", name="Paused").click()
+    expect(shown.locator("[data-live-word]")).to_have_text("Live")
 
 
 def test_times_go_on_while_nothing_is_asked_for(shop: Mainspring, serve: Serve, page: Open) -> None:

@@ -110,14 +110,15 @@ function busy(part) {
 
 async function look() {
   clearTimeout(timer);
+  asking?.abort();
   if (!following || document.hidden || !follows()) return;
   if (!one("dialog[open]") && getSelection().isCollapsed) {
-    asking?.abort();
-    asking = new AbortController();
+    const { signal } = (asking = new AbortController());
     try {
-      const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal: asking.signal });
+      const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal });
       if (!answer.ok || answer.redirected) throw new Error(`status ${answer.status}`);
       const fresh = parsed(await answer.text());
+      signal.throwIfAborted();
       setClock(fresh.body);
       for (const part of parts()) {
         const there = fresh.getElementById(part.id);
@@ -129,8 +130,10 @@ async function look() {
       for (const tip of all("[data-plot]")) tip.pointAgain?.();
       tellTimes();
       pause = PAUSE;
-    } catch (error) {
-      if (error.name !== "AbortError") pause = Math.min(2 * pause, LONGEST_PAUSE);
+    } catch {
+      // Whoever gave it up goes on himself, or has paused.
+      if (signal.aborted) return;
+      pause = Math.min(2 * pause, LONGEST_PAUSE);
     }
   }
   say();
