@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
+from punctual import seconds, takes_less_than
 from servers.postgres import PostgresServer
 from servers.proxy import Proxy, proxy_to
 from worker.scene import until, working
@@ -20,8 +21,6 @@ from mainspring.errors import StoreError, StoreUnavailable
 from mainspring.model.job import NewJob
 from mainspring.store.base import CountRequest, Filter, InsertRequest
 from mainspring.store.postgres import PostgresStore
-
-from .punctual import best, seconds
 
 DEADLINE = 7.5
 """Five seconds for an operation, one for the server to say so itself, and what a busy machine takes for the rest."""
@@ -58,7 +57,7 @@ def test_a_server_that_takes_connections_and_answers_nothing(
     shared_server: PostgresServer, place: str, freezing: Any
 ) -> None:
     """Kept connections and new ones, blocking and async callers, all at once."""
-    assert best(lambda: longest_wait(freezing(shared_server, place)), DEADLINE) < DEADLINE
+    takes_less_than(DEADLINE, lambda: longest_wait(freezing(shared_server, place)))
 
 
 def longest_wait(freezing: AbstractContextManager[Any]) -> float:
@@ -126,7 +125,7 @@ def proxy(place: str) -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("how", [Proxy.cut, Proxy.forget])
 def test_a_blocking_listener_hears_again(place: str, proxy: Proxy, how: Callable[[Proxy], None]) -> None:
-    assert best(lambda: deaf(place, proxy, how), NOTICED) < NOTICED
+    takes_less_than(NOTICED, lambda: deaf(place, proxy, how))
 
 
 def deaf(place: str, proxy: Proxy, how: Callable[[Proxy], None]) -> float:
@@ -152,7 +151,7 @@ def deaf(place: str, proxy: Proxy, how: Callable[[Proxy], None]) -> float:
 
 @pytest.mark.parametrize("how", [Proxy.cut, Proxy.forget])
 def test_an_async_listener_hears_again(place: str, proxy: Proxy, how: Callable[[Proxy], None]) -> None:
-    assert best(lambda: asyncio.run(adeaf(place, proxy, how)), NOTICED) < NOTICED
+    takes_less_than(NOTICED, lambda: asyncio.run(adeaf(place, proxy, how)))
 
 
 async def adeaf(place: str, proxy: Proxy, how: Callable[[Proxy], None]) -> float:
@@ -224,4 +223,4 @@ def test_a_server_that_is_not_there_is_an_error_at_once() -> None:
         with pytest.raises(StoreError, match="see that it runs"):
             task.enqueue()
 
-    assert best(lambda: seconds(refused), 2) < 2
+    takes_less_than(2, lambda: seconds(refused))

@@ -12,14 +12,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from punctual import seconds, takes_less_than
 from servers.proxy import Proxy, proxy_to
 from servers.valkey import ValkeyServer, running_valkey
 from worker.scene import until, wait_until
 
 from mainspring.store.redis import RedisStore, listening
 from mainspring.store.redis.hints import Subscriptions
-
-from .punctual import best, seconds
 
 PATIENCE = 20.0
 LONG = 90.0
@@ -229,6 +228,6 @@ def test_a_thread_that_opens_a_watch_does_not_wait_for_one_that_listens(server: 
         thread.start()
         for number in range(20):
             opening = partial(driver.watch, (f"queue:{number}",))
-            assert best(lambda opening=opening: seconds(lambda: opening().close()), 1.0) < 1.0
+            takes_less_than(1.0, lambda opening=opening: seconds(lambda: opening().close()))
         say(server, "queue:first")
         thread.join()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from punctual import seconds, takes_less_than
 from redis import ResponseError
 from servers.proxy import proxy_to
 from servers.valkey import ValkeyServer, running_valkey
@@ -30,7 +31,6 @@ from mainspring.errors import (
 from mainspring.store.base import Request
 from mainspring.store.redis import RedisStore, drivers
 
-from .punctual import best, seconds
 from .redis_scene import BEAT, CLAIM, COUNT, INSERT, Ask, Tally, blocking, both, echo, scripts
 
 __all__ = ["scripts"]
@@ -145,7 +145,7 @@ def test_nobody_there_is_said_at_once(caller: Any) -> None:
         with caller(Tally(url)) as ask, pytest.raises(StoreUnavailable, match="cannot be reached"):
             ask(COUNT)
 
-    assert best(lambda: seconds(refused), 2.0) < 2.0
+    takes_less_than(2.0, lambda: seconds(refused))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -176,7 +176,7 @@ def test_silence_ends_with_the_deadline_and_then_it_goes_on(server: ValkeyServer
             answered(ask, COUNT)
             return silence(INSERT, CLAIM)
 
-        assert best(by_a_kept_connection_and_a_new_one, 3.5) < 3.5
+        takes_less_than(3.5, by_a_kept_connection_and_a_new_one)
         assert answered(ask, COUNT) <= 3 * 2
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from punctual import atakes_less_than
 from servers.postgres import running_postgres
 from servers.valkey import running_valkey
-from worker.scene import takes_less_than, until, working
+from worker.scene import until, working
 
 from mainspring import Mainspring, StoreError
 from mainspring.store.outbox.opening import open_outbox
@@ -99,7 +100,7 @@ async def test_a_store_that_hangs_holds_up_no_transaction(sqlite_shop: SqliteSho
                 return max(took)
 
             with server.frozen():
-                await takes_less_than(1.0, slowest)
+                await atakes_less_than(1.0, slowest)
             await until(lambda: counted(app, state="completed") == put)
         assert left(app) == 0
         await app.aclose()
@@ -188,5 +189,5 @@ async def test_reaping_goes_on_while_the_database_hangs(tmp_path: Path) -> None:
                 return time.monotonic() - begun
 
             with server.frozen():
-                await takes_less_than(8, four_more)
+                await atakes_less_than(8, four_more)
         await app.aclose()

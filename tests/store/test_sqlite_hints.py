@@ -9,9 +9,11 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from punctual import atakes_less_than
 
 from mainspring.store.sqlite.bell import DEAF_AFTER, Bell
 from mainspring.store.sqlite.drivers import SqliteDriver
@@ -61,17 +63,9 @@ async def lateness(watch: SqliteAsyncWatch, path: Path, rounds: int = 5) -> floa
     return statistics.median(late)
 
 
-async def is_heard_within(seconds: float, watch: SqliteAsyncWatch, path: Path) -> bool:
-    """Whether that is how late a commit is heard, once in three times: a machine may be slow because of others."""
-    for _ in range(3):
-        if await lateness(watch, path) < seconds:
-            return True
-    return False
-
-
 async def test_after_a_long_quiet_a_commit_is_heard_at_once(path: Path) -> None:
     async with listening(path, bell := Bell(path)) as watch:
-        assert await is_heard_within(AT_ONCE, watch, path)
+        await atakes_less_than(AT_ONCE, partial(lateness, watch, path))
         assert bell.works
 
 
@@ -80,7 +74,7 @@ async def test_by_a_link_too(path: Path) -> None:
     link.parent.mkdir()
     link.symlink_to(path)
     async with listening(link, bell := Bell(link)) as watch:
-        assert await is_heard_within(AT_ONCE, watch, path)
+        await atakes_less_than(AT_ONCE, partial(lateness, watch, path))
         assert bell.works
 
 
@@ -92,12 +86,12 @@ async def test_a_bell_that_does_not_ring_is_not_relied_on_for_long(path: Path) -
             if bell.works:
                 await lateness(watch, path, 1)
         assert not bell.works
-        assert await is_heard_within(3 * LONGEST_SECONDS, watch, path)
+        await atakes_less_than(3 * LONGEST_SECONDS, partial(lateness, watch, path))
 
 
 async def test_without_a_bell_who_waits_looks(path: Path) -> None:
     async with listening(path, bell := Bell(None)) as watch:
-        assert await is_heard_within(3 * LONGEST_SECONDS, watch, path)
+        await atakes_less_than(3 * LONGEST_SECONDS, partial(lateness, watch, path))
         assert not bell.works
 
 
@@ -108,7 +102,7 @@ async def test_a_fork_leaves_the_bell_at_the_log_that_there_is_then(path: Path) 
         assert not await watch.wait(0.01)
         with running(lambda: None):
             pass
-        assert await is_heard_within(AT_ONCE, watch, path)
+        await atakes_less_than(AT_ONCE, partial(lateness, watch, path))
         assert bell.works
 
 
@@ -120,7 +114,7 @@ async def test_who_waits_hears_of_the_store_that_took_the_place_of_another(path:
             log.unlink()
         (path.parent / "backup.db").rename(path)
         assert await watch.wait(PATIENCE)
-        assert await is_heard_within(AT_ONCE, watch, path)
+        await atakes_less_than(AT_ONCE, partial(lateness, watch, path))
         assert bell.works
 
 

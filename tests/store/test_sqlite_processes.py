@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 import pytest
+from punctual import takes_less_than
 
 from mainspring.model.job import Key, NewJob
 from mainspring.model.states import State
@@ -347,8 +348,6 @@ class TestHints:
     ROUNDS = 15
     MEDIAN = 0.020
     """Seconds from the end of the insert in one process to the end of the wait in the other."""
-    TRIES = 3
-    """The best of them counts: a machine may be slow because of others."""
 
     @contextmanager
     def another_process(self, path: Path) -> Iterator[Callable[[], float]]:
@@ -392,10 +391,9 @@ class TestHints:
             return statistics.median(late)
 
         with self.another_process(path) as tell:
-            medians = [lateness(tell) for _ in range(self.TRIES)]
+            takes_less_than(self.MEDIAN, lambda: lateness(tell))
         watch.close()
         scene.driver.close()
-        assert min(medians) < self.MEDIAN
 
     @pytest.mark.alone
     def test_an_async_watch(self, path: Path) -> None:
@@ -415,8 +413,7 @@ class TestHints:
             return statistics.median(late)
 
         with self.another_process(path) as tell:
-            medians = [asyncio.run(listen(tell)) for _ in range(self.TRIES)]
-        assert min(medians) < self.MEDIAN
+            takes_less_than(self.MEDIAN, lambda: asyncio.run(listen(tell)))
 
     def test_nothing_is_polled_while_nobody_waits(self, path: Path) -> None:
         insert(path, "before")

@@ -25,7 +25,6 @@ AT_ONCE = Retry(attempts=3, delay=0)
 """Three tries without a pause."""
 PATIENCE = 60.0
 """Seconds until a condition that does not come true fails its test: far more than it takes on a busy machine."""
-TRIES = 4
 
 
 @asynccontextmanager
@@ -67,14 +66,6 @@ def wait_until(condition: Callable[[], T], patience: float = PATIENCE, what: str
             raise AssertionError(f"in {patience:g} s this did not come true: {what or inspect.getsource(condition)}")
         time.sleep(0.01)
     return value
-
-
-async def takes_less_than(seconds: float, measured: Callable[[], Awaitable[float]]) -> None:
-    """Other programs on the machine can only add to what something takes: the quickest of some tries is what counts."""
-    took: list[float] = []
-    while not took or (min(took) >= seconds and len(took) < TRIES):
-        took.append(await measured())
-    assert min(took) < seconds, took
 
 
 def bury(app: Mainspring, process: subprocess.Popen[Any]) -> None:

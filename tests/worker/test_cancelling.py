@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 
 import pytest
+from punctual import atakes_less_than
 
 from mainspring import Cancel, Context, JobCancelled, Mainspring, State
 
-from .scene import AT_ONCE, ended, takes_less_than, until, working
+from .scene import AT_ONCE, ended, until, working
 
 
 async def test_waiting_jobs_are_cancelled_at_once_and_never_run(app: Mainspring) -> None:
@@ -60,7 +61,7 @@ async def test_a_running_async_job_is_interrupted_within_two_seconds_and_may_tid
         return took
 
     async with working(app):
-        await takes_less_than(2.5, cancelling)
+        await atakes_less_than(2.5, cancelling)
 
 
 async def test_a_running_plain_function_sees_that_it_is_cancelled(app: Mainspring) -> None:
@@ -89,7 +90,7 @@ async def test_a_running_plain_function_sees_that_it_is_cancelled(app: Mainsprin
         return took
 
     async with working(app):
-        await takes_less_than(2.5, cancelling)
+        await atakes_less_than(2.5, cancelling)
 
 
 async def test_a_job_that_ends_well_although_it_was_cancelled_is_completed(app: Mainspring) -> None:

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
+from punctual import TRIES, atakes_less_than
+
 from mainspring import Context, Event, Job, Limits, Mainspring, Rate, RateLimited
 
-from .scene import AT_ONCE, TRIES, ended, takes_less_than, until, working
+from .scene import AT_ONCE, ended, until, working
 from .test_order import Gauge
 
 SOON = 2.0
@@ -63,7 +65,7 @@ async def test_two_workers_together_keep_a_rate_in_every_window(app: Mainspring)
         return took
 
     async with two_working(app):
-        await takes_less_than(10, calling)
+        await atakes_less_than(10, calling)
 
 
 async def test_a_job_that_costs_more_takes_the_place_of_several(app: Mainspring) -> None:
@@ -161,7 +163,7 @@ async def test_rate_limited_closes_the_queue_for_all_and_uses_no_attempt(app: Ma
     for number in range(TRIES):
         app.queue(f"partner {number}")
     async with two_working(app, concurrency=1):
-        await takes_less_than(4.7, closing)
+        await atakes_less_than(4.7, closing)
 
 
 async def test_rate_limited_closes_the_partition_and_leaves_the_others_open(app: Mainspring) -> None:
@@ -227,7 +229,7 @@ async def test_changed_limits_are_obeyed_within_a_second(app: Mainspring) -> Non
         return max(took)
 
     async with two_working(app):
-        await takes_less_than(SOON, changing)
+        await atakes_less_than(SOON, changing)
 
 
 async def test_a_resumed_partition_goes_on_within_a_second(app: Mainspring) -> None:
@@ -247,7 +249,7 @@ async def test_a_resumed_partition_goes_on_within_a_second(app: Mainspring) -> N
         return await seconds_until(lambda: len(ran) == 4)
 
     async with working(app):
-        await takes_less_than(SOON, resuming)
+        await atakes_less_than(SOON, resuming)
 
 
 async def test_limits_that_the_code_no_longer_has_are_gone_when_a_worker_starts(app: Mainspring) -> None:

@@ -9,12 +9,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from punctual import atakes_less_than
 
 from mainspring import Context, JobTimeout, Mainspring, State
 from mainspring.worker.executors import Call
 from mainspring.worker.run import Interruption
 
-from .scene import ended, sql, takes_less_than, until, working
+from .scene import ended, sql, until, working
 
 
 async def test_a_function_on_a_thread_is_stopped_where_it_stands(app: Mainspring) -> None:
@@ -168,7 +169,7 @@ async def test_a_cancelled_function_that_does_not_look_is_interrupted_after_its_
         return took
 
     async with working(app):
-        await takes_less_than(2.5, cancelling)
+        await atakes_less_than(2.5, cancelling)
 
 
 async def test_a_timeout_that_was_enqueued_in_sql_holds_for_a_plain_function(app: Mainspring) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from punctual import atakes_less_than
 from servers.postgres import running_postgres
 from servers.valkey import running_valkey
 
@@ -21,7 +22,7 @@ from mainspring import State
 from mainspring.model.outcome import Verdict
 
 from .program import TASKS, children, gone, noted, program
-from .scene import ended, takes_less_than, until, wait_until, working
+from .scene import ended, until, wait_until, working
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ async def test_a_job_past_its_timeout_ends_whatever_it_does(jobs: Any, name: str
         return took
 
     async with working(jobs.app, concurrency=1):
-        await takes_less_than(3, overdue)
+        await atakes_less_than(3, overdue)
         _, pid, _ = await (await jobs.where.aenqueue(2)).aresult(30)
         await until(lambda: children() == [pid])
 
@@ -181,7 +182,7 @@ async def test_cancelling_takes_effect_within_two_seconds(jobs: Any, tmp_path: P
         return took
 
     async with working(jobs.app):
-        await takes_less_than(2 if how != "deaf" else 2.5, cancelling)
+        await atakes_less_than(2 if how != "deaf" else 2.5, cancelling)
 
 
 async def test_a_stopping_worker_hands_back_what_does_not_end_and_no_attempt_is_used(jobs: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from punctual import atakes_less_than
 
 from mainspring import (
     Bury,
@@ -25,7 +26,7 @@ from mainspring import (
 )
 from mainspring.model.outcome import Verdict
 
-from .scene import AT_ONCE, ended, takes_less_than, until, working
+from .scene import AT_ONCE, ended, until, working
 
 
 def pauses(job: Job[Any]) -> list[float]:
@@ -55,7 +56,7 @@ async def test_a_failing_job_is_tried_again_after_each_delay_and_its_history_tel
         return max(late)
 
     async with working(app) as worker:
-        await takes_less_than(1, failing)
+        await atakes_less_than(1, failing)
 
 
 async def test_a_job_that_uses_up_its_attempts_is_dead_with_its_last_error(app: Mainspring) -> None:
@@ -134,7 +135,7 @@ async def test_retry_after_says_when_and_uses_an_attempt(app: Mainspring) -> Non
         return pause
 
     async with working(app):
-        await takes_less_than(1.2, failing)
+        await atakes_less_than(1.2, failing)
 
 
 async def test_snooze_uses_no_attempt_and_leaves_no_history(app: Mainspring) -> None:

@@ -7,10 +7,11 @@ import threading
 import time
 
 import pytest
+from punctual import atakes_less_than
 
 from mainspring import Context, Mainspring, Retry, State
 
-from .scene import is_alive, takes_less_than, until, working
+from .scene import is_alive, until, working
 
 
 async def test_running_jobs_finish_within_the_grace_and_no_new_ones_are_claimed(app: Mainspring) -> None:
@@ -76,7 +77,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_without_using_an_atte
         assert took >= 0.2
         return took
 
-    await takes_less_than(5, stopping)
+    await atakes_less_than(5, stopping)
     release.set()
 
 
@@ -98,7 +99,7 @@ async def test_a_second_stop_hands_back_at_once(app: Mainspring) -> None:
         assert (job.refresh().state, job.attempt) == (State.QUEUED, 0)
         return took
 
-    await takes_less_than(3, stopping)
+    await atakes_less_than(3, stopping)
 
 
 async def test_a_task_that_will_not_be_cancelled_does_not_keep_the_worker_from_stopping(app: Mainspring) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from punctual import atakes_less_than
 
 from mainspring import Job, Mainspring
 from mainspring.clock import now_ms
@@ -18,7 +19,7 @@ from mainspring.model.schedule import tick_id
 from mainspring.store.base import Operation
 from mainspring.store.sqlite import SqliteStore
 
-from .scene import sql, takes_less_than, until, working
+from .scene import sql, until, working
 
 
 @pytest.mark.alone
@@ -84,7 +85,7 @@ async def test_an_idle_worker_with_a_job_for_later_asks_the_store_a_few_times_a_
         return (job.started_at - job.run_at).total_seconds()
 
     async with working(app):
-        await takes_less_than(0.25, waiting)
+        await atakes_less_than(0.25, waiting)
 
 
 def slots(app: Mainspring) -> Counter[int]:

@@ -289,7 +289,9 @@ def test_light_and_dark_are_switched_and_stay(shop: Mainspring, serve: Serve, pa
         assert before is None or shown.evaluate(ground) != before
 
 
-def test_what_was_asked_for_before_a_page_was_paused_is_not_shown_after(shop: Mainspring, serve: Serve, page: Open) -> None:
+def test_what_was_asked_for_before_a_page_was_paused_is_not_shown_after(
+    shop: Mainspring, serve: Serve, page: Open
+) -> None:
     shown = page()
     held: list[Route] = []
     shown.route("**/jobs", lambda route: held.append(route) if "x-live" in route.request.headers else route.continue_())
