@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +83,30 @@ def test_photos_become_a_gallery_and_a_sheet(client: httpx.Client, album: str) -
     sheet = client.get(f"{album}/contact-sheet.pdf")
     assert sheet.headers["Content-Type"] == "application/pdf"
     assert sheet.content.startswith(b"%PDF")
+
+
+def test_a_sheet_that_is_replaced_while_it_is_sent_comes_whole(
+    site: PhotoSite, client: httpx.Client, album: str
+) -> None:
+    folder, done = site.out / album.strip("/"), threading.Event()
+    sheets = [b"%PDF" + bytes(size) for size in (10, 200_000)]
+
+    def replace() -> None:
+        for turn in itertools.count():
+            (folder / "next").write_bytes(sheets[turn % 2])
+            (folder / "next").replace(folder / "contact-sheet.pdf")
+            if done.is_set():
+                break
+
+    replacing = threading.Thread(target=replace)
+    replacing.start()
+    try:
+        wait_for(lambda: client.get(f"{album}/contact-sheet.pdf").status_code == 200)
+        for _ in range(100):
+            assert client.get(f"{album}/contact-sheet.pdf").content in sheets
+    finally:
+        done.set()
+        replacing.join()
 
 
 def test_albums_have_a_sheet_each(site: PhotoSite, client: httpx.Client) -> None:

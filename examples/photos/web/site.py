@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -154,7 +154,7 @@ async def retry(album: AlbumAt, photo: str, jobs: Jobs) -> Response:
 
 
 @router.get("/albums/{album}/photos/{photo}/{size}.webp")
-async def show_picture(album: AlbumAt, photo: str, size: Literal["small", "medium", "large"]) -> Response:
+def show_picture(album: AlbumAt, photo: str, size: Literal["small", "medium", "large"]) -> Response:
     """A photo, made smaller."""
     try:
         path = album.thumbnail(photo, size)
@@ -164,7 +164,7 @@ async def show_picture(album: AlbumAt, photo: str, size: Literal["small", "mediu
 
 
 @router.get("/albums/{album}/contact-sheet.pdf")
-async def show_sheet(album: AlbumAt) -> Response:
+def show_sheet(album: AlbumAt) -> Response:
     """The contact sheet."""
     return _file(album.sheet, "application/pdf", "There is no contact sheet yet.")
 
@@ -191,9 +191,11 @@ async def _gone_wrong(jobs: Mainspring, album: Album, photo: str) -> Job[Any]:
 
 
 def _file(path: Path, media_type: str, complaint: str) -> Response:
-    if not path.is_file():
-        raise HTTPException(404, complaint)
-    return FileResponse(path, media_type=media_type)
+    """All of it as it is now: a newer one may take its place while it is sent."""
+    try:
+        return Response(path.read_bytes(), media_type=media_type)
+    except FileNotFoundError:
+        raise HTTPException(404, complaint) from None
 
 
 def _address(album: Album) -> str:
