@@ -13,7 +13,7 @@ __all__ = ["TRIES", "atakes_less_than", "holds_once", "seconds", "takes_less_tha
 
 T = TypeVar("T")
 
-TRIES = 4
+TRIES = 3
 
 
 def seconds(deed: Callable[[], object]) -> float:
